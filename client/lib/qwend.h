@@ -1,0 +1,165 @@
+/* qwend.h - libqwend: the C interface of qwend, a language model as a service of the operating system.
+ *
+ * One `qwend` is one connection; any one thread at a time may use it.  No globals, no threads, no signals, no output.
+ * Functions return 0 or a negative errno unless they say otherwise; qwend_error() then has one line for people.
+ * A refusal by the daemon is not an errno: it arrives as a QWEND_EV_ERROR event, or as QWEND_REFUSED from a blocking call.
+ *
+ *     qwend *q;
+ *     char *text;
+ *     if (qwend_open(&q, NULL, 0) == 0 && qwend_ask(q, "Why is the sky blue?", &text, NULL) == 0)
+ *         puts(text);
+ */
+#ifndef QWEND_H
+#define QWEND_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct qwend qwend;
+typedef struct qwend_req qwend_req;
+typedef struct qwend_stream qwend_stream;
+
+#define QWEND_REFUSED 1 /* the daemon said no: qwend_error_code() and qwend_error() say why */
+
+/* connection */
+enum { QWEND_NONBLOCK = 1 << 0 }; /* nothing ever waits; drive it with qwend_fd() and qwend_dispatch() */
+/* socket NULL: $QWEND_SOCKET, else /run/qwend/qwend.sock, else $XDG_RUNTIME_DIR/qwend/qwend.sock. */
+int qwend_open(qwend **ret, const char *socket, unsigned flags);
+int qwend_open_as(qwend **ret, const char *socket, unsigned flags, const char *client_name); /* shown by `qwenctl ps` */
+void qwend_close(qwend *q);                         /* NULL allowed; its streams are cancelled and freed */
+const char *qwend_error(const qwend *q);            /* the last failure; q NULL: of the last qwend_open() of this thread */
+int qwend_error_code(const qwend *q);               /* stable code of the daemon (status.h), 0 if it was not the daemon */
+unsigned qwend_retry_after_ms(const qwend *q);
+const char *qwend_socket_path(const qwend *q);
+unsigned qwend_version(void);                       /* 0x00MMmmpp */
+
+/* request */
+typedef enum { QWEND_SYSTEM = 1, QWEND_USER, QWEND_ASSISTANT, QWEND_TOOL } qwend_role;
+typedef enum {
+    QWEND_OPT_MAX_TOKENS = 1,   /* i */
+    QWEND_OPT_THINKING,         /* i: 0 off, 1 on */
+    QWEND_OPT_TEMPERATURE,      /* f */
+    QWEND_OPT_TOP_K,            /* i */
+    QWEND_OPT_TOP_P,            /* f */
+    QWEND_OPT_MIN_P,            /* f */
+    QWEND_OPT_REPEAT_PENALTY,   /* f */
+    QWEND_OPT_PRESENCE_PENALTY, /* f */
+    QWEND_OPT_FREQUENCY_PENALTY, /* f */
+    QWEND_OPT_PENALTY_LAST_N,   /* i */
+    QWEND_OPT_SEED,             /* i, as uint64_t */
+    QWEND_OPT_STOP,             /* s, repeatable */
+    QWEND_OPT_LOGPROBS,         /* i: alternatives per token */
+    QWEND_OPT_PRIORITY,         /* i: 1 interactive, 2 normal, 3 batch */
+    QWEND_OPT_RAW,              /* s: tokenised as it stands instead of a chat */
+    QWEND_OPT_RAW_SPECIAL,      /* i: 1 all, 2 user-defined, 3 none (default) */
+    QWEND_OPT_WANT_IDS,         /* i: events carry token ids */
+    QWEND_OPT_IGNORE_EOS,       /* i */
+    QWEND_OPT_CREDIT_BYTES      /* i: window of unread text before the model waits for the reader */
+} qwend_opt;
+qwend_req *qwend_req_new(void);                     /* NULL: out of memory */
+void qwend_req_free(qwend_req *req);
+int qwend_req_message(qwend_req *req, qwend_role role, const char *text, size_t n);  /* copies; (size_t)-1: strlen */
+int qwend_req_reasoning(qwend_req *req, const char *text, size_t n);                 /* of the assistant message just added */
+int qwend_req_tool(qwend_req *req, const char *json, size_t n);                      /* one function description */
+int qwend_req_ids(qwend_req *req, const uint32_t *ids, size_t n);
+int qwend_req_bias(qwend_req *req, uint32_t id, float bias);
+int qwend_req_set_i(qwend_req *req, qwend_opt opt, int64_t value);                   /* -EINVAL: not an integer option, or out of range */
+int qwend_req_set_f(qwend_req *req, qwend_opt opt, double value);
+int qwend_req_set_s(qwend_req *req, qwend_opt opt, const char *text, size_t n);
+
+/* events */
+typedef enum {
+    QWEND_EV_QUEUED = 1,        /* position, load_permille */
+    QWEND_EV_STARTED,           /* prompt_tokens, cached_tokens */
+    QWEND_EV_REASONING,         /* text, n */
+    QWEND_EV_ANSWER,            /* text, n */
+    QWEND_EV_TOOL_CALL,         /* text, n */
+    QWEND_EV_RESTART,           /* the engine died; the stream will go on */
+    QWEND_EV_RESUMED,           /* from_token */
+    QWEND_EV_END,               /* usage; the stream is over */
+    QWEND_EV_ERROR              /* code, text; the stream is over */
+} qwend_event_type;
+typedef enum { QWEND_FINISH_STOP = 1, QWEND_FINISH_LENGTH, QWEND_FINISH_TOOL, QWEND_FINISH_CANCEL, QWEND_FINISH_DEADLINE } qwend_finish;
+typedef struct {
+    uint32_t prompt_tokens, cached_tokens, reasoning_tokens, answer_tokens, replays;
+    double queue_ms, prefill_ms, decode_ms;
+    qwend_finish finish;
+    uint64_t seed;
+    const char *stop;           /* the stop string that ended it, or NULL */
+    const char *backend;
+    const char *const *warnings;
+    size_t n_warnings;
+} qwend_usage;
+typedef struct { uint32_t id; float logprob; const char *text; size_t n; } qwend_alternative;
+typedef struct {
+    qwend_alternative token;
+    const qwend_alternative *top;
+    size_t n_top;
+} qwend_logprob;
+typedef struct {
+    qwend_event_type type;
+    const char *text;           /* borrowed until the next call on this connection; NUL-terminated as well */
+    size_t n;
+    const uint32_t *ids;        /* with WANT_IDS */
+    size_t n_ids;
+    const qwend_logprob *logprobs;
+    size_t n_logprobs;
+    uint32_t position, load_permille, prompt_tokens, cached_tokens, from_token;
+    int loading;
+    int code;                   /* ERROR: stable code */
+    uint32_t retry_after_ms;
+    const char *const *details; /* ERROR: key, value, key, value …, [2 n_details] */
+    size_t n_details;
+    const qwend_usage *usage;   /* END */
+    const char *request_id;     /* 32 hex digits, once known */
+} qwend_event;
+typedef int (*qwend_cb)(qwend_stream *stream, const qwend_event *event, void *user); /* nonzero: cancel */
+
+/* running */
+int qwend_ask(qwend *q, const char *prompt, char **ret_text, size_t *ret_n);   /* blocking; *ret_text is freed by the caller; ret_n may be NULL */
+int qwend_run(qwend *q, const qwend_req *req, qwend_cb cb, void *user);        /* blocking; 0 after END, QWEND_REFUSED after ERROR */
+int qwend_generate(qwend *q, const qwend_req *req, qwend_cb cb, void *user, qwend_stream **ret); /* sends and returns; cb NULL: use qwend_next() */
+int qwend_next(qwend_stream *stream, qwend_event *ret);  /* 1: an event; 0: the stream is over; -EAGAIN with QWEND_NONBLOCK */
+int qwend_cancel(qwend_stream *stream);                  /* END with FINISH_CANCEL follows */
+void qwend_stream_free(qwend_stream *stream);            /* cancels if it still runs; NULL allowed */
+const char *qwend_stream_id(const qwend_stream *stream); /* 32 hex digits */
+
+/* event loop: one fd */
+int qwend_fd(const qwend *q);
+short qwend_events(const qwend *q);                      /* POLLIN, POLLOUT wanted now */
+int qwend_timeout_ms(const qwend *q);                    /* -1: none */
+int qwend_dispatch(qwend *q, short revents);             /* reads, writes, calls back; -EPIPE: the connection is gone */
+
+/* text */
+enum { QWEND_SPECIAL_ALL = 1, QWEND_SPECIAL_USER, QWEND_SPECIAL_NONE };
+int qwend_tokenize(qwend *q, const char *text, size_t n, int special, uint32_t **ret_ids, size_t *ret_n); /* blocking; caller frees */
+int qwend_detokenize(qwend *q, const uint32_t *ids, size_t n, char **ret_text, size_t *ret_n);
+int qwend_render(qwend *q, const qwend_req *req, char **ret_text, size_t *ret_n);
+
+/* service */
+typedef struct {
+    int state;                  /* 1 starting 2 loading 3 serving 4 degraded 5 draining 6 failed */
+    const char *state_name, *server, *model, *file, *quantisation, *backend, *isa, *kv_type, *numerics_id, *note;
+    uint32_t pid, engine_pid, context, context_trained, slots, threads, running, queued, connections, engine_restarts, load_permille;
+    uint64_t file_bytes, n_params, weights_bytes, state_bytes, prompt_tokens, output_tokens, requests;
+    double uptime_s;
+    int weights_locked;
+} qwend_status_info;
+int qwend_status(qwend *q, qwend_status_info *ret);      /* blocking; strings are borrowed until the next call */
+typedef struct {
+    const char *request_id, *client, *state;             /* queued, prefill, decode, paused, replaying */
+    uint32_t uid, pid, position, prompt_tokens, output_tokens, replays;
+    int priority;
+    double age_s;
+} qwend_request_info;
+int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n);
+int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n); /* request_id NULL: all of this uid's */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

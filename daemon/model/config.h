@@ -1,0 +1,23 @@
+/* config.h - the hyper-parameters of one Qwen 3.5 file, read from its metadata and checked against each other. */
+#pragma once
+
+#include "gguf.h"
+#include "kernels/kernels.h"
+
+enum { CONFIG_OK, CONFIG_E_ARCH = 20, CONFIG_E_VALUE };
+enum { CONFIG_LAYERS_MAX = 512 };
+
+struct config {
+    int n_layers;                   /* main layers, MTP blocks not counted */
+    int n_mtp;                      /* MTP (nextn) blocks behind them: 0 or 1 */
+    int dim, n_ff, n_vocab;
+    int n_qh, n_kvh, d_attn, n_rot; /* full attention; n_rot dims are rotated */
+    int n_kh, n_vh, d_delta, conv_k;
+    float eps, rope_base;
+    int context_trained;
+    bool is_attn[CONFIG_LAYERS_MAX];
+    int n_attn, n_delta;            /* how many of n_layers are which */
+};
+
+/* 0, GGUF_E_* or CONFIG_E_*; the fault names the key, what it is and what it should be. */
+int config_read(const struct gguf *gguf, struct fault *fault, struct config *ret_config);

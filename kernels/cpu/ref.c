@@ -1,0 +1,2 @@
+/* ref.c - every op in plain C: the definition. */
+#include "kernels/kernels.h"

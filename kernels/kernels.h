@@ -1,0 +1,184 @@
+/* kernels.h - the one interface between the model and the machine that computes: struct kern_ops.
+ *
+ * An op is a whole operation of the model (norm + all projections that read it, a whole MLP, a whole DeltaNet mixer),
+ * not a node of a graph, so that a backend is free to fuse.  kernels/cpu/ref.c defines each op in plain C; every other
+ * implementation is tested against it.  Ops of one step are called in order by one thread and may run asynchronously:
+ * results are visible to the host after copy_out().  Nothing allocates after plan().
+ *
+ * Shape letters (docs/MODEL.md): n_tok rows of the step, dim residual width, n_ff MLP width, n_qh / n_kvh attention
+ * heads, n_kh / n_vh DeltaNet key / value heads, d head size.  Layout [slow][fast], last index contiguous.
+ * All activations are f32.  Ops return 0 or < 0; a failed op makes the backend unusable (the engine exits). */
+#pragma once
+
+#include "quant.h"
+
+enum { KERN_PAGE_TOK = 64 };                /* positions per KV page */
+
+enum kern_kv_type { KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0 };
+
+/* memory */
+enum kern_mem_use { KERN_MEM_WEIGHTS, KERN_MEM_STATE };
+struct kern_mem {
+    uint8_t *base;                          /* backend address; host-readable on the CPU only */
+    size_t bytes;
+    int fd;                                 /* what another process can map it by; -1: none.  Owned. */
+    bool locked;                            /* pinned in RAM or device memory */
+};
+
+/* How a matrix lies in memory: as in the file (row gathers), or repacked for the backend's products. */
+enum kern_layout { KERN_ROWS, KERN_PANELS };
+
+struct kern_mat {
+    enum quant_type type;                   /* in the file; what a backend makes of it is its own business */
+    enum kern_layout layout;
+    int n_out, n_in;                        /* out = M in; the file's ne is {n_in, n_out} */
+    const uint8_t *data;                    /* borrowed from the weights' kern_mem */
+    size_t bytes;                           /* == ops->mat_bytes(...) */
+};
+
+/* one step */
+struct kern_span {                          /* consecutive rows of one sequence */
+    int row0, n_tok;                        /* rows [row0, row0 + n_tok) of the step */
+    int pos0;                               /* position of row0 in its sequence; 0 with a fresh state */
+    int slot;                               /* which DeltaNet + conv state it owns */
+    const int32_t *pages;                   /* borrowed [CEIL_DIV(pos0 + n_tok, KERN_PAGE_TOK)]: page of each 64 positions */
+};
+struct kern_batch {
+    int n_tok, n_span;
+    const int32_t *ids;                     /* [n_tok] token ids */
+    const struct kern_span *spans;          /* [n_span] in row order, covering every row once; slots all different */
+};
+
+/* What a backend must make room for. */
+struct kern_shape {
+    int dim, n_ff, n_vocab;
+    int n_qh, n_kvh, d_attn;                /* full attention */
+    int n_kh, n_vh, d_delta, conv_k;        /* DeltaNet */
+    int max_tok;                            /* rows of the largest step */
+    int max_ctx;                            /* positions of the longest sequence */
+    enum kern_kv_type kv_type;
+};
+
+/* n = rms(x) * norm_w per row (norm_w NULL: n = x); out[i] = mats[i] n for each i.
+ *   x [n_tok][dim]   norm_w [dim]   out[i] [n_tok][mats[i]->n_out] */
+enum { KERN_PROJ_MAX = 4 };
+struct kern_norm_proj {
+    int n_tok, n_mat;
+    const float *x, *norm_w;
+    float eps;
+    const struct kern_mat *mats[KERN_PROJ_MAX];
+    float *out[KERN_PROJ_MAX];
+};
+
+/* x += mat y.   y [n_tok][mat->n_in]   x [n_tok][mat->n_out] in/out */
+struct kern_proj_add {
+    int n_tok;
+    const float *y;
+    const struct kern_mat *mat;
+    float *x;
+};
+
+/* x += down(silu(gate n) * (up n)), n = rms(x) * norm_w.   x [n_tok][dim] in/out */
+struct kern_mlp {
+    int n_tok;
+    float *x;
+    const float *norm_w;
+    float eps;
+    const struct kern_mat *gate, *up, *down;
+};
+
+/* The DeltaNet mixer between its projections (qwen35-math §4.2): causal conv + SiLU, L2 norms, gates, gated delta rule,
+ * gated RMS norm.  Value head h reads key head h % n_kh.
+ *   qkv   [n_tok][2 n_kh d + n_vh d]  all q heads, all k heads, all v heads, before the convolution
+ *   z     [n_tok][n_vh d]     alpha, beta [n_tok][n_vh] raw projections     out [n_tok][n_vh d]
+ *   conv_w [2 n_kh d + n_vh d][conv_k], the last tap is the current token     a, dt [n_vh]     norm_w [d]
+ *   state  slot s at state + s * ops->delta_state_bytes(), all zero bytes = fresh; holds M (f32) and conv rows, layout
+ *          the backend's own.  The spans' slots are read and advanced by their n_tok. */
+struct kern_delta {
+    const struct kern_batch *batch;
+    const float *qkv, *z, *alpha, *beta;
+    const float *conv_w, *a, *dt, *norm_w;
+    float eps;
+    uint8_t *state;
+    float *out;
+};
+
+/* Gated full attention between its projections (§4.1): per-head RMS norm of q and k, rope, KV store, causal softmax
+ * attention, sigmoid gate.  Query head h reads KV head h / (n_qh / n_kvh).
+ *   q [n_tok][n_qh][2 d]  d query values, then d gate values per head      k, v [n_tok][n_kvh d]
+ *   q_norm, k_norm [d]     out [n_tok][n_qh d]
+ *   kv: page p at kv + p * ops->kv_page_bytes(); layout the backend's own */
+struct kern_attn {
+    const struct kern_batch *batch;
+    const float *q, *k, *v;
+    const float *q_norm, *k_norm;
+    float eps;
+    int n_rot;                              /* rope on dims [0, n_rot), pairs (i, i + n_rot / 2) */
+    float rope_base;
+    uint8_t *kv;
+    float *out;
+};
+
+/* Selected rows to logits: hidden = rms(x[rows[i]]) * norm_w; logits[i] = mat hidden.
+ *   rows [n_rows] host, ascending     hidden [n_rows][dim] or NULL     logits [n_rows][mat->n_out] */
+struct kern_head {
+    int n_rows;
+    const int *rows;
+    const float *x, *norm_w;
+    float eps;
+    const struct kern_mat *mat;
+    float *hidden, *logits;
+};
+
+struct kern;
+struct kern_ops {
+    const char *name;                       /* "ref", "cpu", "cuda" */
+
+    /* set-up */
+    int (*plan)(struct kern *kern, const struct kern_shape *shape);  /* once, before the first step; sizes all scratch */
+    int (*mem_alloc)(struct kern *kern, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem); /* zeroed */
+    int (*mem_adopt)(struct kern *kern, int fd, size_t bytes, struct kern_mem *ret_mem); /* takes the fd; checks seals and size */
+    int (*mem_seal)(struct kern *kern, struct kern_mem *mem);        /* weights complete: read-only from here, here and elsewhere */
+    void (*mem_free)(struct kern *kern, struct kern_mem *mem);       /* all-zero mem allowed */
+    int (*copy_in)(struct kern *kern, void *dst, const void *src_host, size_t bytes);
+    int (*copy_out)(struct kern *kern, void *dst_host, const void *src, size_t bytes); /* waits for the ops before it */
+    int (*clear)(struct kern *kern, void *dst, size_t bytes);
+    size_t (*mat_bytes)(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out, int n_in);
+    /* src: the file's rows [n_out], borrowed for the call.  mat->data is written through. */
+    int (*mat_pack)(struct kern *kern, const struct kern_mat *mat, const void *src);
+    size_t (*delta_state_bytes)(struct kern *kern);                  /* per slot and layer; valid after plan() */
+    size_t (*kv_page_bytes)(struct kern *kern);                      /* per page and layer; valid after plan() */
+
+    /* step */
+    int (*embed)(struct kern *kern, const struct kern_mat *table, const int32_t *ids, int n_tok, float *x);
+    int (*norm_proj)(struct kern *kern, const struct kern_norm_proj *op);
+    int (*proj_add)(struct kern *kern, const struct kern_proj_add *op);
+    int (*mlp)(struct kern *kern, const struct kern_mlp *op);
+    int (*delta)(struct kern *kern, const struct kern_delta *op);
+    int (*attn)(struct kern *kern, const struct kern_attn *op);
+    int (*head)(struct kern *kern, const struct kern_head *op);
+
+    void (*free)(struct kern *kern);
+};
+
+/* One opened backend.  Implementations embed this first. */
+struct kern {
+    const struct kern_ops *ops;
+    struct kern_shape shape;                /* set by plan() */
+    char isa[24];                           /* "avx512vnni"; "" for ref */
+    int n_threads;
+    char numerics_id[48];                   /* equal ids: equal bits for equal inputs, on any machine */
+};
+
+enum { KERN_OK, KERN_E_BACKEND, KERN_E_ISA, KERN_E_THREADS };
+
+struct kern_options {
+    const char *backend;                    /* "ref", "cpu", "cuda"; "auto": cuda if it works, else cpu */
+    const char *isa;                        /* NULL: the best this machine has */
+    int n_threads;                          /* 0: every core we may run on */
+};
+
+/* fault names what was asked for and what there is.  ret_kern is freed with kern_free(), which takes NULL. */
+int kern_open(const struct kern_options *options, struct fault *fault, struct kern **ret_kern);
+struct kern *kern_free(struct kern *kern);
+CLEANUP_FUNC(struct kern, kern_free)

@@ -1,0 +1,2 @@
+/* quant.c - weight types.  See quant.h. */
+#include "quant.h"
