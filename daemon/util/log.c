@@ -1,0 +1,98 @@
+/* log.c - one event, one line, on stderr.  See log.h.
+ *
+ * A line is one write(2) of at most LOG_LINE_BYTES, so that lines of broker and engine, which share stderr,
+ * never mix. Control bytes become '?': a name that a client chose cannot forge a second line. */
+#include "log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { LOG_LINE_BYTES = 1024 }; /* under PIPE_BUF (4096): a pipe takes it whole */
+
+/* syslog(3) priorities, as systemd reads them from "<N>" at the start of a line */
+enum { LOG_PRIORITY_ERR = 3, LOG_PRIORITY_WARN = 4, LOG_PRIORITY_INFO = 6, LOG_PRIORITY_DEBUG = 7 };
+
+static struct {
+    char program[32];
+    bool verbose;
+    bool journal; /* stderr is the journal's socket: it adds time and name, and wants priorities */
+} log_state = {.program = "qwend"};
+
+/* JOURNAL_STREAM holds "device:inode" of the stream that systemd connected (systemd.exec(5)). */
+static bool log_is_journal(void)
+{
+    const char *stream = getenv("JOURNAL_STREAM");
+    unsigned long long dev, ino;
+    struct stat st;
+
+    return stream && sscanf(stream, "%llu:%llu", &dev, &ino) == 2 && !fstat(STDERR_FILENO, &st) &&
+           st.st_dev == dev && st.st_ino == ino;
+}
+
+void log_init(const char *program, bool verbose)
+{
+    snprintf(log_state.program, sizeof(log_state.program), "%s", program);
+    log_state.verbose = verbose;
+    log_state.journal = log_is_journal();
+}
+
+static void log_put(int priority, const char *fmt, va_list ap)
+{
+    char line[LOG_LINE_BYTES];
+    int saved_errno = errno, head, n;
+
+    if (log_state.journal)
+        head = snprintf(line, sizeof(line), "<%d>", priority);
+    else
+        head = snprintf(line, sizeof(line), "%s: %s", log_state.program,
+                        priority == LOG_PRIORITY_ERR    ? "error: "
+                        : priority == LOG_PRIORITY_WARN ? "warning: "
+                                                        : "");
+    n = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, fmt, ap);
+    n = n < 0 ? head : MIN(head + n, (int)sizeof(line) - 2);
+    for (int i = head; i < n; i++)
+        if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
+            line[i] = '?';
+    line[n++] = '\n';
+    /* A log that cannot be written has nobody left to tell. */
+    (void)!write(STDERR_FILENO, line, (size_t)n);
+    errno = saved_errno;
+}
+
+#define LOG_FUNC(name, priority)                                                                             \
+    void name(const char *fmt, ...)                                                                          \
+    {                                                                                                        \
+        va_list ap;                                                                                          \
+                                                                                                             \
+        va_start(ap, fmt);                                                                                   \
+        log_put(priority, fmt, ap);                                                                          \
+        va_end(ap);                                                                                          \
+    }
+
+LOG_FUNC(log_info, LOG_PRIORITY_INFO)
+LOG_FUNC(log_warn, LOG_PRIORITY_WARN)
+LOG_FUNC(log_err, LOG_PRIORITY_ERR)
+
+void log_debug(const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!log_state.verbose)
+        return;
+    va_start(ap, fmt);
+    log_put(LOG_PRIORITY_DEBUG, fmt, ap);
+    va_end(ap);
+}
+
+void log_errno(int r, const char *fmt, ...)
+{
+    char text[LOG_LINE_BYTES / 2];
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    log_err("%s: %s (%s)", text, strerror(r < 0 ? -r : r), err_place());
+}
