@@ -34,9 +34,10 @@ uint32_t gguf_version(const struct gguf *gguf);
 uint64_t gguf_file_bytes(const struct gguf *gguf);
 const uint8_t *gguf_header(const struct gguf *gguf, size_t *ret_bytes); /* metadata + directory, for a digest */
 void gguf_drop_cache(const struct gguf *gguf, const struct gguf_tensor *tensor); /* its pages are not needed any more */
+void gguf_prefetch(const struct gguf *gguf, const struct gguf_tensor *tensor);   /* its pages will be needed soon */
 
 /* metadata.  get: GGUF_E_MISSING / GGUF_E_TYPE / GGUF_E_RANGE with a fault that names the key.
- * find: false if absent, GGUF-typed otherwise; a key of another type counts as absent. */
+ * A key that may be absent is asked for with gguf_has() first. */
 int gguf_get_u32(const struct gguf *gguf, const char *key, uint32_t lo, uint32_t hi, struct fault *fault, uint32_t *ret_value); /* any integer type that fits */
 int gguf_get_f32(const struct gguf *gguf, const char *key, struct fault *fault, float *ret_value);
 int gguf_get_str(const struct gguf *gguf, const char *key, struct fault *fault, struct gguf_str *ret_value);
@@ -56,7 +57,7 @@ enum { GGUF_U8, GGUF_I8, GGUF_U16, GGUF_I16, GGUF_U32, GGUF_I32, GGUF_F32, GGUF_
 /* enumeration, for inspect */
 size_t gguf_n_keys(const struct gguf *gguf);
 struct gguf_str gguf_key(const struct gguf *gguf, size_t i, uint32_t *ret_type);
-int gguf_format_value(const struct gguf *gguf, size_t i, char *text, size_t n_text); /* short, for people; arrays as "[n] a, b, …" */
+int gguf_format_value(const struct gguf *gguf, size_t i, char *text, size_t n_text); /* short, for people; arrays as "[n type] a, b, ..."; like snprintf */
 size_t gguf_n_tensors(const struct gguf *gguf);
 const struct gguf_tensor *gguf_tensor(const struct gguf *gguf, size_t i);
 const struct gguf_tensor *gguf_find_tensor(const struct gguf *gguf, const char *name); /* NULL: none */
