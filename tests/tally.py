@@ -1,0 +1,32 @@
+#!/usr/bin/env python3
+"""tally.py - counts the test cases in meson's testlog.json: prints "passed failed skipped".
+
+A cmocka program says in its output how many cases it ran; any other test counts as one.
+"""
+import json
+import re
+import sys
+
+CASES = {"passed": r"\[  PASSED  \] (\d+) test", "failed": r"\[  FAILED  \] (\d+) test", "skipped": r"\[  SKIPPED \] (\d+) test"}
+
+
+def count_cases(test):
+    """(passed, failed, skipped) of one line of the log."""
+    text = test.get("stdout", "") + test.get("stderr", "")
+    n = {key: sum(map(int, re.findall(pattern, text))) for key, pattern in CASES.items()}
+    bad = test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP")
+    if sum(n.values()) == 0:
+        return (int(test["result"] in ("OK", "EXPECTEDFAIL")), int(bad), int(test["result"] == "SKIP"))
+    return n["passed"], max(n["failed"], int(bad)), n["skipped"]   # a crash after the last case is a failure too
+
+
+def main():
+    totals = [0, 0, 0]
+    with open(sys.argv[1], encoding="utf-8") as log:
+        for line in log:
+            totals = [a + b for a, b in zip(totals, count_cases(json.loads(line)))]
+    print(*totals)
+
+
+if __name__ == "__main__":
+    main()
