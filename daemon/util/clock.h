@@ -4,4 +4,7 @@
 #include <stdint.h>
 
 uint64_t clock_now_ns(void);
-static inline double clock_ms(uint64_t ns) { return (double)ns / 1e6; }
+static inline double clock_ms(uint64_t ns)
+{
+    return (double)ns / 1e6;
+}

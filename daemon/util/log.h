@@ -1,7 +1,8 @@
 /* log.h - one event, one line, at the place that decides: who (uid, request), what, what next.
  *
- * warn: degraded and continuing; err: a request or a process was lost.  Prompts, answers and token ids are never logged.
- * Lines go to stderr with a "<3>"-style priority prefix when stderr is the journal (JOURNAL_STREAM), plain otherwise. */
+ * warn: degraded and continuing; err: a request or a process was lost.  Prompts, answers and token ids are
+ * never logged. Lines go to stderr with a "<3>"-style priority prefix when stderr is the journal
+ * (JOURNAL_STREAM), plain otherwise. */
 #pragma once
 
 #include "proto/base.h"
