@@ -137,7 +137,7 @@ struct kern_ops {
     /* set-up */
     int (*plan)(struct kern *kern, const struct kern_shape *shape);  /* once, before the first step; sizes all scratch */
     int (*mem_alloc)(struct kern *kern, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem); /* zeroed */
-    int (*mem_adopt)(struct kern *kern, int fd, size_t bytes, struct kern_mem *ret_mem); /* takes the fd; checks seals and size */
+    int (*mem_adopt)(struct kern *kern, int fd, size_t bytes, struct kern_mem *ret_mem); /* takes the fd, also when it fails; checks seals and size */
     int (*mem_seal)(struct kern *kern, struct kern_mem *mem);        /* weights complete: read-only from here, here and elsewhere */
     void (*mem_free)(struct kern *kern, struct kern_mem *mem);       /* all-zero mem allowed */
     int (*copy_in)(struct kern *kern, void *dst, const void *src_host, size_t bytes);
