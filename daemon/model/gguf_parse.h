@@ -7,7 +7,7 @@
 /* Real files have about 50 keys and at most 1,500 tensors; the caps bound what a hostile file can make us
  * allocate. */
 enum { GGUF_KEYS_MAX = 65536, GGUF_TENSORS_MAX = 65536 };
-enum { GGUF_KEY_BYTES_MAX = 65535, GGUF_TENSOR_NAME_MAX = 64 }; /* the format's own limits */
+enum { GGUF_KEY_BYTES_MAX = 65535 }; /* the format's own limit */
 
 struct gguf_kv {
     struct gguf_str key;
