@@ -1,0 +1,96 @@
+/* model.c - puts a model together from its file.  See model.h. */
+#include "model.h"
+#include "sha256.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The header alone would not do: two fine-tunes of one base often differ in nothing but tensor bytes.  4 KiB
+ * of each tensor tell them apart for a few hundred page reads, where the whole file takes 20 s. */
+static void model_digest(const struct gguf *gguf, uint8_t ret_digest[32])
+{
+    enum { SAMPLE_BYTES = 4096 };
+    struct sha256 sha;
+    size_t n_header = 0;
+    const uint8_t *header = gguf_header(gguf, &n_header);
+
+    sha256_init(&sha);
+    sha256_put(&sha, header, n_header);
+    for (size_t i = 0; i < gguf_n_tensors(gguf); i++) {
+        const struct gguf_tensor *t = gguf_tensor(gguf, i);
+
+        sha256_put(&sha, t->data, MIN(t->bytes, (size_t)SAMPLE_BYTES));
+    }
+    sha256_end(&sha, ret_digest);
+}
+
+/* The name is shown and sent: plain ASCII is kept of it. */
+static void model_name(const struct gguf *gguf, size_t n_text, char *text)
+{
+    struct gguf_str name = {0};
+    size_t n;
+
+    if (gguf_get_str(gguf, "general.name", NULL, &name))
+        name.n = 0;
+    n = MIN(name.n, n_text - 1);
+    for (size_t i = 0; i < n; i++)
+        text[i] = name.s[i] >= ' ' && name.s[i] <= '~' ? name.s[i] : '?';
+    text[n] = '\0';
+}
+
+static void model_label(struct model *m, const struct gguf *gguf, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    snprintf(m->file, sizeof(m->file), "%s", slash ? slash + 1 : path);
+    model_name(gguf, sizeof(m->name), m->name);
+}
+
+/* fd < 0: the weights come from the file. */
+static int model_init(const struct gguf *gguf, const char *path, struct kern *kern, int fd,
+                      model_progress_fn progress, void *user, struct fault *fault, struct model **ret_model)
+{
+    _cleanup_(closep) int owned_fd = fd;
+    _cleanup_(model_freep) struct model *m = calloc(1, sizeof(*m));
+    int r;
+
+    if (!m)
+        return err_origin(-ENOMEM);
+    m->kern = kern;
+    m->weights.mem.fd = -1;
+    r = config_read(gguf, fault, &m->config);
+    if (r)
+        return r;
+    model_label(m, gguf, path);
+    model_digest(gguf, m->digest);
+    m->file_bytes = gguf_file_bytes(gguf);
+    if (fd < 0)
+        r = weights_load(gguf, &m->config, kern, progress, user, fault, &m->weights);
+    else
+        r = weights_adopt(gguf, &m->config, kern, steal_fd(&owned_fd), fault, &m->weights);
+    if (r)
+        return r;
+    *ret_model = steal(&m);
+    return MODEL_OK;
+}
+
+int model_open(const struct gguf *gguf, const char *path, struct kern *kern, model_progress_fn progress,
+               void *user, struct fault *fault, struct model **ret_model)
+{
+    return model_init(gguf, path, kern, -1, progress, user, fault, ret_model);
+}
+
+int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, int fd, struct fault *fault,
+                struct model **ret_model)
+{
+    return model_init(gguf, path, kern, fd, NULL, NULL, fault, ret_model);
+}
+
+struct model *model_free(struct model *m)
+{
+    if (!m)
+        return NULL;
+    weights_deinit(&m->weights, m->kern);
+    free(m);
+    return NULL;
+}

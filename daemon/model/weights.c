@@ -1,0 +1,394 @@
+/* weights.c - from the tensors of a file to matrices of the backend.  See weights.h.
+ *
+ * Two passes: the first finds and checks every tensor and gives it a place (weights_plan_*), the second packs
+ * in the order of the file, drops each tensor's pages from the page cache and binds the pointers once the
+ * memory is sealed. So there is never more in RAM than one copy of the weights and the tensors in flight. */
+#include "weights.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { WEIGHTS_ALIGN = 64 };                         /* a cache line, and the widest vector load */
+enum { WEIGHTS_PER_LAYER = 16, WEIGHTS_GLOBAL = 4 }; /* at least as many as are asked for */
+
+/* One tensor that the model needs: exactly one of mat and vec is set, or none where it is only checked. */
+struct weights_want {
+    const char *suffix; /* "attn_q.weight" */
+    int n_out, n_in;    /* n_out = 0: a vector of n_in values */
+    struct kern_mat *mat;
+    const float **vec;
+    bool f32; /* a matrix that is kept as plain values (ssm_conv1d) */
+    bool optional;
+};
+
+struct weights_item {
+    const struct gguf_tensor *tensor; /* borrowed from gguf */
+    struct kern_mat *mat;             /* in struct weights; NULL: plain f32 values behind *vec */
+    const float **vec;
+    size_t offset, bytes; /* in mem */
+};
+
+struct weights_plan {
+    const struct gguf *gguf;
+    const struct config *config;
+    struct kern *kern;
+    struct fault *fault;
+    struct weights_item *items; /* owned */
+    int n_items;
+    size_t bytes;    /* of mem */
+    bool check_only; /* wants are verified, nothing is placed */
+};
+
+/* checks */
+static int weights_check_shape(const struct weights_plan *p, const char *name, const struct gguf_tensor *t,
+                               int n_out, int n_in)
+{
+    char is[64], should[64];
+
+    if (t->ne[0] == (uint64_t)n_in && t->ne[1] == (uint64_t)MAX(n_out, 1) && t->ne[2] == 1 && t->ne[3] == 1)
+        return 0;
+    if (t->n_dims > 2)
+        snprintf(is, sizeof(is), "[%" PRIu64 ", %" PRIu64 ", ...] of %d dimensions", t->ne[0], t->ne[1],
+                 t->n_dims);
+    else if (t->n_dims == 2)
+        snprintf(is, sizeof(is), "[%" PRIu64 ", %" PRIu64 "]", t->ne[0], t->ne[1]);
+    else
+        snprintf(is, sizeof(is), "[%" PRIu64 "]", t->ne[0]);
+    if (n_out)
+        snprintf(should, sizeof(should), "[%d, %d]", n_in, n_out);
+    else
+        snprintf(should, sizeof(should), "[%d]", n_in);
+    return fault_set(p->fault, WEIGHTS_E_TENSOR, "%s is %s, should be %s", name, is, should);
+}
+
+static int weights_check_type(const struct weights_plan *p, const char *name, const struct gguf_tensor *t,
+                              bool f32)
+{
+    const struct quant_info *q = quant_find(t->type);
+
+    if (f32 && t->type != QUANT_F32)
+        return fault_set(p->fault, WEIGHTS_E_TENSOR, "%s is %s, should be F32", name, q->name);
+    if (!q->loadable)
+        return fault_set(p->fault, WEIGHTS_E_TENSOR, "%s is %s, a type that cannot be loaded", name, q->name);
+    return 0;
+}
+
+/* plan */
+static void weights_place(struct weights_plan *p, const struct gguf_tensor *t,
+                          const struct weights_want *want, enum kern_layout layout)
+{
+    struct weights_item *item = &p->items[p->n_items++];
+
+    *item = (struct weights_item){
+        .tensor = t, .mat = want->mat, .vec = want->vec, .offset = p->bytes, .bytes = t->bytes};
+    if (want->mat) {
+        *want->mat = (struct kern_mat){
+            .type = (enum quant_type)t->type, .layout = layout, .n_out = want->n_out, .n_in = want->n_in};
+        item->bytes = p->kern->ops->mat_bytes(p->kern, want->mat->type, layout, want->n_out, want->n_in);
+        want->mat->bytes = item->bytes;
+    }
+    p->bytes = ROUND_UP(p->bytes + item->bytes, (size_t)WEIGHTS_ALIGN);
+}
+
+static int weights_want_at(struct weights_plan *p, const char *name, const struct weights_want *want,
+                           enum kern_layout layout)
+{
+    const struct gguf_tensor *t = gguf_find_tensor(p->gguf, name);
+    int r;
+
+    if (!t && want->optional)
+        return 0;
+    if (!t)
+        return fault_set(p->fault, WEIGHTS_E_TENSOR, "%s is missing", name);
+    r = weights_check_shape(p, name, t, want->n_out, want->n_in);
+    if (!r)
+        r = weights_check_type(p, name, t, want->f32 || !want->n_out);
+    if (!r && !p->check_only)
+        weights_place(p, t, want, layout);
+    return r;
+}
+
+static int weights_want_layer(struct weights_plan *p, int i_layer, const struct weights_want *wants,
+                              size_t n_wants)
+{
+    char name[GGUF_TENSOR_NAME_MAX + 1];
+
+    for (size_t i = 0; i < n_wants; i++) {
+        snprintf(name, sizeof(name), "blk.%d.%s", i_layer, wants[i].suffix);
+        int r = weights_want_at(p, name, &wants[i], KERN_PANELS);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static int weights_plan_attn(struct weights_plan *p, int i_layer, struct layer_attn *a)
+{
+    const struct config *c = p->config;
+    const struct weights_want wants[] = {
+        {"attn_q.weight", 2 * config_n_q(c), c->dim, .mat = &a->q},
+        {"attn_k.weight", config_n_kv(c), c->dim, .mat = &a->k},
+        {"attn_v.weight", config_n_kv(c), c->dim, .mat = &a->v},
+        {"attn_output.weight", c->dim, config_n_q(c), .mat = &a->out},
+        {"attn_q_norm.weight", 0, c->d_attn, .vec = &a->q_norm},
+        {"attn_k_norm.weight", 0, c->d_attn, .vec = &a->k_norm},
+    };
+
+    return weights_want_layer(p, i_layer, wants, ARRAY_SIZE(wants));
+}
+
+static int weights_plan_delta(struct weights_plan *p, int i_layer, struct layer_delta *d)
+{
+    const struct config *c = p->config;
+    const struct weights_want wants[] = {
+        {"attn_qkv.weight", config_n_qkv(c), c->dim, .mat = &d->qkv},
+        {"attn_gate.weight", config_n_inner(c), c->dim, .mat = &d->z},
+        {"ssm_alpha.weight", c->n_vh, c->dim, .mat = &d->alpha},
+        {"ssm_beta.weight", c->n_vh, c->dim, .mat = &d->beta},
+        {"ssm_out.weight", c->dim, config_n_inner(c), .mat = &d->out},
+        {"ssm_conv1d.weight", config_n_qkv(c), c->conv_k, .vec = &d->conv_w, .f32 = true},
+        {"ssm_a", 0, c->n_vh, .vec = &d->a},
+        {"ssm_dt.bias", 0, c->n_vh, .vec = &d->dt},
+        {"ssm_norm.weight", 0, c->d_delta, .vec = &d->norm_w},
+    };
+
+    return weights_want_layer(p, i_layer, wants, ARRAY_SIZE(wants));
+}
+
+static int weights_plan_layer(struct weights_plan *p, int i_layer, struct layer *layer)
+{
+    const struct config *c = p->config;
+    const struct weights_want wants[] = {
+        {"attn_norm.weight", 0, c->dim, .vec = &layer->norm_w},
+        {"post_attention_norm.weight", 0, c->dim, .vec = &layer->post_norm_w},
+        {"ffn_gate.weight", c->n_ff, c->dim, .mat = &layer->gate},
+        {"ffn_up.weight", c->n_ff, c->dim, .mat = &layer->up},
+        {"ffn_down.weight", c->dim, c->n_ff, .mat = &layer->down},
+    };
+    int r = layer->is_attn ? weights_plan_attn(p, i_layer, &layer->attn)
+                           : weights_plan_delta(p, i_layer, &layer->delta);
+
+    return r ? r : weights_want_layer(p, i_layer, wants, ARRAY_SIZE(wants));
+}
+
+/* The draft head is not used yet, but a file that has a broken one is broken. */
+static int weights_check_nextn(struct weights_plan *p)
+{
+    const struct config *c = p->config;
+    const struct weights_want wants[] = {
+        {"nextn.eh_proj.weight", c->dim, 2 * c->dim},
+        {"nextn.enorm.weight", 0, c->dim},
+        {"nextn.hnorm.weight", 0, c->dim},
+        {"nextn.shared_head_norm.weight", 0, c->dim},
+        {"nextn.embed_tokens.weight", c->n_vocab, c->dim, .optional = true},
+        {"nextn.shared_head_head.weight", c->n_vocab, c->dim, .optional = true},
+    };
+    struct layer unused = {.is_attn = true};
+    int r = 0;
+
+    p->check_only = true;
+    for (int i = c->n_layers; i < c->n_layers + c->n_mtp && !r; i++) {
+        r = weights_plan_layer(p, i, &unused);
+        if (!r)
+            r = weights_want_layer(p, i, wants, ARRAY_SIZE(wants));
+    }
+    p->check_only = false;
+    return r;
+}
+
+static int weights_plan_global(struct weights_plan *p, struct weights *w)
+{
+    const struct config *c = p->config;
+    const struct weights_want embed = {NULL, c->n_vocab, c->dim, .mat = &w->embed};
+    const struct weights_want head = {NULL, c->n_vocab, c->dim, .mat = &w->head};
+    const struct weights_want norm = {NULL, 0, c->dim, .vec = &w->out_norm_w};
+    int r = weights_want_at(p, "output_norm.weight", &norm, KERN_PANELS);
+
+    w->tied = !gguf_find_tensor(p->gguf, "output.weight");
+    if (!r && w->tied)
+        return weights_want_at(p, "token_embd.weight", &head, KERN_PANELS);
+    if (!r)
+        r = weights_want_at(p, "token_embd.weight", &embed, KERN_ROWS);
+    if (!r)
+        r = weights_want_at(p, "output.weight", &head, KERN_PANELS);
+    return r;
+}
+
+static int weights_plan(struct weights_plan *p, struct weights *w)
+{
+    const struct config *c = p->config;
+    int n_kind[2] = {0, 0}, r;
+
+    p->items = calloc((size_t)c->n_layers * WEIGHTS_PER_LAYER + WEIGHTS_GLOBAL, sizeof(*p->items));
+    w->layers = calloc((size_t)c->n_layers, sizeof(*w->layers));
+    if (!p->items || !w->layers)
+        return err_origin(-ENOMEM);
+    r = weights_plan_global(p, w);
+    for (int i = 0; i < c->n_layers && !r; i++) {
+        w->layers[i].is_attn = c->is_attn[i];
+        w->layers[i].i_kind = n_kind[c->is_attn[i]]++;
+        r = weights_plan_layer(p, i, &w->layers[i]);
+    }
+    return r ? r : weights_check_nextn(p);
+}
+
+/* what people want to know about it */
+static void weights_describe(const struct weights_plan *p, struct weights *w)
+{
+    enum { TYPES = 64 }; /* more than GGUF has */
+    uint64_t bytes[TYPES] = {0};
+    size_t used = 0;
+
+    for (int i = 0; i < p->n_items; i++) {
+        const struct gguf_tensor *t = p->items[i].tensor;
+
+        w->n_params += t->ne[0] * t->ne[1];
+        w->file_bytes += t->bytes;
+        bytes[t->type % TYPES] += t->bytes;
+    }
+    for (;;) {
+        uint32_t best = 0;
+
+        for (uint32_t i = 1; i < TYPES; i++)
+            if (bytes[i] > bytes[best])
+                best = i;
+        if (!bytes[best] || used >= sizeof(w->types))
+            return;
+        used += (size_t)snprintf(w->types + used, sizeof(w->types) - used, "%s%s", used ? "+" : "",
+                                 quant_find(best)->name);
+        bytes[best] = 0;
+    }
+}
+
+/* pack */
+static int weights_compare_items(const void *a, const void *b)
+{
+    const struct weights_item *ia = a, *ib = b;
+
+    return (ia->tensor->data > ib->tensor->data) - (ia->tensor->data < ib->tensor->data);
+}
+
+static int weights_pack(const struct weights_plan *p, const struct weights_item *item,
+                        const struct kern_mem *mem)
+{
+    struct kern_mat mat;
+
+    if (!item->mat)
+        return p->kern->ops->copy_in(p->kern, mem->base + item->offset, item->tensor->data, item->bytes);
+    mat = *item->mat;
+    mat.data = mem->base + item->offset;
+    return p->kern->ops->mat_pack(p->kern, &mat, item->tensor->data);
+}
+
+/* In the order of the file, so that a disk reads ahead. */
+static int weights_pack_all(const struct weights_plan *p, const struct kern_mem *mem, uint64_t all_bytes,
+                            model_progress_fn progress, void *user)
+{
+    uint64_t done = 0;
+
+    qsort(p->items, (size_t)p->n_items, sizeof(*p->items), weights_compare_items);
+    for (int i = 0; i < p->n_items; i++) {
+        if (i + 1 < p->n_items)
+            gguf_prefetch(p->gguf, p->items[i + 1].tensor);
+        int r = weights_pack(p, &p->items[i], mem);
+        if (r)
+            return r;
+        gguf_drop_cache(p->gguf, p->items[i].tensor);
+        done += p->items[i].tensor->bytes;
+        if (progress)
+            progress(user, done, all_bytes);
+    }
+    return 0;
+}
+
+/* Only now are the addresses final: sealing may map the memory anew. */
+static void weights_bind(const struct weights_plan *p, struct weights *w)
+{
+    for (int i = 0; i < p->n_items; i++) {
+        const struct weights_item *item = &p->items[i];
+
+        if (item->mat)
+            item->mat->data = w->mem.base + item->offset;
+        else
+            *item->vec = (const float *)(const void *)(w->mem.base + item->offset);
+    }
+    if (w->tied)
+        w->embed = w->head;
+}
+
+static int weights_fill(const struct weights_plan *p, struct weights *w, model_progress_fn progress,
+                        void *user)
+{
+    const struct kern_ops *ops = p->kern->ops;
+    int r = ops->mem_alloc(p->kern, p->bytes, KERN_MEM_WEIGHTS, &w->mem);
+
+    if (r)
+        return fault_set(p->fault, WEIGHTS_E_MEMORY, "no memory for %zu MiB of weights: %s", p->bytes >> 20,
+                         strerror(-r));
+    r = weights_pack_all(p, &w->mem, w->file_bytes, progress, user);
+    return r ? r : ops->mem_seal(p->kern, &w->mem);
+}
+
+static int weights_take_fd(const struct weights_plan *p, int fd, struct weights *w)
+{
+    int r = p->kern->ops->mem_adopt(p->kern, fd, p->bytes, &w->mem);
+
+    if (r)
+        return fault_set(p->fault, WEIGHTS_E_MEMORY,
+                         "the kept memory does not hold %zu sealed bytes of weights: %s", p->bytes,
+                         strerror(-r));
+    return 0;
+}
+
+static void weights_plan_deinit(struct weights_plan *p)
+{
+    free(p->items);
+}
+
+/* fd < 0: packs the file's tensors; else takes the memory over. */
+static int weights_init(const struct weights_plan *plan_in, int fd, model_progress_fn progress, void *user,
+                        struct weights *ret_weights)
+{
+    _cleanup_(weights_plan_deinit) struct weights_plan plan = *plan_in;
+    _cleanup_(closep) int owned_fd = fd;
+    struct weights w = {.mem.fd = -1};
+    int r = weights_plan(&plan, &w);
+
+    if (!r) {
+        weights_describe(&plan, &w);
+        r = fd < 0 ? weights_fill(&plan, &w, progress, user)
+                   : weights_take_fd(&plan, steal_fd(&owned_fd), &w);
+    }
+    if (r) {
+        weights_deinit(&w, plan.kern);
+        return r;
+    }
+    weights_bind(&plan, &w);
+    *ret_weights = w;
+    return 0;
+}
+
+int weights_load(const struct gguf *gguf, const struct config *config, struct kern *kern,
+                 model_progress_fn progress, void *user, struct fault *fault, struct weights *ret_weights)
+{
+    const struct weights_plan plan = {.gguf = gguf, .config = config, .kern = kern, .fault = fault};
+
+    return weights_init(&plan, -1, progress, user, ret_weights);
+}
+
+int weights_adopt(const struct gguf *gguf, const struct config *config, struct kern *kern, int fd,
+                  struct fault *fault, struct weights *ret_weights)
+{
+    const struct weights_plan plan = {.gguf = gguf, .config = config, .kern = kern, .fault = fault};
+
+    return weights_init(&plan, fd, NULL, NULL, ret_weights);
+}
+
+void weights_deinit(struct weights *w, struct kern *kern)
+{
+    if (w->mem.base)
+        kern->ops->mem_free(kern, &w->mem);
+    free(w->layers);
+    *w = (struct weights){.mem.fd = -1};
+}

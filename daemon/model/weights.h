@@ -1,0 +1,61 @@
+/* weights.h - the tensors of a model, in one piece of backend memory.
+ *
+ * weights_load() finds each tensor by name, checks its type and shape against the configuration, and packs it
+ * through the backend.  Where each one lies in the memory follows from the file's directory and the backend
+ * alone, so that a later engine can adopt the memory by its fd (weights_adopt) instead of reading the file
+ * again. */
+#pragma once
+
+#include "config.h"
+#include "kernels/kernels.h"
+
+enum { WEIGHTS_E_TENSOR = 40, WEIGHTS_E_MEMORY };
+
+/* n_qkv = 2 n_kh d + n_vh d, n_inner = n_vh d of struct config; matrices are [n_out][n_in], see qwen35-math
+ * §2 */
+struct layer_delta {
+    struct kern_mat qkv;                   /* [n_qkv][dim] */
+    struct kern_mat z, alpha, beta;        /* [n_inner][dim], [n_vh][dim], [n_vh][dim] */
+    struct kern_mat out;                   /* [dim][n_inner] */
+    const float *conv_w, *a, *dt, *norm_w; /* [n_qkv][conv_k], [n_vh], [n_vh], [d_delta]; backend addresses */
+};
+struct layer_attn {
+    struct kern_mat q;            /* [2 n_qh d_attn][dim]: per head d query rows, then d gate rows */
+    struct kern_mat k, v;         /* [n_kvh d_attn][dim] */
+    struct kern_mat out;          /* [dim][n_qh d_attn] */
+    const float *q_norm, *k_norm; /* [d_attn]; backend addresses */
+};
+struct layer {
+    const float *norm_w, *post_norm_w; /* [dim]; backend addresses */
+    bool is_attn;
+    int i_kind; /* how many layers of its kind come before it */
+    union {
+        struct layer_delta delta;
+        struct layer_attn attn;
+    };
+    struct kern_mat gate, up, down; /* [n_ff][dim], [n_ff][dim], [dim][n_ff] */
+};
+struct weights {
+    struct kern_mem mem;     /* owned; everything below points into it */
+    struct kern_mat embed;   /* [n_vocab][dim] KERN_ROWS; if tied a copy of head, KERN_PANELS */
+    struct kern_mat head;    /* [n_vocab][dim] KERN_PANELS */
+    const float *out_norm_w; /* [dim] */
+    struct layer *layers;    /* owned, [n_layers] */
+    bool tied;
+    uint64_t n_params;
+    uint64_t file_bytes; /* of the tensors that were taken from the file */
+    char types[64];      /* "Q4_K+Q6_K+F32", most bytes first */
+};
+
+typedef void (*model_progress_fn)(void *user, uint64_t done_bytes, uint64_t all_bytes);
+
+/* 0, WEIGHTS_E_*, < 0.  Faults name the tensor, what it is and what it should be. */
+int weights_load(const struct gguf *gguf, const struct config *config, struct kern *kern,
+                 model_progress_fn progress, void *user, struct fault *fault, struct weights *ret_weights);
+
+/* fd: what an earlier weights_load() of the same file, on a backend of the same numerics_id, left in mem.fd;
+ * taken over, also on failure.  Size and seals are checked, the bytes are not: whoever kept the fd vouches
+ * for them. */
+int weights_adopt(const struct gguf *gguf, const struct config *config, struct kern *kern, int fd,
+                  struct fault *fault, struct weights *ret_weights);
+void weights_deinit(struct weights *weights, struct kern *kern);
