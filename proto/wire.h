@@ -33,3 +33,6 @@ void wire_free(ProtobufCMessage *message);
 /* True if wire_caps.c has an entry for every repeated, string and bytes field of the type and below it: a test asks this
  * for each message, so that a field added to a .proto cannot be left uncapped. */
 bool wire_has_caps(const ProtobufCMessageDescriptor *type, const char **ret_missing);
+
+/* The message that a frame of this enum msg_type carries; NULL for a type that does not exist. */
+const ProtobufCMessageDescriptor *wire_message_type(uint16_t type);
