@@ -18,6 +18,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+#ifdef __GNUC__
+#pragma GCC visibility push(default)
+#endif
 
 typedef struct qwend qwend;
 typedef struct qwend_req qwend_req;
@@ -36,6 +39,9 @@ int qwend_error_code(const qwend *q);               /* stable code of the daemon
 unsigned qwend_retry_after_ms(const qwend *q);
 const char *qwend_socket_path(const qwend *q);
 unsigned qwend_version(void);                       /* 0x00MMmmpp */
+int qwend_set_timeout(qwend *q, int timeout_ms);    /* of each blocking call, which then gives -ETIMEDOUT; -1: none (default) */
+const char *qwend_model_name(const qwend *q);       /* as the daemon said on opening; NULL: not known yet */
+uint64_t qwend_prompt_max(const qwend *q);          /* bytes of one packed prompt; more is -EMSGSIZE */
 
 /* request */
 typedef enum { QWEND_SYSTEM = 1, QWEND_USER, QWEND_ASSISTANT, QWEND_TOOL } qwend_role;
@@ -135,6 +141,7 @@ int qwend_timeout_ms(const qwend *q);                    /* -1: none */
 int qwend_dispatch(qwend *q, short revents);             /* reads, writes, calls back; -EPIPE: the connection is gone */
 
 /* text */
+size_t qwend_utf8_valid(const char *text, size_t n);     /* bytes of the valid head, n if all is; NUL is not valid in a prompt */
 enum { QWEND_SPECIAL_ALL = 1, QWEND_SPECIAL_USER, QWEND_SPECIAL_NONE };
 int qwend_tokenize(qwend *q, const char *text, size_t n, int special, uint32_t **ret_ids, size_t *ret_n); /* blocking; caller frees */
 int qwend_detokenize(qwend *q, const uint32_t *ids, size_t n, char **ret_text, size_t *ret_n);
@@ -159,6 +166,9 @@ typedef struct {
 int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n);
 int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n); /* request_id NULL: all of this uid's */
 
+#ifdef __GNUC__
+#pragma GCC visibility pop
+#endif
 #ifdef __cplusplus
 }
 #endif

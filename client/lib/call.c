@@ -1,0 +1,279 @@
+/* call.c - blocking calls: one question, one answer, on a stream of its own.  Text and service.
+ *
+ * The answer that is lent to the caller (status, requests) stays in q->held until the next call. */
+#include <stdio.h>
+#include <string.h>
+
+#include "conn.h"
+
+static int call_on_answer(qwend *q, const struct frame *frame, uint16_t want,
+                          const ProtobufCMessageDescriptor *descriptor)
+{
+    bool refused = frame->type == MSG_ERROR;
+    struct fault fault = {};
+    int r;
+
+    if ((frame->type != want && !refused) || !(frame->flags & FRAME_END_STREAM))
+        return conn_fail(q, -EPROTO, "%s answered with %s where %s was due", q->path,
+                         msg_type_name(frame->type), msg_type_name(want));
+    r = wire_unpack(refused ? &qwp__error__descriptor : descriptor, frame->body, frame->length, &fault,
+                    &q->held);
+    if (r > 0)
+        return conn_fail(q, -EPROTO, "%s from %s: %s", msg_type_name(frame->type), q->path, fault.text);
+    if (r < 0 || !refused)
+        return r;
+    conn_error_from(&q->error, (const Qwp__Error *)q->held);
+    return QWEND_REFUSED;
+}
+
+static int call_wait(qwend *q, qwend_stream *stream, uint16_t want,
+                     const ProtobufCMessageDescriptor *descriptor)
+{
+    uint64_t deadline_ns = conn_deadline(q);
+    struct frame frame;
+    int r = 0;
+
+    while (frame_next(&stream->queue, FRAME_MAX_BYTES, &frame) != FRAME_OK) {
+        if (r)
+            return r;
+        r = conn_wait(
+            q, deadline_ns); /* an answer may have arrived with the end of the connection: look again */
+    }
+    event_release(q);
+    return call_on_answer(q, &frame, want, descriptor);
+}
+
+/* Asks and waits; the answer is q->held.  0, QWEND_REFUSED, or negative. */
+static int call(qwend *q, uint16_t type, const ProtobufCMessage *question, uint16_t want,
+                const ProtobufCMessageDescriptor *descriptor)
+{
+    qwend_stream *stream;
+    int r;
+
+    event_release(q);
+    if (q->flags & QWEND_NONBLOCK)
+        return conn_error(q, -EINVAL,
+                          "this call waits for its answer: not on a connection opened with QWEND_NONBLOCK");
+    r = stream_new(q, NULL, NULL, &stream);
+    if (r)
+        return r;
+    r = conn_put(q, stream->number, type, FRAME_END_STREAM, question);
+    if (!r)
+        r = call_wait(q, stream, want, descriptor);
+    qwend_stream_free(stream);
+    return r;
+}
+
+/* text */
+
+/* A copy with a NUL behind it. */
+static int call_give_text(const Qwp__Text *text, char **ret_text, size_t *ret_n)
+{
+    char *copy = malloc(text->text.len + 1);
+
+    if (!copy)
+        return err_origin(-ENOMEM);
+    if (text->text.len)
+        memcpy(copy, text->text.data, text->text.len);
+    copy[text->text.len] = 0;
+    *ret_text = copy;
+    if (ret_n)
+        *ret_n = text->text.len;
+    return 0;
+}
+
+int qwend_tokenize(qwend *q, const char *text, size_t n, int special, uint32_t **ret_ids, size_t *ret_n)
+{
+    Qwp__Tokenize question = QWP__TOKENIZE__INIT;
+    _cleanup_(freep) char *copy = NULL;
+    const Qwp__Tokens *tokens;
+    uint32_t *ids;
+    int r;
+
+    if (n == (size_t)-1)
+        n = strlen(text);
+    if (special && (special < QWEND_SPECIAL_ALL || special > QWEND_SPECIAL_NONE))
+        return conn_error(q, -EINVAL, "%d is no way to treat special tokens", special);
+    if (qwend_utf8_valid(text, n) != n)
+        return conn_error(q, -EILSEQ, "the text is not UTF-8 from byte %zu on", qwend_utf8_valid(text, n));
+    copy = strndup(text, n);
+    if (!copy)
+        return err_origin(-ENOMEM);
+    question.text = copy;
+    question.has_special = special != 0;
+    question.special = (Qwp__Special)special;
+    r = call(q, MSG_TOKENIZE, &question.base, MSG_TOKENS, &qwp__tokens__descriptor);
+    if (r)
+        return r;
+    tokens = (const Qwp__Tokens *)q->held;
+    ids = malloc(MAX(tokens->n_ids, (size_t)1) * sizeof(*ids));
+    if (!ids)
+        return err_origin(-ENOMEM);
+    if (tokens->n_ids)
+        memcpy(ids, tokens->ids, tokens->n_ids * sizeof(*ids));
+    *ret_ids = ids;
+    *ret_n = tokens->n_ids;
+    return 0;
+}
+
+int qwend_detokenize(qwend *q, const uint32_t *ids, size_t n, char **ret_text, size_t *ret_n)
+{
+    Qwp__Detokenize question = QWP__DETOKENIZE__INIT;
+    int r;
+
+    question.n_ids = n;
+    question.ids = (uint32_t *)ids;
+    r = call(q, MSG_DETOKENIZE, &question.base, MSG_TEXT, &qwp__text__descriptor);
+    return r ? r : call_give_text((const Qwp__Text *)q->held, ret_text, ret_n);
+}
+
+int qwend_render(qwend *q, const qwend_req *req, char **ret_text, size_t *ret_n)
+{
+    Qwp__Render question = QWP__RENDER__INIT;
+    _cleanup_(freep) uint8_t *body = NULL;
+    size_t n;
+    int r;
+
+    r = req_pack_body(q, req, &body, &n);
+    if (r)
+        return r;
+    question.has_body = true;
+    question.body = (ProtobufCBinaryData){n, body};
+    question.has_thinking = req_generate(req)->has_thinking;
+    question.thinking = req_generate(req)->thinking;
+    r = call(q, MSG_RENDER, &question.base, MSG_TEXT, &qwp__text__descriptor);
+    return r ? r : call_give_text((const Qwp__Text *)q->held, ret_text, ret_n);
+}
+
+/* service */
+
+static const char *call_or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+static void call_status_model(const Qwp__Model *model, qwend_status_info *info)
+{
+    static const Qwp__Model none = QWP__MODEL__INIT;
+
+    if (!model)
+        model = &none; /* still loading */
+    info->model = call_or_empty(model->name);
+    info->file = call_or_empty(model->file);
+    info->quantisation = call_or_empty(model->quantisation);
+    info->numerics_id = call_or_empty(model->numerics_id);
+    info->context_trained = model->context_trained;
+    info->file_bytes = model->file_bytes;
+    info->n_params = model->n_params;
+}
+
+int qwend_status(qwend *q, qwend_status_info *ret)
+{
+    static const char *const names[] = {"unknown",  "starting", "loading", "serving",
+                                        "degraded", "draining", "failed"};
+    const Qwp__Status question = QWP__STATUS__INIT;
+    const Qwp__StatusReply *reply;
+    int r;
+
+    r = call(q, MSG_STATUS, &question.base, MSG_STATUS_REPLY, &qwp__status_reply__descriptor);
+    if (r)
+        return r;
+    reply = (const Qwp__StatusReply *)q->held;
+    *ret = (qwend_status_info){
+        .state = reply->has_state ? (int)reply->state : 0, /* wire_check() lets declared states pass only */
+        .server = call_or_empty(reply->server),
+        .backend = call_or_empty(reply->backend),
+        .isa = call_or_empty(reply->isa),
+        .kv_type = call_or_empty(reply->kv_type),
+        .note = call_or_empty(reply->note),
+        .pid = reply->pid,
+        .engine_pid = reply->engine_pid,
+        .context = reply->context,
+        .slots = reply->slots,
+        .threads = reply->threads,
+        .running = reply->running,
+        .queued = reply->queued,
+        .connections = reply->connections,
+        .engine_restarts = reply->engine_restarts,
+        .load_permille = reply->load_permille,
+        .weights_bytes = reply->weights_bytes,
+        .state_bytes = reply->state_bytes,
+        .prompt_tokens = reply->prompt_tokens,
+        .output_tokens = reply->output_tokens,
+        .requests = reply->requests,
+        .uptime_s = reply->uptime_s,
+        .weights_locked = reply->weights_locked,
+    };
+    ret->state_name = names[ret->state];
+    call_status_model(reply->model, ret);
+    return 0;
+}
+
+/* One entry of the list; hex is its place for the id. */
+static void call_request_info(const Qwp__RequestInfo *from, char hex[33], qwend_request_info *ret)
+{
+    static const char *const names[] = {"unknown", "queued", "prefill", "decode", "paused", "replaying"};
+
+    event_hex(&from->request_id, hex);
+    *ret = (qwend_request_info){
+        .request_id = hex,
+        .client = call_or_empty(from->client),
+        .state = names[from->has_state ? from->state : 0],
+        .uid = from->uid,
+        .pid = from->pid,
+        .position = from->position,
+        .prompt_tokens = from->prompt_tokens,
+        .output_tokens = from->output_tokens,
+        .replays = from->replays,
+        .priority = from->has_priority ? (int)from->priority : (int)QWP__PRIORITY__PRIORITY_NORMAL,
+        .age_s = from->age_s,
+    };
+}
+
+int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n)
+{
+    const Qwp__ListRequests question = QWP__LIST_REQUESTS__INIT;
+    const Qwp__Requests *reply;
+    qwend_request_info *info;
+    int r;
+
+    r = call(q, MSG_LIST_REQUESTS, &question.base, MSG_REQUESTS, &qwp__requests__descriptor);
+    if (r)
+        return r;
+    reply = (const Qwp__Requests *)q->held;
+    info = q->held_block =
+        calloc(reply->n_requests + 1, sizeof(*info) + 33); /* the entries, then their ids */
+    if (!info)
+        return err_origin(-ENOMEM);
+    for (size_t i = 0; i < reply->n_requests; i++)
+        call_request_info(reply->requests[i], (char *)(info + reply->n_requests + 1) + 33 * i, &info[i]);
+    *ret = info;
+    *ret_n = reply->n_requests;
+    return 0;
+}
+
+static int call_unhex(const char *hex, uint8_t id[16])
+{
+    if (strlen(hex) != 32 || strspn(hex, "0123456789abcdefABCDEF") != 32)
+        return err_origin(-EINVAL);
+    for (int i = 0; i < 16; i++)
+        sscanf(hex + 2 * i, "%2hhx", &id[i]);
+    return 0;
+}
+
+int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n)
+{
+    Qwp__Cancel question = QWP__CANCEL__INIT;
+    uint8_t id[16];
+    int r;
+
+    if (request_id && call_unhex(request_id, id))
+        return conn_error(q, -EINVAL, "\"%.40s\" is not a request id: 32 hexadecimal digits", request_id);
+    question.has_request_id = request_id != NULL;
+    question.request_id = (ProtobufCBinaryData){sizeof(id), id};
+    question.has_mine = question.mine = !request_id;
+    r = call(q, MSG_CANCEL, &question.base, MSG_CANCELLED, &qwp__cancelled__descriptor);
+    if (!r && ret_n)
+        *ret_n = ((const Qwp__Cancelled *)q->held)->n_cancelled;
+    return r;
+}

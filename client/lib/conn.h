@@ -1,0 +1,111 @@
+/* conn.h - what a connection and its streams are inside libqwend; shared by the library's files, installed
+ * nowhere.
+ *
+ * Incoming frames are copied into the queue of their stream and turned into events only when the caller takes
+ * them, so what a slow caller leaves unread is bounded by the credit it granted (stream_queue_max), not by
+ * the daemon's speed. A dead connection stays dead: `dead` holds the errno that every later call returns. */
+#pragma once
+
+#include "proto/base.h"
+#include "proto/buf.h"
+#include "proto/frame.h"
+#include "proto/qwend.pb-c.h"
+#include "proto/wire.h"
+#include "qwend.h"
+
+enum {
+    CONN_READ_BYTES = 64 << 10, /* per recv(): one default credit window */
+    CONN_OUT_BYTES = 18 << 20,  /* one 8 MiB prompt in MORE frames twice over, and small change */
+    CONN_HELLO_MS = 10000, /* the daemon answers Hello in its first loop turn; later than this it hangs */
+    CONN_CREDIT_BYTES = 64 << 10,    /* default window, as in qwend.proto */
+    CONN_CREDIT_BYTES_MAX = 2 << 20, /* what a broker grants at most unless Welcome says otherwise */
+    CONN_STREAMS = 64,               /* at a time on one connection, likewise */
+    CONN_BODY_BYTES = 8 << 20,       /* of one prompt, likewise */
+    CONN_CLIENT_BYTES = 64,          /* of the name shown by `qwenctl ps` */
+};
+
+/* The last failure: of a connection, or of the last qwend_open() of a thread. */
+struct conn_error {
+    int code; /* of the daemon, 0: it was not the daemon */
+    uint32_t retry_after_ms;
+    char text[500];
+};
+
+/* An fd that must leave with the byte at offset `at` of everything ever written to the connection. */
+struct conn_pass {
+    uint64_t at;
+    int fd; /* owned until sent */
+};
+
+struct qwend {
+    int fd;
+    unsigned flags;
+    char *path;
+    struct buf in, out;
+    uint64_t n_out; /* bytes ever written to the socket */
+    struct conn_pass pass[CONN_STREAMS];
+    size_t n_pass;
+    bool preface_seen;
+    int dead;              /* 0, or the negative errno of every later call */
+    Qwp__Welcome *welcome; /* NULL until it arrived */
+    uint64_t hello_deadline_ns;
+    int timeout_ms; /* of one blocking call; -1: none */
+    uint32_t frame_bytes, n_streams_max, credit_bytes_max;
+    uint64_t body_bytes;
+    uint32_t next_number;  /* of the next stream: odd, rising */
+    qwend_stream *streams; /* owned list: every stream that was not freed */
+    struct conn_error error;
+    /* what the caller borrows until its next call */
+    ProtobufCMessage *held;
+    void *held_block;
+    struct buf held_text;
+    qwend_usage usage;
+};
+
+struct qwend_stream {
+    qwend *q; /* borrowed, outlives the stream */
+    qwend_stream *next;
+    uint32_t number;
+    struct buf queue; /* frames not yet taken */
+    qwend_cb cb;      /* NULL: qwend_next() */
+    void *user;
+    char id[33];               /* "" for a unary call */
+    uint32_t window, consumed; /* credit: granted at once, taken since the last grant */
+    uint64_t next_seq;
+    bool started; /* STARTED was delivered */
+    bool over;    /* the daemon ended it; what is queued is all there will be */
+    bool cancelled, in_cb, dying;
+};
+
+/* conn.c: bytes and frames */
+uint64_t conn_now_ns(void);
+int conn_fail(qwend *q, int r, const char *fmt, ...) _printf_(3, 4);  /* the connection is dead; returns r */
+int conn_error(qwend *q, int r, const char *fmt, ...) _printf_(3, 4); /* only this call failed; returns r */
+void conn_error_from(struct conn_error *error, const Qwp__Error *message);
+int conn_put(qwend *q, uint32_t stream, uint16_t type, uint16_t flags, const ProtobufCMessage *message);
+int conn_put_fd(qwend *q, uint32_t stream, uint16_t type, uint16_t flags, const ProtobufCMessage *message,
+                int *fd);
+int conn_flush(qwend *q); /* what the socket takes now; 0 or negative */
+int conn_step(qwend *q);  /* writes, reads once, delivers: 0, -EAGAIN (nothing came), negative */
+uint64_t conn_deadline(const qwend *q); /* of a blocking call that starts now, 0: none */
+int conn_wait(qwend *q,
+              uint64_t deadline_ns); /* waits for the socket, then steps: 0 or negative, never -EAGAIN */
+
+/* stream.c */
+int stream_new(qwend *q, qwend_cb cb, void *user, qwend_stream **ret_stream);
+int stream_on_frame(qwend *q, const struct frame *frame); /* copies it; does not touch q->in */
+void stream_drain(qwend *q, uint32_t number); /* gives callbacks what is queued; number 0: of every stream */
+void stream_on_fatal(qwend *q,
+                     const struct frame *frame); /* Error on stream 0: every live stream ends with it */
+
+/* event.c: 1 and an event, 0 if the frame makes none, or negative */
+int event_from_frame(qwend_stream *stream, const struct frame *frame, qwend_event *ret_event);
+void event_release(qwend *q); /* what was lent before */
+void event_hex(const ProtobufCBinaryData *id, char ret_hex[33]);
+
+/* request.c */
+const Qwp__Generate *req_generate(const qwend_req *req);
+int req_pack_body(qwend *q, const qwend_req *req, uint8_t **ret_body, size_t *ret_n);
+
+/* body.c: sends Generate with its prompt in the frame, in a sealed memfd, or in MORE frames */
+int body_send(qwend *q, uint32_t stream, const Qwp__Generate *head, const uint8_t *body, size_t n);
