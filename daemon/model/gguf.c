@@ -24,12 +24,12 @@ static int gguf_map_file(struct gguf *g, const char *path, struct fault *fault)
     if (g->fd < 0 || fstat(g->fd, &st) < 0) {
         int r = err_errno();
 
-        fault_set(fault, r, "%s: %s", path, strerror(-r));
+        fault_set(fault, r, "cannot be opened: %s", strerror(-r));
         return r;
     }
     if (!S_ISREG(st.st_mode) || st.st_size < 4)
-        return fault_set(fault, GGUF_E_NOT_GGUF, "%s is not a GGUF file: %s", path,
-                         S_ISREG(st.st_mode) ? "it is shorter than 4 bytes" : "it is not a regular file");
+        return fault_set(fault, GGUF_E_NOT_GGUF, "not a GGUF file: it is %s",
+                         S_ISREG(st.st_mode) ? "shorter than 4 bytes" : "no regular file");
     map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, g->fd, 0);
     if (map == MAP_FAILED)
         return err_errno();

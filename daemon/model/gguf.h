@@ -36,7 +36,8 @@ struct gguf_tensor {
     size_t bytes;
 };
 
-/* 0, GGUF_E_*, < 0 (errno of open).  Data of gguf_open_memory() is borrowed; for tests and fuzzing. */
+/* 0, GGUF_E_*, < 0 (errno of open).  Faults leave the path to the caller.  Data of gguf_open_memory() is
+ * borrowed; for tests and fuzzing. */
 int gguf_open(const char *path, struct fault *fault, struct gguf **ret_gguf);
 int gguf_open_memory(const void *data, size_t bytes, struct fault *fault, struct gguf **ret_gguf);
 struct gguf *gguf_free(struct gguf *gguf);

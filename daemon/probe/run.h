@@ -1,0 +1,25 @@
+/* run.h - steps of one sequence, alone or among neighbours, for the verbs that compute.
+ *
+ * The sequence under test is fed in pieces; each neighbour adds a piece of its own, made-up, sequence to the
+ * same batch, before or after it and of changing length, which must not change a bit of the result.  Pages of
+ * all sequences are interleaved. */
+#pragma once
+
+#include "probe.h"
+
+struct probe_run;
+
+/* max_ctx: positions of the longest sequence.  0 or an exit status. */
+int probe_run_new(const struct probe_model *pm, const struct probe_model_options *options, int max_ctx,
+                  struct probe_run **ret_run);
+struct probe_run *probe_run_free(struct probe_run *run);
+CLEANUP_FUNC(struct probe_run, probe_run_free)
+
+enum { PROBE_ROWS_MAX = 64 };               /* logit rows of one step: 64 MB of them at 248,320 tokens */
+int probe_run_reset(struct probe_run *run); /* the next step begins a new sequence */
+/* Feeds n <= options->chunk ids; logits of their rows[n_rows <= PROBE_ROWS_MAX], ascending, into ret_logits
+ * [n_rows][n_vocab]. */
+int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows, int n_rows,
+                   float *ret_logits);
+/* Feeds all of ids in pieces; ret_logits [n_vocab]: after the last one. */
+int probe_run_prompt(struct probe_run *run, const int *ids, size_t n, float *ret_logits);
