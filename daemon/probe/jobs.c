@@ -94,6 +94,7 @@ int probe_jobs_verb(const struct probe_verb *verb, int argc, char **argv, bool w
     const char *path = NULL;
     int r;
 
+    o.kv = "f32"; /* what is compared with a float reference keeps its keys and values exactly */
     probe_model_opts(&o, opts);
     r = probe_parse(verb, argc, argv, opts, ARRAY_SIZE(opts), &path);
     if (!r)
