@@ -1,19 +1,22 @@
 #!/usr/bin/env python3
 """tally.py - counts the test cases in meson's testlog.json: prints "passed failed skipped".
 
-A cmocka program says in its output how many cases it ran; any other test counts as one.
+A cmocka program says in its output how many cases it ran, a story program has a TAP line for each; any other test
+counts as one.
 """
 import json
 import re
 import sys
 
-CASES = {"passed": r"\[  PASSED  \] (\d+) test", "failed": r"\[  FAILED  \] (\d+) test", "skipped": r"\[  SKIPPED \] (\d+) test"}
+CMOCKA = {"passed": r"\[  PASSED  \] (\d+) test", "failed": r"\[  FAILED  \] (\d+) test",
+          "skipped": r"\[  SKIPPED \] (\d+) test"}
+TAP = {"passed": r"^ok \d+(?!.*# SKIP)", "failed": r"^not ok \d+", "skipped": r"^ok \d+.*# SKIP"}
 
 
 def count_cases(test):
     """(passed, failed, skipped) of one line of the log."""
     text = test.get("stdout", "") + test.get("stderr", "")
-    n = {key: sum(map(int, re.findall(pattern, text))) for key, pattern in CASES.items()}
+    n = {key: sum(map(int, re.findall(CMOCKA[key], text))) + len(re.findall(TAP[key], text, re.MULTILINE)) for key in CMOCKA}
     bad = test["result"] not in ("OK", "EXPECTEDFAIL", "SKIP")
     if sum(n.values()) == 0:
         return (int(test["result"] in ("OK", "EXPECTEDFAIL")), int(bad), int(test["result"] == "SKIP"))

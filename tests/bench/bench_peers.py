@@ -34,7 +34,7 @@ def bench_llama(args):
 def bench_probe(args):
     row = run_json([args.probe, "bench", args.model, "--prefill", str(args.prefill), "--decode", str(args.decode),
                     "--threads", str(args.threads), "--reps", "1", "--json"])
-    return row["prefill_tok_s"], row["decode_tok_s"]
+    return row["prefill"]["tok_s"], row["decode"]["tok_s"]
 
 
 def machine():

@@ -91,7 +91,7 @@ def main():
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--context", default="4096")
     args = parser.parse_args()
-    with Qwend(args.build, args.model, "--context", args.context) as qwend:
+    with Qwend(args.model, "--context", args.context, build=args.build) as qwend:
         loaded = wait_loaded(qwend)
         print(f"{os.path.basename(args.model)}, {os.cpu_count()} CPUs, {datetime.date.today()}")
         print(f"ready for the first answer {loaded:.2f} s after the socket was")

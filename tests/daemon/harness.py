@@ -1,39 +1,33 @@
-"""harness.py - a private qwend for the end-to-end stories and the service benchmarks.
+"""harness.py - a private qwend with its real engine, for the end-to-end stories and the service benchmarks.
 
 A story starts its own daemon on its own socket in its own folder, so that stories run in parallel and leave nothing.
 Nothing here waits by sleeping: the broker's stderr is read line by line, and whoever waits, waits for a line.
+Meson sets QWEND_BUILD (the build folder) and QWEND_GOLDEN (tests/golden) for the stories.
 """
-import argparse
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 
-SKIP = 77           # what meson takes as "skipped"
 WAIT_S = 60.0       # longer than anything here takes, sanitizers included
 
 
-class Failure(Exception):
-    """A story that did not come out; the text says what was expected."""
+def golden(path):
+    return os.path.join(os.environ["QWEND_GOLDEN"], path)
 
 
-def expect(ok, text):
-    if not ok:
-        raise Failure(text)
-
-
-def expect_equal(got, want, what):
-    expect(got == want, f"{what}: got {got!r}, expected {want!r}")
+def tiny_model():
+    return golden("models/d1-k256/d1-k256-Q4_K_M.gguf")
 
 
 class Qwend:
     """One running broker with its engine.  Use as a context manager; leaving it kills what is still there."""
 
-    def __init__(self, build, model, *options, config=None):
+    def __init__(self, model, *options, build=None, config=None):
+        build = build or os.environ["QWEND_BUILD"]
         self.folder = tempfile.mkdtemp(prefix="qwend-story-")
         os.chmod(self.folder, 0o755)                    # a second uid must reach the socket
         self.socket = os.path.join(self.folder, "qwend.sock")
@@ -42,19 +36,22 @@ class Qwend:
         command = [os.path.join(build, "daemon/broker/qwend"), "--socket", self.socket, "--model", model, *options]
         if os.geteuid() == 0:
             command.append("--allow-root")
-        if config is not None:
-            path = os.path.join(self.folder, "qwend.conf")
-            with open(path, "w", encoding="utf-8") as f:
-                f.write(config)
-            command += ["--config", path]
+        command += ["--config", self._write_config(config or "[daemon]\n")]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self.reader = threading.Thread(target=self._read_stderr, daemon=True)
         self.reader.start()
 
+    def _write_config(self, text):
+        """Always a file of our own, so that the machine's /etc/qwend/qwend.conf is never read."""
+        path = os.path.join(self.folder, "qwend.conf")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        return path
+
     def __enter__(self):
         try:
             self.wait_line(r"^ready ")
-        except Failure:
+        except BaseException:
             self.__exit__()
             raise
         return self
@@ -77,7 +74,7 @@ class Qwend:
             self.condition.notify_all()
 
     def wait_line(self, pattern, start=0):
-        """The first line from number `start` on that matches; Failure if the daemon ends or takes too long."""
+        """The first line from number `start` on that matches; fails if the daemon ends or takes too long."""
         found = []
 
         def look():
@@ -86,7 +83,7 @@ class Qwend:
 
         with self.condition:
             self.condition.wait_for(look, WAIT_S)
-        expect(found and found[0] is not None, f"the daemon never said {pattern!r}; it said:\n{self.log()}")
+        assert found and found[0] is not None, f"the daemon never said {pattern!r}; it said:\n{self.log()}"
         return found[0]
 
     def log(self):
@@ -108,9 +105,9 @@ class Qwend:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(WAIT_S)
 
-    def ctl(self, *arguments, stdin=subprocess.DEVNULL, data=None, env=None):
-        """qwenctl on this socket: CompletedProcess with text."""
-        source = {"input": data} if data is not None else {"stdin": stdin}
+    def ctl(self, *arguments, data=None, env=None):
+        """qwenctl on this socket, data on its stdin: CompletedProcess with text."""
+        source = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
         return subprocess.run([self.qwenctl, "--socket", self.socket, *arguments], capture_output=True, text=True,
                               timeout=WAIT_S, env=env, check=False, **source)
 
@@ -119,24 +116,3 @@ def status_field(pid, field):
     """A number of /proc/PID/status: VmHWM in kB, voluntary_ctxt_switches."""
     with open(f"/proc/{pid}/status", encoding="ascii") as f:
         return next(int(line.split()[1]) for line in f if line.startswith(field + ":"))
-
-
-def story_arguments(description):
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--build", required=True, help="the build folder")
-    parser.add_argument("--model", required=True, help="a GGUF file")
-    return parser
-
-
-def story_main(story, description):
-    """Runs story(args); meson's exit codes."""
-    args = story_arguments(description).parse_args()
-    try:
-        story(args)
-    except Failure as failure:
-        sys.exit(f"FAILED: {failure}")
-
-
-def skip(reason):
-    print(f"skipped: {reason}")
-    sys.exit(SKIP)
