@@ -17,7 +17,8 @@ struct buf {
 
 void buf_deinit(struct buf *buf); /* frees; the buffer is empty and usable again with the same max */
 static inline size_t buf_size(const struct buf *buf) { return buf->len - buf->pos; }
-static inline uint8_t *buf_head(const struct buf *buf) { return buf->data + buf->pos; }
+/* NULL while the buffer has never held anything: adding even 0 to NULL is undefined. */
+static inline uint8_t *buf_head(const struct buf *buf) { return buf->data ? buf->data + buf->pos : NULL; }
 
 /* Room for n more bytes: *ret_tail points at it; buf_commit() then makes k <= n of them live. */
 int buf_reserve(struct buf *buf, size_t n, uint8_t **ret_tail); /* 0, BUF_E_FULL, -ENOMEM */

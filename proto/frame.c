@@ -39,11 +39,12 @@ int frame_preface_next(struct buf *buf)
 
 int frame_next(const struct buf *buf, uint32_t max_bytes, struct frame *ret_frame)
 {
-    const uint8_t *p = buf_head(buf);
+    const uint8_t *p;
     const uint16_t known = FRAME_END_STREAM | FRAME_HAS_FD | FRAME_MORE;
 
     if (buf_size(buf) < FRAME_HEADER_BYTES)
         return FRAME_E_AGAIN;
+    p = buf_head(buf);
     *ret_frame = (struct frame){
         .length = frame_get_u32(p),
         .stream = frame_get_u32(p + 4),
