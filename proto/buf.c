@@ -10,7 +10,8 @@ void buf_deinit(struct buf *buf)
     *buf = BUF_INIT(buf->max);
 }
 
-/* Moves the live bytes to the front; called only when the tail is too short, so that each byte moves rarely. */
+/* Moves the live bytes to the front; called only when the tail is too short, so that each byte moves rarely.
+ */
 static void buf_compact(struct buf *buf)
 {
     if (!buf->pos)

@@ -71,7 +71,8 @@ int frame_preface_put(struct buf *buf)
     return buf_append(buf, FRAME_PREFACE, FRAME_PREFACE_BYTES);
 }
 
-int frame_put(struct buf *buf, uint32_t stream, uint16_t type, uint16_t flags, const void *body, size_t n_bytes)
+int frame_put(struct buf *buf, uint32_t stream, uint16_t type, uint16_t flags, const void *body,
+              size_t n_bytes)
 {
     uint8_t *tail;
     int r;
