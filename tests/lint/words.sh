@@ -32,7 +32,7 @@ check() { # ROOT
     rule abort 'proto kernels daemon client' "$code" "$edge""abort *\(" "$nothing" 'errors go up to the caller'
     rule _exit "$libs client" "$code" "$edge""_[eE]xit *\(" "$nothing" 'only a forked child of a daemon that could not exec may'
     rule print "$libs" "$code" "$edge((printf|puts|perror|vprintf|log_(debug|info|warn|err|errno)) *\(|fprintf *\( *std(out|err))" \
-        "$nothing" 'libraries never log'
+        '/examples/' 'libraries never log'
     rule getenv "$libs" "$code" 'getenv *\(' '^client/lib/' 'options live in qwend.conf or argv'
     rule tuning 'daemon client' "$code" 'getenv *\( *"(QWEND_([^S]|S[^O])|[A-Z_]*(DEBUG|TUNE|THREADS|KERNEL|BACKEND))' \
         "$nothing" 'options live in qwend.conf or argv'
