@@ -52,7 +52,7 @@ static float random_uniform(struct random_source *r, float lo, float hi)
     return lo + (hi - lo) * (float)(random_next(r) >> 40) * 0x1p-24f;
 }
 
-/* Positive or negative normal halves only, cut towards zero: enough for scales. */
+/* Cut towards zero.  Scales of wide rows are subnormal halves, in real files too. */
 static uint16_t random_half(float v)
 {
     uint32_t bits;
@@ -60,7 +60,7 @@ static uint16_t random_half(float v)
     memcpy(&bits, &v, sizeof(bits));
     int e = (int)(bits >> 23 & 0xff) - 127 + 15;
     if (e <= 0)
-        return (uint16_t)(bits >> 16 & 0x8000);
+        return (uint16_t)((bits >> 16 & 0x8000) | (uint32_t)(fabsf(v) * 0x1p24f));
     return (uint16_t)((bits >> 16 & 0x8000) | (uint32_t)e << 10 | (bits >> 13 & 0x3ff));
 }
 
