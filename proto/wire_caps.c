@@ -32,7 +32,7 @@ enum {
     CAP_TOOL_BYTES = 256 << 10,
     CAP_TOOL_CALLS = 128,  /* of one turn */
     CAP_BIASES = 512,      /* with protobuf-c's bookkeeping 56 KiB, so always within the arena's base */
-    CAP_TOKEN_TEXT = 1024, /* a token's bytes: the longest of Qwen's vocabulary has 128 blanks */
+    CAP_TOKEN_TEXT = 1024, /* a token's own bytes: runs of blanks or rules reach a few hundred */
     CAP_TOP = 20,          /* SAMPLE_TOP_MAX */
     CAP_LOGPROBS = 32,     /* tokens of one Delta: with 20 alternatives each within the arena */
     CAP_DELTA_IDS = 4096,
@@ -48,7 +48,7 @@ static const struct wire_table {
     /* connection */
     {&qwp__hello__descriptor, {{"client", 0, CAP_NAME}, {"capabilities", CAP_CAPABILITIES, 64}}},
     {&qwp__model__descriptor,
-     {{"name", 0, CAP_NAME},
+     {{"name", 0, CAP_FILE},
       {"architecture", 0, CAP_WORD},
       {"file", 0, CAP_FILE},
       {"quantisation", 0, CAP_NAME},
