@@ -10,11 +10,16 @@ set -eu
 cd "$(dirname "$0")/../.."
 runs=${1:?usage: run.sh RUNS [TARGET[=RUNS]...]}
 shift
-build=build-fuzz
+build="build-fuzz"
 
 [ -e $build/build.ninja ] || CC=clang meson setup $build -Dfuzz=true -Dcuda=disabled -Dsystemd=disabled >/dev/null
 nice ninja -C $build fuzz >$build/fuzz-build.log 2>&1 || { cat $build/fuzz-build.log; exit 1; }
-[ $# -gt 0 ] || set -- $(cd tests/fuzz && ls fuzz_*.c | sed 's/^fuzz_//; s/\.c$//')
+if [ $# = 0 ]; then
+    for target in tests/fuzz/fuzz_*.c; do
+        target=${target##*/fuzz_}
+        set -- "$@" "${target%.c}"
+    done
+fi
 
 failed=0
 for target; do
@@ -27,9 +32,9 @@ for target; do
     # -rss_limit_mb: the largest legitimate peak is one 8 MiB body times four, plus ASan's quarantine of 64 MiB.
     # -malloc_limit_mb: no single allocation follows from a length in an input.
     if ASAN_OPTIONS=quarantine_size_mb=64:detect_leaks=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-        $build/tests/fuzz/fuzz_"$target" -seed=1 -runs="$n" -timeout=10 -rss_limit_mb=512 -malloc_limit_mb=256 \
-        -max_len=65536 -len_control=0 -print_final_stats=1 -artifact_prefix=$build/$target- \
-        $build/corpus-"$target" tests/fuzz/corpus/"$target" >"$log" 2>&1
+        "$build/tests/fuzz/fuzz_$target" -seed=1 -runs="$n" -timeout=10 -rss_limit_mb=512 -malloc_limit_mb=256 \
+        -max_len=65536 -len_control=0 -print_final_stats=1 -artifact_prefix="$build/$target-" \
+        "$build/corpus-$target" "tests/fuzz/corpus/$target" >"$log" 2>&1
     then verdict=ok
     else verdict="FAILED, see $log"; failed=1
     fi
