@@ -307,27 +307,26 @@ static int wire_check_packed(struct wire_level *level, const ProtobufCFieldDescr
                              const struct wire_value *value)
 {
     struct wire_cursor cursor = {value->data, value->data + value->n};
-    uint8_t wire_type = wire_type_of(field->type);
-    int r = WIRE_OK;
+    const size_t size = wire_element_bytes(field->type);
+    size_t n = 0;
 
-    if (wire_type != PROTOBUF_C_WIRE_TYPE_VARINT) {
-        size_t size = wire_element_bytes(field->type);
-
+    if (wire_type_of(field->type) != PROTOBUF_C_WIRE_TYPE_VARINT) {
         if (value->n % size)
             return wire_fault_at(level, value->data, "packed field that ends inside an element");
         return wire_count_elements(level, field, value->n / size);
     }
-    while (!r && cursor.at < cursor.end) {
-        struct wire_value element;
+    /* counted at the end: a chunk may hold a million */
+    for (; cursor.at < cursor.end; n++) {
+        uint64_t number = 0;
+        int r = wire_next_varint(level, &cursor, WIRE_VARINT_BYTES_MAX, &number);
 
-        r = wire_next_value(level, &cursor, wire_type, &element);
         if (!r)
-            r = wire_check_number(level, field, element.number);
-        /* protobuf-c counts a packed bool by its bytes, everything else by its last bytes */
-        if (!r)
-            r = wire_count_elements(level, field, field->type == PROTOBUF_C_TYPE_BOOL ? element.n_raw : 1);
+            r = wire_check_number(level, field, number);
+        if (r)
+            return r;
     }
-    return r;
+    /* protobuf-c allocates packed bools by their bytes, everything else by its last bytes */
+    return wire_count_elements(level, field, field->type == PROTOBUF_C_TYPE_BOOL ? value->n : n);
 }
 
 static int wire_check_sized(const struct wire_level *level, const ProtobufCFieldDescriptor *field,
