@@ -262,7 +262,7 @@ static int wire_check_number(const struct wire_level *level, const ProtobufCFiel
                      level->type->name, field->name, (long long)number);
 }
 
-static uint8_t wire_type_of(ProtobufCType type)
+uint8_t wire_type_of(ProtobufCType type)
 {
     switch (type) {
     case PROTOBUF_C_TYPE_SFIXED32:

@@ -26,3 +26,6 @@ const struct wire_cap *wire_cap_find(const struct wire_cap *caps,
 
 /* The i-th message type with caps, NULL past the last: lets a test compare the table with the descriptors. */
 const ProtobufCMessageDescriptor *wire_caps_type(size_t i);
+
+/* wire.c's, for the generator of test bodies: the wire type of a field's single value. */
+uint8_t wire_type_of(ProtobufCType type);

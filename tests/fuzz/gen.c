@@ -99,26 +99,6 @@ static uint64_t gen_varint_of(struct gen *gen, const ProtobufCFieldDescriptor *f
     }
 }
 
-static unsigned gen_wire_type(ProtobufCType type)
-{
-    switch (type) {
-    case PROTOBUF_C_TYPE_SFIXED32:
-    case PROTOBUF_C_TYPE_FIXED32:
-    case PROTOBUF_C_TYPE_FLOAT:
-        return PROTOBUF_C_WIRE_TYPE_32BIT;
-    case PROTOBUF_C_TYPE_SFIXED64:
-    case PROTOBUF_C_TYPE_FIXED64:
-    case PROTOBUF_C_TYPE_DOUBLE:
-        return PROTOBUF_C_WIRE_TYPE_64BIT;
-    case PROTOBUF_C_TYPE_STRING:
-    case PROTOBUF_C_TYPE_BYTES:
-    case PROTOBUF_C_TYPE_MESSAGE:
-        return PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED;
-    default:
-        return PROTOBUF_C_WIRE_TYPE_VARINT;
-    }
-}
-
 /* Text of up to n_max bytes from sequences of each length, the first and last valid of each among them. */
 static void gen_text(struct gen *gen, struct buf *out, size_t n_max)
 {
@@ -164,33 +144,41 @@ static void gen_nested(struct buf *out, const struct buf *inner)
     gen_put(out, buf_head(inner), buf_size(inner));
 }
 
+/* A value of fixed length or a varint; false: the wire type is another one. */
+static bool gen_put_number(struct gen *gen, unsigned wire_type, uint64_t number, struct buf *out)
+{
+    uint64_t fixed = gen_u64(gen);
+
+    if (wire_type == PROTOBUF_C_WIRE_TYPE_VARINT)
+        gen_varint(out, number);
+    else if (wire_type == PROTOBUF_C_WIRE_TYPE_32BIT)
+        gen_put(out, &fixed, 4);
+    else if (wire_type == PROTOBUF_C_WIRE_TYPE_64BIT)
+        gen_put(out, &fixed, 8);
+    else
+        return false;
+    return true;
+}
+
 static void gen_value(struct gen *gen, const ProtobufCFieldDescriptor *field, const struct wire_cap *cap,
                       struct buf *out)
 {
     struct buf inner = BUF_INIT(out->max);
-    uint64_t fixed = gen_u64(gen);
+    unsigned wire_type = wire_type_of(field->type);
 
-    switch (gen_wire_type(field->type)) {
-    case PROTOBUF_C_WIRE_TYPE_VARINT:
+    if (wire_type == PROTOBUF_C_WIRE_TYPE_VARINT) {
         gen_varint(out, gen_varint_of(gen, field));
-        break;
-    case PROTOBUF_C_WIRE_TYPE_32BIT:
-        gen_put(out, &fixed, 4);
-        break;
-    case PROTOBUF_C_WIRE_TYPE_64BIT:
-        gen_put(out, &fixed, 8);
-        break;
-    default:
-        if (field->type == PROTOBUF_C_TYPE_STRING) {
-            gen_text(gen, out, cap->max_bytes);
-        } else if (field->type == PROTOBUF_C_TYPE_BYTES) {
-            gen_bytes(gen, out, cap->max_bytes);
-        } else {
-            gen_message(gen, field->descriptor, &inner);
-            gen_nested(out, &inner);
-        }
+    } else if (gen_put_number(gen, wire_type, 0, out)) {
+        return;
+    } else if (field->type == PROTOBUF_C_TYPE_STRING) {
+        gen_text(gen, out, cap->max_bytes);
+    } else if (field->type == PROTOBUF_C_TYPE_BYTES) {
+        gen_bytes(gen, out, cap->max_bytes);
+    } else {
+        gen_message(gen, field->descriptor, &inner);
+        gen_nested(out, &inner);
+        buf_deinit(&inner);
     }
-    buf_deinit(&inner);
 }
 
 static void gen_packed(struct gen *gen, const ProtobufCFieldDescriptor *field, uint32_t n, struct buf *out)
@@ -220,7 +208,7 @@ void gen_message(struct gen *gen, const ProtobufCMessageDescriptor *type, struct
             continue;
         }
         for (uint32_t k = 0; k < n; k++) {
-            gen_tag(out, field->id, gen_wire_type(field->type));
+            gen_tag(out, field->id, wire_type_of(field->type));
             gen_value(gen, field, cap, out);
         }
     }
@@ -230,24 +218,13 @@ static void gen_hostile_value(struct gen *gen, unsigned wire_type, size_t n_byte
 {
     static const char *const bad[] = {"\x80", "\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "a"};
     const char *piece = bad[gen_below(gen, ARRAY_SIZE(bad))];
-    uint64_t fixed = gen_u64(gen);
 
-    switch (wire_type) {
-    case PROTOBUF_C_WIRE_TYPE_VARINT:
-        gen_varint(out, gen_number(gen, 64));
-        break;
-    case PROTOBUF_C_WIRE_TYPE_32BIT:
-        gen_put(out, &fixed, 4);
-        break;
-    case PROTOBUF_C_WIRE_TYPE_64BIT:
-        gen_put(out, &fixed, 8);
-        break;
-    case PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED:
-        gen_varint(out, n_bytes);
-        for (size_t n = 0; n < n_bytes; n++)
-            gen_put(out, &piece[n % strlen(piece)], 1);
-        break;
-    }
+    if (gen_put_number(gen, wire_type, gen_number(gen, 64), out) ||
+        wire_type != PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+        return;
+    gen_varint(out, n_bytes);
+    for (size_t n = 0; n < n_bytes; n++)
+        gen_put(out, &piece[n % strlen(piece)], 1);
 }
 
 void gen_hostile_field(struct gen *gen, const ProtobufCMessageDescriptor *type, struct buf *out)
@@ -261,7 +238,7 @@ void gen_hostile_field(struct gen *gen, const ProtobufCMessageDescriptor *type, 
     uint32_t number = field ? field->id : 1 + gen_below(gen, 100);
 
     if (field && gen_below(gen, 4))
-        wire_type = gen_wire_type(field->type);
+        wire_type = wire_type_of(field->type);
     else if (!gen_below(gen, 4))
         number = gen_below(gen, 1 << 20);
     gen_tag(out, number, wire_type);
