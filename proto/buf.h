@@ -21,10 +21,10 @@ static inline size_t buf_size(const struct buf *buf)
 {
     return buf->len - buf->pos;
 }
-/* NULL while the buffer has never held anything: adding even 0 to NULL is undefined. */
+/* NULL while the buffer has never held anything; as integers, because adding even 0 to NULL is undefined. */
 static inline uint8_t *buf_head(const struct buf *buf)
 {
-    return buf->data ? buf->data + buf->pos : NULL;
+    return (uint8_t *)((uintptr_t)buf->data + buf->pos);
 }
 
 /* Room for n more bytes: *ret_tail points at it; buf_commit() then makes k <= n of them live. */
