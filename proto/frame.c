@@ -71,8 +71,8 @@ int frame_preface_put(struct buf *buf)
     return buf_append(buf, FRAME_PREFACE, FRAME_PREFACE_BYTES);
 }
 
-int frame_put(struct buf *buf, uint32_t stream, uint16_t type, uint16_t flags, const void *body,
-              size_t n_bytes)
+int frame_open(struct buf *buf, uint32_t stream, uint16_t type, uint16_t flags, size_t n_bytes,
+               uint8_t **ret_body)
 {
     uint8_t *tail;
     int r;
@@ -86,10 +86,20 @@ int frame_put(struct buf *buf, uint32_t stream, uint16_t type, uint16_t flags, c
     frame_put_u32(tail + 4, stream);
     frame_put_u16(tail + 8, type);
     frame_put_u16(tail + 10, flags);
-    if (n_bytes)
-        memcpy(tail + FRAME_HEADER_BYTES, body, n_bytes);
     buf_commit(buf, FRAME_HEADER_BYTES + n_bytes);
+    *ret_body = tail + FRAME_HEADER_BYTES;
     return BUF_OK;
+}
+
+int frame_put(struct buf *buf, uint32_t stream, uint16_t type, uint16_t flags, const void *body,
+              size_t n_bytes)
+{
+    uint8_t *tail;
+    int r = frame_open(buf, stream, type, flags, n_bytes, &tail);
+
+    if (!r && n_bytes)
+        memcpy(tail, body, n_bytes);
+    return r;
 }
 
 static const struct {
