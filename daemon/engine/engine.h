@@ -1,0 +1,73 @@
+/* engine.h - the process that owns the model and may die at any moment.
+ *
+ * One thread: frames from the broker between steps, then a step of all sequences that can run.  The engine
+ * keeps no truth: everything it knows about a request came in one Submit, and the broker can send the same
+ * again, with the ids emitted so far, to the next engine.  Files: load (Start), intake (frames), step (the
+ * loop's body), emit (answers). */
+#pragma once
+
+#include "daemon/model/model.h"
+#include "daemon/model/tokenizer.h"
+#include "engine.pb-c.h"
+#include "sched.h"
+#include "seq.h"
+#include "uplink.h"
+
+struct engine {
+    struct uplink up;
+    bool serving; /* Start was answered by Ready */
+
+    /* what Start made */
+    struct kern *kern;
+    struct model *model;
+    struct tokenizer *tokenizer;
+    struct state *state;
+    struct sampler *sampler;
+    int n_slots, context, n_vocab, max_tok;
+    size_t max_raw;          /* pieces_max_raw() */
+    bool *banned, *stops_at; /* [n_vocab] never chosen; ends an answer */
+    int pages_per_slot;
+    int32_t *pages; /* [n_slots][pages_per_slot]: each slot owns its own range */
+
+    /* what Submit made */
+    struct seq **seqs; /* [n_slots], NULL: the slot is free */
+    uint64_t next_order;
+
+    /* scratch of a step, all sized by Start */
+    struct sched_item *items; /* [n_slots] */
+    struct sched_pick *picks; /* [n_slots] */
+    int *item_slots;          /* [n_slots] the slot of each item */
+    struct kern_span *spans;  /* [n_slots] */
+    int32_t *ids;             /* [max_tok] */
+    int *rows;                /* [n_slots] */
+    float *logits;            /* [n_slots][n_vocab] */
+    struct sched_cost cost;
+    uint64_t n_steps, beat_ns;
+};
+
+int engine_init(struct engine *e, int fd); /* takes fd */
+void engine_deinit(struct engine *e);
+int engine_run(struct engine *e); /* 0: the broker is gone; < 0 */
+
+/* load.c.  Answers with Ready or Failed.  0; ENGINE_E_FAILED: said so, the process is to end; UPLINK_E_EOF, <
+ * 0. */
+enum { ENGINE_OK, ENGINE_E_FAILED = 10 };
+int engine_load(struct engine *e, const Qwe__Start *start);
+
+/* intake.c.  fd: what came with the frame, owned by the callee, or -1. */
+int engine_on_frame(struct engine *e, const struct frame *frame, int fd);
+
+/* step.c */
+bool engine_has_work(const struct engine *e);
+int engine_step(struct engine *e);
+
+/* emit.c.  All: 0, UPLINK_E_EOF, < 0. */
+int engine_put_refused(struct engine *e, uint32_t handle, const struct fault *fault);
+int engine_put_too_long(struct engine *e, uint32_t handle, uint32_t n_prompt, const uint32_t *max_tokens);
+int engine_put_started(struct engine *e, const struct seq *seq);
+/* What the last push of the sequence released; choice NULL: nothing was sampled (a replay that was already
+ * over). */
+int engine_emit(struct engine *e, const struct seq *seq, const struct sample_choice *choice);
+int engine_put_beat(struct engine *e, uint64_t now_ns);
+
+void engine_drop_seq(struct engine *e, int slot);

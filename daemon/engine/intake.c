@@ -1,0 +1,381 @@
+/* intake.c - what the broker asks of the engine, frame by frame.  See engine.h.
+ *
+ * A Submit is refused with a stable code and the numbers that explain it; a message that breaks the protocol
+ * ends the process, since broker and engine come from one build. */
+#include "engine.h"
+
+#include <string.h>
+
+#include "daemon/model/detok.h"
+#include "daemon/util/log.h"
+#include "prompt.h"
+#include "proto/wire.h"
+
+static int engine_bad_frame(const struct frame *frame, const char *what)
+{
+    log_err("%s from the broker: %s; giving up", msg_type_name(frame->type), what);
+    return err_origin(-EBADMSG);
+}
+
+static int engine_find_slot(const struct engine *e, uint32_t handle)
+{
+    for (int i = 0; i < e->n_slots; i++)
+        if (e->seqs[i] && e->seqs[i]->handle == handle)
+            return i;
+    return -1;
+}
+
+static int engine_find_free_slot(const struct engine *e)
+{
+    for (int i = 0; i < e->n_slots; i++)
+        if (!e->seqs[i])
+            return i;
+    return -1;
+}
+
+/* Submit */
+
+struct engine_submit {
+    const Qwe__Submit *msg;
+    uint32_t handle;
+    bool thinking;
+    struct prompt prompt;
+    struct token_ids forced;
+    struct sample_params sampling;
+    struct sample_bias *bias; /* owned */
+    uint32_t max_tokens;
+};
+
+static void engine_submit_deinit(struct engine_submit *s)
+{
+    prompt_deinit(&s->prompt);
+    token_ids_deinit(&s->forced);
+    free(s->bias);
+}
+
+static int engine_submit_bias(const Qwp__Sampling *sampling, struct engine_submit *s)
+{
+    s->bias = calloc(sampling->n_logit_bias + 1, sizeof(*s->bias)); /* + 1: calloc(0) may be NULL */
+    if (!s->bias)
+        return err_origin(-ENOMEM);
+    for (size_t i = 0; i < sampling->n_logit_bias; i++) {
+        const Qwp__LogitBias *b = sampling->logit_bias[i];
+
+        s->bias[i] = (struct sample_bias){b->id > INT32_MAX ? -1 : (int32_t)b->id, b->bias};
+    }
+    s->sampling.bias = s->bias;
+    s->sampling.n_bias = (int)sampling->n_logit_bias;
+    return 0;
+}
+
+#define ENGINE_TAKE(to, from, field)                                                                         \
+    ((to)->field = (from)->has_##field ? (__typeof__((to)->field))(from)->field : (to)->field)
+
+static int engine_submit_sampling(const struct engine *e, struct engine_submit *s, struct fault *fault)
+{
+    const Qwp__Sampling *from = s->msg->sampling;
+    struct sample_params *to = &s->sampling;
+    int r = 0;
+
+    sample_params_default(to, s->prompt.reasoning);
+    if (from) {
+        if (from->has_top_k && from->top_k > INT32_MAX)
+            return fault_set(fault, STATUS_INVALID, "top_k is %u, at most %d is possible", from->top_k,
+                             INT32_MAX);
+        ENGINE_TAKE(to, from, temperature);
+        ENGINE_TAKE(to, from, top_k);
+        ENGINE_TAKE(to, from, top_p);
+        ENGINE_TAKE(to, from, min_p);
+        ENGINE_TAKE(to, from, repeat_penalty);
+        ENGINE_TAKE(to, from, presence_penalty);
+        ENGINE_TAKE(to, from, frequency_penalty);
+        ENGINE_TAKE(to, from, penalty_last_n);
+        ENGINE_TAKE(to, from, seed);
+        r = engine_submit_bias(from, s);
+    }
+    if (!r && sample_params_check(to, e->n_vocab, fault))
+        r = STATUS_INVALID;
+    return r;
+}
+
+/* fd: of the sealed memfd that holds the body, or -1. */
+static int engine_submit_prompt(const struct engine *e, int fd, struct engine_submit *s, struct fault *fault)
+{
+    _cleanup_(freep) uint8_t *read = NULL;
+    const uint8_t *body = s->msg->body.data;
+    size_t n = s->msg->body.len;
+    int r;
+
+    if (fd >= 0) {
+        r = prompt_read_fd(fd, fault, &read, &n);
+        if (r)
+            return r;
+        body = read;
+    }
+    r = prompt_encode(e->tokenizer, body, n, s->thinking, fault, &s->prompt);
+    if (!r)
+        r = prompt_copy_ids(e->tokenizer, "forced", s->msg->forced, s->msg->n_forced, fault, &s->forced);
+    return r;
+}
+
+/* > 0: refused, and said so. */
+static int engine_submit_fits(struct engine *e, struct engine_submit *s)
+{
+    const size_t n_prompt = s->prompt.ids.n, context = (size_t)e->context;
+    const bool asked = s->msg->has_max_tokens;
+    int r;
+
+    if (n_prompt >= context || (asked && s->msg->max_tokens > context - n_prompt)) {
+        r = engine_put_too_long(e, s->handle, (uint32_t)n_prompt, asked ? &s->msg->max_tokens : NULL);
+        return r ? r : STATUS_TOO_LONG;
+    }
+    s->max_tokens = asked ? s->msg->max_tokens : (uint32_t)(context - n_prompt);
+    return 0;
+}
+
+static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot, struct fault *fault)
+{
+    const Qwe__Submit *msg = s->msg;
+    const struct seq_config config = {
+        .handle = s->handle,
+        .prompt = s->prompt.ids.id,
+        .n_prompt = (int)s->prompt.ids.n,
+        .forced = s->forced.id,
+        .n_forced = (int)s->forced.n,
+        .max_tokens = (int)s->max_tokens,
+        .sampling = s->sampling,
+        .n_logprobs = msg->has_logprobs ? (int)MIN(msg->logprobs, (uint32_t)SAMPLE_TOP_MAX) : -1,
+        .ignore_eos = msg->has_ignore_eos && msg->ignore_eos,
+        .paused = msg->has_paused && msg->paused,
+        .stops_at = e->stops_at,
+        .text = {.tokenizer = e->tokenizer,
+                 .max_raw = e->max_raw,
+                 .reasoning = s->prompt.reasoning,
+                 .stops = msg->stop,
+                 .n_stops = msg->n_stop},
+    };
+    int r = seq_new(&config, fault, &e->seqs[slot]);
+
+    if (r)
+        return r > 0 ? STATUS_INVALID : r;
+    e->seqs[slot]->slot = slot;
+    e->seqs[slot]->order = e->next_order++;
+    return state_clear_slot(e->state, slot);
+}
+
+/* 0, a status code with its fault set, STATUS_TOO_LONG already said (fault->code stays 0), < 0. */
+static int engine_submit_begin(struct engine *e, struct engine_submit *s, int fd, struct fault *fault)
+{
+    const int slot = engine_find_free_slot(e);
+    int r;
+
+    if (slot < 0)
+        return fault_set(fault, STATUS_INTERNAL, "all %d slots of the engine are in use", e->n_slots);
+    s->thinking = !s->msg->has_thinking || s->msg->thinking == QWP__THINKING__THINKING_ON;
+    r = engine_submit_prompt(e, fd, s, fault);
+    if (!r)
+        r = engine_submit_sampling(e, s, fault);
+    if (!r)
+        r = engine_submit_fits(e, s);
+    if (!r && s->max_tokens == 0)
+        r = fault_set(fault, STATUS_INVALID, "max_tokens is 0, at least 1 is needed");
+    if (!r && s->forced.n > s->max_tokens)
+        r = fault_set(fault, STATUS_INTERNAL, "%zu forced tokens, max_tokens is %u", s->forced.n,
+                      s->max_tokens);
+    if (!r)
+        r = engine_submit_seq(e, s, slot, fault);
+    if (r)
+        return r;
+    r = engine_put_started(e, e->seqs[slot]);
+    if (!r && e->seqs[slot]->finish) { /* the forced ids were the whole answer */
+        r = engine_emit(e, e->seqs[slot], NULL);
+        engine_drop_seq(e, slot);
+    }
+    return r;
+}
+
+/* A refusal answers the client; memory that is short is one too, so that one request cannot end the others'.
+ */
+static int engine_refuse(struct engine *e, uint32_t handle, int r, struct fault *fault)
+{
+    if (r == STATUS_TOO_LONG && !fault->code)
+        return 0;
+    if (r == -ENOMEM)
+        fault_set(fault, STATUS_OOM, "not enough memory for this request");
+    else if (r < 0 || r == UPLINK_E_EOF)
+        return r;
+    fault->code = r == -ENOMEM ? STATUS_OOM : r;
+    return engine_put_refused(e, handle, fault);
+}
+
+static int engine_on_submit(struct engine *e, const struct frame *frame, const Qwe__Submit *msg, int fd)
+{
+    _cleanup_(engine_submit_deinit) struct engine_submit s = {.msg = msg, .handle = frame->stream};
+    struct fault fault = {0};
+    int r;
+
+    if (engine_find_slot(e, frame->stream) >= 0)
+        return engine_bad_frame(frame, "the handle is in use");
+    if ((frame->flags & FRAME_HAS_FD) && fd < 0)
+        return engine_bad_frame(frame, "its memfd did not come");
+    r = engine_submit_begin(e, &s, fd, &fault);
+    return r ? engine_refuse(e, frame->stream, r, &fault) : 0;
+}
+
+/* text work */
+
+static int engine_put_text(struct engine *e, uint32_t handle, const char *text, size_t n)
+{
+    Qwe__TextReply reply = QWE__TEXT_REPLY__INIT;
+    Qwp__Text body = QWP__TEXT__INIT;
+
+    body.has_text = 1;
+    body.text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = n};
+    reply.text = &body;
+    return uplink_put(&e->up, handle, MSG_E_TEXT_REPLY, &reply.base);
+}
+
+/* Replies are one frame: what does not fit is refused with the numbers. */
+enum { ENGINE_REPLY_BYTES = FRAME_MAX_BYTES - 64 };
+
+static int engine_text_fits(size_t n, const char *what, struct fault *fault)
+{
+    if (n <= ENGINE_REPLY_BYTES)
+        return 0;
+    return fault_set(fault, STATUS_TOO_LONG, "the %s take %zu bytes, a reply holds %d", what, n,
+                     ENGINE_REPLY_BYTES);
+}
+
+static int engine_tokenize(struct engine *e, uint32_t handle, const Qwp__Tokenize *msg, struct fault *fault)
+{
+    _cleanup_(token_ids_deinit) struct token_ids ids = TOKEN_IDS_INIT;
+    const char *text = msg->text ? msg->text : "";
+    Qwe__TextReply reply = QWE__TEXT_REPLY__INIT;
+    Qwp__Tokens tokens = QWP__TOKENS__INIT;
+    int r = tokenizer_encode(e->tokenizer, text, strlen(text), prompt_special(msg->has_special, msg->special),
+                             NULL, 0, fault, &ids);
+
+    if (r)
+        return r < 0 ? r : STATUS_INVALID;
+    tokens.n_ids = ids.n;
+    tokens.ids = (uint32_t *)ids.id; /* none is negative */
+    reply.tokens = &tokens;
+    r = engine_text_fits(protobuf_c_message_get_packed_size(&reply.base), "token ids", fault);
+    return r ? r : uplink_put(&e->up, handle, MSG_E_TEXT_REPLY, &reply.base);
+}
+
+static size_t engine_detokenize_into(const struct engine *e, const struct token_ids *ids, char *text)
+{
+    struct detok d;
+    size_t n = 0;
+
+    detok_init(&d, e->tokenizer);
+    for (size_t i = 0; i < ids->n; i++) {
+        if (text)
+            n += detok_push(&d, ids->id[i], text + n);
+        else
+            n += 3 * (tokenizer_bytes(e->tokenizer, ids->id[i]).n + DETOK_HOLD_MAX);
+    }
+    return text ? n + detok_flush(&d, text + n) : n + DETOK_HOLD_MAX;
+}
+
+static int engine_detokenize(struct engine *e, uint32_t handle, const Qwp__Detokenize *msg,
+                             struct fault *fault)
+{
+    _cleanup_(token_ids_deinit) struct token_ids ids = TOKEN_IDS_INIT;
+    _cleanup_(freep) char *text = NULL;
+    size_t n;
+    int r = prompt_copy_ids(e->tokenizer, "ids", msg->ids, msg->n_ids, fault, &ids);
+
+    if (r)
+        return r;
+    text = malloc(engine_detokenize_into(e, &ids, NULL));
+    if (!text)
+        return err_origin(-ENOMEM);
+    n = engine_detokenize_into(e, &ids, text);
+    r = engine_text_fits(n, "decoded ids", fault);
+    return r ? r : engine_put_text(e, handle, text, n);
+}
+
+static int engine_render(struct engine *e, uint32_t handle, const Qwp__Render *msg, struct fault *fault)
+{
+    _cleanup_(chat_text_deinit) struct chat_text text = CHAT_TEXT_INIT;
+    const bool thinking = !msg->has_thinking || msg->thinking == QWP__THINKING__THINKING_ON;
+    int r = prompt_render(msg->body.data, msg->body.len, thinking, fault, &text);
+
+    if (!r)
+        r = engine_text_fits(text.n, "rendered messages", fault);
+    return r ? r : engine_put_text(e, handle, text.text, text.n);
+}
+
+static int engine_on_text(struct engine *e, const struct frame *frame, const Qwe__TextOp *msg)
+{
+    struct fault fault = {0};
+    int r;
+
+    if (msg->tokenize)
+        r = engine_tokenize(e, frame->stream, msg->tokenize, &fault);
+    else if (msg->detokenize)
+        r = engine_detokenize(e, frame->stream, msg->detokenize, &fault);
+    else if (msg->render)
+        r = engine_render(e, frame->stream, msg->render, &fault);
+    else
+        r = fault_set(&fault, STATUS_INVALID, "nothing was asked");
+    return r ? engine_refuse(e, frame->stream, r, &fault) : 0;
+}
+
+/* the rest */
+
+static void engine_set_paused(struct engine *e, uint32_t handle, bool paused)
+{
+    const int slot = engine_find_slot(e, handle);
+
+    if (slot >= 0) /* else it ended while the frame was under way */
+        e->seqs[slot]->paused = paused;
+}
+
+static int engine_dispatch(struct engine *e, const struct frame *frame, const ProtobufCMessage *msg, int fd)
+{
+    int slot;
+
+    if (frame->type == MSG_E_START)
+        return e->serving ? engine_bad_frame(frame, "already started")
+                          : engine_load(e, (const Qwe__Start *)msg);
+    if (!e->serving)
+        return engine_bad_frame(frame, "not started");
+    switch (frame->type) {
+    case MSG_E_SUBMIT:
+        return engine_on_submit(e, frame, (const Qwe__Submit *)msg, fd);
+    case MSG_E_TEXT:
+        return engine_on_text(e, frame, (const Qwe__TextOp *)msg);
+    case MSG_E_PAUSE:
+    case MSG_E_RESUME:
+        engine_set_paused(e, frame->stream, frame->type == MSG_E_PAUSE);
+        return 0;
+    case MSG_E_CANCEL:
+        slot = engine_find_slot(e, frame->stream);
+        if (slot >= 0)
+            engine_drop_seq(e, slot);
+        return 0;
+    default:
+        return engine_bad_frame(frame, "not a question to the engine");
+    }
+}
+
+int engine_on_frame(struct engine *e, const struct frame *frame, int fd)
+{
+    _cleanup_(closep) int owned_fd = fd;
+    const ProtobufCMessageDescriptor *type = wire_message_type(frame->type);
+    ProtobufCMessage *msg;
+    struct fault fault = {0};
+    int r;
+
+    if (!type)
+        return engine_bad_frame(frame, "unknown type");
+    r = wire_unpack(type, frame->body, frame->length, &fault, &msg);
+    if (r)
+        return r < 0 ? r : engine_bad_frame(frame, fault.text);
+    r = engine_dispatch(e, frame, msg, owned_fd);
+    wire_free(msg);
+    return r;
+}

@@ -1,0 +1,262 @@
+/* load.c - from Start to Ready: opens the file, the backend, the model, and takes all memory that steps will
+ * need. See engine.h. */
+#include "engine.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/sysinfo.h>
+
+#include "daemon/util/log.h"
+
+/* What a request may use where nobody said: enough for long documents, little enough that four of them fit
+ * beside a 9B on a 16 GB machine (1 GiB of KV each in f16). */
+enum {
+    ENGINE_CONTEXT_DEFAULT = 32768,
+    ENGINE_CONTEXT_MIN = 256,
+    ENGINE_SLOTS_DEFAULT = 4,
+    ENGINE_SLOTS_MAX = 64
+};
+
+struct engine_load {
+    struct engine *e;
+    const Qwe__Start *start;
+    struct gguf *gguf;
+    struct fault fault;
+    uint32_t permille; /* last said */
+};
+
+static int engine_put_failed(struct engine *e, const struct fault *fault)
+{
+    Qwe__Failed failed = QWE__FAILED__INIT;
+    int r;
+
+    failed.has_code = 1;
+    failed.code = (uint32_t)fault->code;
+    failed.text = (char *)fault->text;
+    r = uplink_put(&e->up, 0, MSG_E_FAILED, &failed.base);
+    return r ? r : ENGINE_E_FAILED;
+}
+
+/* Called for each tensor; a broker that has gone is noticed after the load. */
+static void engine_on_progress(void *user, uint64_t done_bytes, uint64_t all_bytes)
+{
+    struct engine_load *load = user;
+    const uint32_t permille = all_bytes ? (uint32_t)(1000 * done_bytes / all_bytes) : 1000;
+    Qwe__Loading loading = QWE__LOADING__INIT;
+
+    if (permille == load->permille)
+        return;
+    load->permille = permille;
+    loading.has_permille = 1;
+    loading.permille = permille;
+    if (!uplink_put(&load->e->up, 0, MSG_E_LOADING, &loading.base))
+        sock_flush(&load->e->up.sock);
+}
+
+static const struct {
+    const char *name;
+    enum kern_kv_type type;
+    int value_bits; /* q8_0: 8 bits and a 16-bit scale per 32 */
+} engine_kv_types[] = {{"f16", KERN_KV_F16, 16}, {"f32", KERN_KV_F32, 32}, {"q8_0", KERN_KV_Q8_0, 9}};
+
+static int engine_load_kv(struct engine_load *load, const char **ret_name, enum kern_kv_type *ret_type)
+{
+    const char *wanted = load->start->kv_type && *load->start->kv_type ? load->start->kv_type : "f16";
+
+    for (size_t i = 0; i < ARRAY_SIZE(engine_kv_types); i++) {
+        if (strcmp(engine_kv_types[i].name, wanted))
+            continue;
+        *ret_name = engine_kv_types[i].name;
+        *ret_type = engine_kv_types[i].type;
+        return 0;
+    }
+    return fault_set(&load->fault, STATUS_INVALID, "kv type '%s', should be f16, f32 or q8_0", wanted);
+}
+
+static int engine_load_model(struct engine_load *load)
+{
+    const Qwe__Start *start = load->start;
+    struct engine *e = load->e;
+    const struct kern_options options = {
+        .backend = start->backend && *start->backend ? start->backend : "auto",
+        .isa = start->isa && *start->isa ? start->isa : NULL,
+        .n_threads = (int)MIN(start->threads, 4096u),
+    };
+    int r;
+
+    if (!start->model_path || !*start->model_path)
+        return fault_set(&load->fault, STATUS_INVALID, "no model was named");
+    r = gguf_open(start->model_path, &load->fault, &load->gguf);
+    if (!r)
+        r = kern_open(&options, &load->fault, &e->kern);
+    if (!r)
+        r = tokenizer_new(load->gguf, &load->fault, &e->tokenizer);
+    if (!r)
+        r = model_open(load->gguf, start->model_path, e->kern, engine_on_progress, load, &load->fault,
+                       &e->model);
+    if (r)
+        return r;
+    e->n_vocab = e->model->config.n_vocab;
+    if (tokenizer_n_vocab(e->tokenizer) != e->n_vocab)
+        return fault_set(&load->fault, STATUS_INVALID,
+                         "the vocabulary has %d tokens, token_embd.weight has %d rows",
+                         tokenizer_n_vocab(e->tokenizer), e->n_vocab);
+    return 0;
+}
+
+static uint64_t engine_memory_free(void)
+{
+    struct sysinfo info;
+
+    if (sysinfo(&info) < 0)
+        return UINT64_MAX; /* not known: let the allocation itself decide */
+    /* page cache counts as free only in /proc/meminfo, which the service cannot see */
+    return ((uint64_t)info.freeram + info.bufferram) * info.mem_unit;
+}
+
+/* Context from what was asked, what the model was trained for and, where nothing was asked, what is free:
+ * state memory may take three quarters of it. */
+static int engine_load_context(struct engine_load *load, struct state_size *size)
+{
+    const uint32_t trained = (uint32_t)load->e->model->config.context_trained, asked = load->start->context;
+    const uint64_t free_bytes = engine_memory_free();
+
+    if (asked > trained)
+        return fault_set(&load->fault, STATUS_INVALID,
+                         "context %u was asked for, the model was trained for %u", asked, trained);
+    if (asked && asked < 2)
+        return fault_set(&load->fault, STATUS_INVALID, "context %u leaves no room for an answer", asked);
+    size->max_ctx = (int)(asked ? asked : MIN(trained, (uint32_t)ENGINE_CONTEXT_DEFAULT));
+    while (!asked && size->max_ctx > ENGINE_CONTEXT_MIN &&
+           state_bytes(load->e->model, size) > free_bytes / 4 * 3)
+        size->max_ctx /= 2;
+    return 0;
+}
+
+static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type, struct state_size *size)
+{
+    struct engine *e = load->e;
+    int r;
+
+    e->n_slots = (int)(load->start->slots ? load->start->slots : ENGINE_SLOTS_DEFAULT);
+    if (e->n_slots > ENGINE_SLOTS_MAX)
+        return fault_set(&load->fault, STATUS_INVALID, "%d slots were asked for, at most %d are possible",
+                         e->n_slots, ENGINE_SLOTS_MAX);
+    e->max_tok = SCHED_PIECE_MAX + e->n_slots;
+    *size = (struct state_size){
+        .n_slots = e->n_slots, .max_tok = e->max_tok, .max_rows = e->n_slots, .kv_type = kv_type};
+    r = engine_load_context(load, size);
+    if (r)
+        return r;
+    r = state_new(e->model, size, &load->fault, &e->state);
+    e->context = size->max_ctx;
+    return r;
+}
+
+/* Ids that are never chosen, ids that end an answer, each slot's pages. */
+static void engine_load_tables(struct engine *e)
+{
+    for (int id = 0; id < e->n_vocab; id++) {
+        e->banned[id] = tokenizer_is_unused(e->tokenizer, id);
+        e->stops_at[id] = tokenizer_is_stop(e->tokenizer, id);
+    }
+    for (int i = 0; i < e->n_slots * e->pages_per_slot; i++)
+        e->pages[i] = i;
+    e->max_raw = pieces_max_raw(e->tokenizer);
+}
+
+static int engine_load_scratch(struct engine *e)
+{
+    const size_t n_slots = (size_t)e->n_slots, n_vocab = (size_t)e->n_vocab;
+
+    e->pages_per_slot = CEIL_DIV(e->context, KERN_PAGE_TOK);
+    e->banned = calloc(n_vocab, sizeof(*e->banned));
+    e->stops_at = calloc(n_vocab, sizeof(*e->stops_at));
+    e->pages = calloc(n_slots * (size_t)e->pages_per_slot, sizeof(*e->pages));
+    e->seqs = calloc(n_slots, sizeof(struct seq *));
+    e->items = calloc(n_slots, sizeof(*e->items));
+    e->picks = calloc(n_slots, sizeof(*e->picks));
+    e->item_slots = calloc(n_slots, sizeof(*e->item_slots));
+    e->spans = calloc(n_slots, sizeof(*e->spans));
+    e->ids = calloc((size_t)e->max_tok, sizeof(*e->ids));
+    e->rows = calloc(n_slots, sizeof(*e->rows));
+    e->logits = calloc(n_slots * n_vocab, sizeof(*e->logits));
+    if (!e->banned || !e->stops_at || !e->pages || !e->seqs || !e->items || !e->picks || !e->item_slots ||
+        !e->spans || !e->ids || !e->rows || !e->logits)
+        return err_origin(-ENOMEM);
+    engine_load_tables(e);
+    return sampler_new(e->n_vocab, &e->sampler);
+}
+
+static void engine_ready_model(const struct engine *e, Qwp__Model *model)
+{
+    const struct model *m = e->model;
+
+    model->name = (char *)m->name;
+    model->architecture = "qwen35";
+    model->file = (char *)m->file;
+    model->quantisation = (char *)m->weights.types;
+    model->numerics_id = e->kern->numerics_id;
+    model->has_file_bytes = model->has_n_params = model->has_n_vocab = model->has_n_layers = 1;
+    model->has_context_trained = model->has_digest = 1;
+    model->file_bytes = m->file_bytes;
+    model->n_params = m->weights.n_params;
+    model->n_vocab = (uint32_t)e->n_vocab;
+    model->n_layers = (uint32_t)m->config.n_layers;
+    model->context_trained = (uint32_t)m->config.context_trained;
+    model->digest = (ProtobufCBinaryData){.data = (uint8_t *)m->digest, .len = sizeof(m->digest)};
+}
+
+static int engine_put_ready(struct engine *e, const struct state_size *size, const char *kv_name)
+{
+    Qwe__Ready ready = QWE__READY__INIT;
+    Qwp__Model model = QWP__MODEL__INIT;
+    char *unlocked = "the weights are not locked in memory (LimitMEMLOCK): they may be swapped out";
+
+    engine_ready_model(e, &model);
+    ready.model = &model;
+    ready.backend = (char *)e->kern->ops->name;
+    ready.isa = e->kern->isa;
+    ready.kv_type = (char *)kv_name;
+    ready.has_context = ready.has_slots = ready.has_threads = ready.has_weights_bytes =
+        ready.has_state_bytes = 1;
+    ready.has_weights_locked = 1;
+    ready.context = (uint32_t)e->context;
+    ready.slots = (uint32_t)e->n_slots;
+    ready.threads = (uint32_t)e->kern->n_threads;
+    ready.weights_bytes = e->model->weights.mem.bytes;
+    ready.state_bytes = state_bytes(e->model, size);
+    ready.weights_locked = e->model->weights.mem.locked;
+    if (!ready.weights_locked) {
+        ready.n_warnings = 1;
+        ready.warnings = &unlocked;
+    }
+    return uplink_put(&e->up, 0, MSG_E_READY, &ready.base);
+}
+
+int engine_load(struct engine *e, const Qwe__Start *start)
+{
+    struct engine_load load = {.e = e, .start = start};
+    struct state_size size;
+    enum kern_kv_type kv_type = KERN_KV_F16;
+    const char *kv_name = NULL;
+    int r = engine_load_kv(&load, &kv_name, &kv_type);
+
+    if (!r)
+        r = engine_load_model(&load);
+    gguf_free(load.gguf); /* the model and the tokenizer copied what they need */
+    if (!r)
+        r = engine_load_state(&load, kv_type, &size);
+    if (!r)
+        r = engine_load_scratch(e);
+    if (r) {
+        if (r < 0 || !load.fault.text[0])
+            fault_set(&load.fault, r == -ENOMEM ? STATUS_OOM : STATUS_INTERNAL, "%s: %s",
+                      start->model_path ? start->model_path : "?", strerror(-r));
+        else
+            load.fault.code = r == MODEL_E_MEMORY ? STATUS_OOM : STATUS_INVALID;
+        return engine_put_failed(e, &load.fault);
+    }
+    e->serving = true;
+    return engine_put_ready(e, &size, kv_name);
+}

@@ -1,0 +1,58 @@
+/* seq.h - one request while it runs: what it has read, what it has said, and when it is over.
+ *
+ * ids holds the prompt and then the answer; the model has read the first n_read of them, so n_ids - n_read
+ * are pending. A fresh sequence has its whole prompt pending, and behind it the forced ids, which an earlier
+ * engine sampled and the broker has delivered: they go through the same text pipeline with their pieces
+ * thrown away, so that what follows is what would have followed.  All memory is taken by seq_new(); nothing
+ * here allocates afterwards. */
+#pragma once
+
+#include "pieces.h"
+#include "sample.h"
+
+enum seq_finish { SEQ_RUNNING, SEQ_STOP, SEQ_LENGTH };
+
+struct seq_config {
+    uint32_t handle;
+    const int32_t *prompt, *forced; /* copied */
+    int n_prompt, n_forced;         /* n_prompt > 0, n_forced <= max_tokens */
+    int max_tokens;                 /* > 0; n_prompt + max_tokens fits the context */
+    struct sample_params sampling;  /* checked; the bias is copied */
+    int n_logprobs;                 /* -1: none */
+    bool ignore_eos, paused;
+    const bool *stops_at; /* borrowed, [n_vocab]: ids that end the answer */
+    struct pieces_config text;
+};
+
+struct seq {
+    uint32_t handle;
+    int slot;       /* state slot, set by the owner */
+    uint64_t order; /* arrival, set by the owner */
+    int32_t *ids;   /* owned, [n_prompt + max_tokens] */
+    int n_ids, n_read, n_prompt, n_forced, max_tokens;
+    int n_reasoning; /* of the answer's ids, those sampled while reasoning, </think> included */
+    struct sample_params sampling;
+    struct sample_bias *bias; /* owned, what sampling.bias points to */
+    int n_logprobs;
+    bool ignore_eos, paused;
+    const bool *stops_at; /* borrowed */
+    struct pieces pieces; /* items: what the last id released */
+    enum seq_finish finish;
+};
+
+int seq_new(const struct seq_config *config, struct fault *fault,
+            struct seq **ret_seq); /* 0, STOP_E_INVALID, < 0 */
+struct seq *seq_free(struct seq *seq);
+CLEANUP_FUNC(struct seq, seq_free)
+
+static inline int seq_n_pending(const struct seq *seq)
+{
+    return seq->n_ids - seq->n_read;
+}
+static inline int seq_n_answer(const struct seq *seq)
+{
+    return seq->n_ids - seq->n_prompt;
+}
+
+/* The next token of the answer: sets pieces.items and, if it was the last one, finish. */
+void seq_push(struct seq *seq, int32_t id);

@@ -1,0 +1,145 @@
+/* step.c - one step: pick rows, run the model, sample, emit.  Nothing here allocates. */
+#include "engine.h"
+
+#include "daemon/util/clock.h"
+#include "daemon/util/log.h"
+
+static bool engine_slot_runs(const struct engine *e, int slot)
+{
+    return e->seqs[slot] && !e->seqs[slot]->paused;
+}
+
+bool engine_has_work(const struct engine *e)
+{
+    for (int i = 0; i < e->n_slots; i++)
+        if (engine_slot_runs(e, i))
+            return true;
+    return false;
+}
+
+static int engine_pick(struct engine *e)
+{
+    int n = 0;
+
+    for (int i = 0; i < e->n_slots; i++) {
+        const struct seq *seq = e->seqs[i];
+
+        if (!engine_slot_runs(e, i))
+            continue;
+        e->items[n] = (struct sched_item){.n_pending = seq_n_pending(seq), .order = seq->order};
+        e->item_slots[n++] = i;
+    }
+    return sched_step(e->items, n, &e->cost, e->max_tok, e->picks);
+}
+
+static struct seq *engine_picked(const struct engine *e, int i)
+{
+    return e->seqs[e->item_slots[e->picks[i].item]];
+}
+
+static bool engine_pick_completes(const struct engine *e, int i)
+{
+    return e->picks[i].n_tok == seq_n_pending(engine_picked(e, i));
+}
+
+/* Fills spans, ids and the rows to sample from; returns the number of rows. */
+static int engine_pack(struct engine *e, int n_picks, struct kern_batch *ret_batch)
+{
+    int n_tok = 0, n_rows = 0;
+
+    for (int i = 0; i < n_picks; i++) {
+        const struct seq *seq = engine_picked(e, i);
+
+        e->spans[i] = (struct kern_span){
+            .row0 = n_tok,
+            .n_tok = e->picks[i].n_tok,
+            .pos0 = seq->n_read,
+            .slot = seq->slot,
+            .pages = e->pages + (size_t)seq->slot * (size_t)e->pages_per_slot,
+        };
+        for (int k = 0; k < e->picks[i].n_tok; k++)
+            e->ids[n_tok++] = seq->ids[seq->n_read + k];
+        if (engine_pick_completes(e, i))
+            e->rows[n_rows++] = n_tok - 1;
+    }
+    *ret_batch = (struct kern_batch){.n_tok = n_tok, .n_span = n_picks, .ids = e->ids, .spans = e->spans};
+    return n_rows;
+}
+
+/* Samples the next token of one sequence and says what came of it. */
+static int engine_advance(struct engine *e, struct seq *seq, const float *logits)
+{
+    struct sample_choice choice;
+    const int slot = seq->slot;
+    int r = sampler_pick(e->sampler, &seq->sampling, logits, e->banned, seq->ids, (size_t)seq->n_ids,
+                         (uint64_t)seq->n_ids, seq->n_logprobs, &choice);
+
+    if (r == SAMPLE_E_NAN) {
+        struct fault fault;
+
+        log_err("request %u: the model gave no usable number for token %d; refused", seq->handle, seq->n_ids);
+        fault_set(&fault, STATUS_NUMERICS, "the model gave no usable number for token %d", seq->n_ids);
+        r = engine_put_refused(e, seq->handle, &fault);
+        engine_drop_seq(e, slot);
+        return r;
+    }
+    if (r)
+        return r;
+    seq_push(seq, choice.id);
+    r = engine_emit(e, seq, &choice);
+    if (seq->finish)
+        engine_drop_seq(e, slot);
+    return r;
+}
+
+static int engine_sample(struct engine *e, int n_picks)
+{
+    const float *logits = e->logits;
+    int r = 0;
+
+    for (int i = 0; !r && i < n_picks; i++) {
+        struct seq *seq = engine_picked(e, i);
+        const bool completes = engine_pick_completes(e, i);
+
+        seq->n_read += e->picks[i].n_tok;
+        if (!completes)
+            continue;
+        r = engine_advance(e, seq, logits);
+        logits += e->n_vocab;
+    }
+    return r;
+}
+
+static void engine_learn_cost(struct engine *e, int n_picks, uint64_t ns)
+{
+    int n_piece = 0;
+
+    for (int i = 0; i < n_picks; i++)
+        if (e->picks[i].n_tok > 1)
+            n_piece += e->picks[i].n_tok;
+    if (n_piece)
+        sched_cost_add_piece(&e->cost, n_piece, (double)ns);
+    else
+        sched_cost_add_decode(&e->cost, (double)ns);
+}
+
+int engine_step(struct engine *e)
+{
+    const int n_picks = engine_pick(e);
+    const uint64_t t0 = clock_now_ns();
+    struct kern_batch batch;
+    uint64_t now;
+    int n_rows, r;
+
+    if (!n_picks)
+        return 0;
+    n_rows = engine_pack(e, n_picks, &batch);
+    r = model_forward(e->model, e->state, &batch, e->rows, n_rows, e->logits);
+    if (r)
+        return r; /* the backend is unusable: this process ends, the broker replays */
+    now = clock_now_ns();
+    engine_learn_cost(e, n_picks, now - t0);
+    r = engine_sample(e, n_picks);
+    e->n_steps++;
+    return r ? r : engine_put_beat(e, now);
+}

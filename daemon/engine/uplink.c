@@ -1,0 +1,139 @@
+/* uplink.c - the engine's end of the socketpair to the broker.  See uplink.h. */
+#include "uplink.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+
+enum {
+    UPLINK_IN_BYTES =
+        FRAME_MAX_BYTES_ENGINE + FRAME_HEADER_BYTES + (64 << 10), /* the largest frame, and a read more */
+    UPLINK_READ_BYTES = 64 << 10,
+    UPLINK_OUT_BYTES = 4 << 20,
+    UPLINK_OUT_READY_BYTES = 256 << 10, /* taken at start: what one step of many sequences can fill */
+};
+
+int uplink_init(struct uplink *up, int fd)
+{
+    const int flags = fcntl(fd, F_GETFL);
+    uint8_t *tail;
+    int r;
+
+    *up = (struct uplink){0};
+    sock_init(&up->sock, fd, UPLINK_IN_BYTES, UPLINK_OUT_BYTES);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) < 0)
+        r = err_errno();
+    else
+        r = buf_reserve(&up->sock.out, UPLINK_OUT_READY_BYTES, &tail);
+    if (r)
+        uplink_deinit(up);
+    return r;
+}
+
+void uplink_deinit(struct uplink *up)
+{
+    sock_deinit(&up->sock);
+}
+
+static int uplink_wait(struct uplink *up, short events)
+{
+    struct pollfd pfd = {.fd = up->sock.fd, .events = events};
+
+    if (poll(&pfd, 1, -1) < 0 && errno != EINTR)
+        return err_errno();
+    return 0;
+}
+
+/* SOCK_OK and SOCK_E_AGAIN are both fine; what is left goes out at the next chance. */
+static int uplink_flush(struct uplink *up)
+{
+    int r = sock_flush(&up->sock);
+
+    return r == SOCK_E_EOF ? UPLINK_E_EOF : r < 0 ? r : 0;
+}
+
+static int uplink_read(struct uplink *up, bool *ret_any)
+{
+    int r = sock_read(&up->sock, UPLINK_READ_BYTES);
+
+    if (r == SOCK_E_EOF)
+        return UPLINK_E_EOF;
+    if (r == SOCK_E_FDS)
+        return err_origin(-EBADMSG); /* the broker sends one fd a frame and claims none back */
+    *ret_any = r == SOCK_OK || r == SOCK_E_FULL;
+    return r < 0 ? r : 0;
+}
+
+int uplink_pump(struct uplink *up, bool block)
+{
+    bool any = false;
+    int r;
+
+    for (;;) {
+        r = uplink_flush(up);
+        if (!r)
+            r = uplink_read(up, &any);
+        if (r || any || !block)
+            return r;
+        r = uplink_wait(up, POLLIN | (buf_size(&up->sock.out) ? POLLOUT : 0));
+        if (r)
+            return r;
+    }
+}
+
+static int uplink_greet(struct uplink *up)
+{
+    struct buf *in = &up->sock.in;
+    int r;
+
+    if (buf_size(in) < FRAME_PREFACE_BYTES)
+        return UPLINK_E_AGAIN;
+    up->greeted = true;
+    if (frame_preface_next(in) != FRAME_OK)
+        return 0; /* none: frames follow at once */
+    r = frame_preface_put(&up->sock.out);
+    sock_appended(&up->sock);
+    return r;
+}
+
+int uplink_next(struct uplink *up, struct frame *ret_frame)
+{
+    int r;
+
+    if (!up->greeted) {
+        r = uplink_greet(up);
+        if (r)
+            return r;
+    }
+    r = frame_next(&up->sock.in, FRAME_MAX_BYTES_ENGINE, ret_frame);
+    if (r == FRAME_E_AGAIN)
+        return UPLINK_E_AGAIN;
+    return r ? err_origin(-EBADMSG) : 0;
+}
+
+void uplink_consume(struct uplink *up, const struct frame *frame)
+{
+    frame_consume(&up->sock.in, frame);
+}
+
+int uplink_put(struct uplink *up, uint32_t stream, uint16_t type, const ProtobufCMessage *message)
+{
+    const size_t n = protobuf_c_message_get_packed_size(message);
+    uint8_t *body;
+    int r;
+
+    if (n > FRAME_MAX_BYTES)
+        return err_origin(-EMSGSIZE); /* callers bound what they say */
+    while ((r = frame_open(&up->sock.out, stream, type, 0, n, &body)) == BUF_E_FULL) {
+        r = uplink_wait(up, POLLOUT);
+        if (!r)
+            r = uplink_flush(up);
+        if (r)
+            return r;
+    }
+    if (r)
+        return r;
+    protobuf_c_message_pack(message, body);
+    sock_appended(&up->sock);
+    return 0;
+}
