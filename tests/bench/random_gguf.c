@@ -9,12 +9,13 @@
  * usage: random_gguf --vocab-file VOCAB.gguf [options] OUT.gguf      (options: random_options[] below) */
 #include "daemon/model/gguf.h"
 #include "tests/bench/random_blocks.h"
+#include "tests/fixture/gguf_put.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
-enum { GGUF_VERSION = 3, ALIGNMENT = 32, FILE_TYPE_Q4_K_M = 15 };
+enum { ALIGNMENT = 32, FILE_TYPE_Q4_K_M = 15 };
 
 /* Defaults: the 9B (qwen35-math §1). */
 struct shape {
@@ -62,143 +63,71 @@ static int random_fail(const char *what, const char *detail)
 }
 
 /* header */
-struct bytes {
-    uint8_t *p; /* owned */
-    size_t n, cap;
-    bool failed;
-};
-
-static void put(struct bytes *b, const void *data, size_t n)
-{
-    if (b->n + n > b->cap) {
-        size_t cap = MAX(2 * b->cap, b->n + n + 4096);
-        uint8_t *grown = b->failed ? NULL : realloc(b->p, cap);
-
-        b->failed = !grown;
-        if (!grown)
-            return;
-        b->p = grown;
-        b->cap = cap;
-    }
-    memcpy(b->p + b->n, data, n);
-    b->n += n;
-}
-
-static void put_u32(struct bytes *b, uint32_t v)
-{
-    put(b, &v, sizeof(v));
-}
-
-static void put_u64(struct bytes *b, uint64_t v)
-{
-    put(b, &v, sizeof(v));
-}
-
-static void put_str(struct bytes *b, const char *s)
-{
-    put_u64(b, strlen(s));
-    put(b, s, strlen(s));
-}
-
-static int put_key_u32(struct bytes *b, const char *key, uint32_t v)
-{
-    put_str(b, key);
-    put_u32(b, GGUF_U32);
-    put_u32(b, v);
-    return 1;
-}
-
-static int put_key_f32(struct bytes *b, const char *key, float v)
-{
-    put_str(b, key);
-    put_u32(b, GGUF_F32);
-    put(b, &v, sizeof(v));
-    return 1;
-}
-
-static int put_key_str(struct bytes *b, const char *key, const char *v)
-{
-    put_str(b, key);
-    put_u32(b, GGUF_STR);
-    put_str(b, v);
-    return 1;
-}
-
-static int put_model_keys(struct bytes *b)
+static int put_model_keys(struct gguf_bytes *b)
 {
     const struct shape *s = &shape;
     /* time, height and width share the rotated pairs by thirds: 11, 11, 10 of the 9B's 32 */
     const int32_t sections[4] = {(s->rot / 2 + 2) / 3, (s->rot / 2 + 1) / 3, s->rot / 6, 0};
     int n = 0;
 
-    n += put_key_str(b, "general.architecture", "qwen35");
-    n += put_key_str(b, "general.type", "model");
-    n += put_key_str(b, "general.name", "random weights");
-    n += put_key_u32(b, "general.file_type", FILE_TYPE_Q4_K_M);
-    n += put_key_u32(b, "general.quantization_version", 2);
-    n += put_key_u32(b, "qwen35.block_count", (uint32_t)(s->layers + s->mtp));
-    n += put_key_u32(b, "qwen35.context_length", (uint32_t)s->context);
-    n += put_key_u32(b, "qwen35.embedding_length", (uint32_t)s->dim);
-    n += put_key_u32(b, "qwen35.feed_forward_length", (uint32_t)s->ff);
-    n += put_key_u32(b, "qwen35.attention.head_count", (uint32_t)s->heads);
-    n += put_key_u32(b, "qwen35.attention.head_count_kv", (uint32_t)s->kv_heads);
-    n += put_key_u32(b, "qwen35.attention.key_length", (uint32_t)s->head_dim);
-    n += put_key_u32(b, "qwen35.attention.value_length", (uint32_t)s->head_dim);
-    n += put_key_f32(b, "qwen35.attention.layer_norm_rms_epsilon", 1e-6f);
-    n += put_key_f32(b, "qwen35.rope.freq_base", 1e7f);
-    n += put_key_u32(b, "qwen35.rope.dimension_count", (uint32_t)s->rot);
-    put_str(b, "qwen35.rope.dimension_sections");
-    put_u32(b, GGUF_ARRAY);
-    put_u32(b, GGUF_I32);
-    put_u64(b, 4);
-    put(b, sections, sizeof(sections));
-    n++;
-    n += put_key_u32(b, "qwen35.full_attention_interval", (uint32_t)s->interval);
-    n += put_key_u32(b, "qwen35.ssm.conv_kernel", (uint32_t)s->conv);
-    n += put_key_u32(b, "qwen35.ssm.state_size", (uint32_t)s->delta_dim);
-    n += put_key_u32(b, "qwen35.ssm.group_count", (uint32_t)s->delta_k);
-    n += put_key_u32(b, "qwen35.ssm.time_step_rank", (uint32_t)s->delta_v);
-    n += put_key_u32(b, "qwen35.ssm.inner_size", (uint32_t)(s->delta_v * s->delta_dim));
+    n += gguf_put_key_str(b, "general.architecture", "qwen35");
+    n += gguf_put_key_str(b, "general.type", "model");
+    n += gguf_put_key_str(b, "general.name", "random weights");
+    n += gguf_put_key_u32(b, "general.file_type", FILE_TYPE_Q4_K_M);
+    n += gguf_put_key_u32(b, "general.quantization_version", 2);
+    n += gguf_put_key_u32(b, "qwen35.block_count", (uint32_t)(s->layers + s->mtp));
+    n += gguf_put_key_u32(b, "qwen35.context_length", (uint32_t)s->context);
+    n += gguf_put_key_u32(b, "qwen35.embedding_length", (uint32_t)s->dim);
+    n += gguf_put_key_u32(b, "qwen35.feed_forward_length", (uint32_t)s->ff);
+    n += gguf_put_key_u32(b, "qwen35.attention.head_count", (uint32_t)s->heads);
+    n += gguf_put_key_u32(b, "qwen35.attention.head_count_kv", (uint32_t)s->kv_heads);
+    n += gguf_put_key_u32(b, "qwen35.attention.key_length", (uint32_t)s->head_dim);
+    n += gguf_put_key_u32(b, "qwen35.attention.value_length", (uint32_t)s->head_dim);
+    n += gguf_put_key_f32(b, "qwen35.attention.layer_norm_rms_epsilon", 1e-6f);
+    n += gguf_put_key_f32(b, "qwen35.rope.freq_base", 1e7f);
+    n += gguf_put_key_u32(b, "qwen35.rope.dimension_count", (uint32_t)s->rot);
+    n += gguf_put_key_array(b, "qwen35.rope.dimension_sections", GGUF_I32, 4);
+    gguf_put(b, sections, sizeof(sections));
+    n += gguf_put_key_u32(b, "qwen35.full_attention_interval", (uint32_t)s->interval);
+    n += gguf_put_key_u32(b, "qwen35.ssm.conv_kernel", (uint32_t)s->conv);
+    n += gguf_put_key_u32(b, "qwen35.ssm.state_size", (uint32_t)s->delta_dim);
+    n += gguf_put_key_u32(b, "qwen35.ssm.group_count", (uint32_t)s->delta_k);
+    n += gguf_put_key_u32(b, "qwen35.ssm.time_step_rank", (uint32_t)s->delta_v);
+    n += gguf_put_key_u32(b, "qwen35.ssm.inner_size", (uint32_t)(s->delta_v * s->delta_dim));
     if (s->mtp)
-        n += put_key_u32(b, "qwen35.nextn_predict_layers", (uint32_t)s->mtp);
+        n += gguf_put_key_u32(b, "qwen35.nextn_predict_layers", (uint32_t)s->mtp);
     return n;
 }
 
 /* vocabulary */
-static void put_tokens(struct bytes *b, const struct gguf_array *tokens)
+static void put_tokens(struct gguf_bytes *b, const struct gguf_array *tokens)
 {
     const uint8_t *cursor = tokens->data;
 
-    put_str(b, "tokenizer.ggml.tokens");
-    put_u32(b, GGUF_ARRAY);
-    put_u32(b, GGUF_STR);
-    put_u64(b, (uint64_t)shape.vocab);
+    gguf_put_key_array(b, "tokenizer.ggml.tokens", GGUF_STR, (uint64_t)shape.vocab);
     for (uint64_t i = 0; i < tokens->n; i++)
         gguf_array_next_str(&cursor);
-    put(b, tokens->data, (size_t)(cursor - tokens->data));
+    gguf_put(b, tokens->data, (size_t)(cursor - tokens->data));
     for (int i = (int)tokens->n; i < shape.vocab; i++) {
         char pad[24];
 
         snprintf(pad, sizeof(pad), "[PAD%d]", i);
-        put_str(b, pad);
+        gguf_put_str(b, pad);
     }
 }
 
-static void put_token_types(struct bytes *b, const struct gguf_array *types)
+static void put_token_types(struct gguf_bytes *b, const struct gguf_array *types)
 {
     enum { UNUSED = 5 };
 
-    put_str(b, "tokenizer.ggml.token_type");
-    put_u32(b, GGUF_ARRAY);
-    put_u32(b, GGUF_I32);
-    put_u64(b, (uint64_t)shape.vocab);
-    put(b, types->data, types->n * sizeof(int32_t));
+    gguf_put_key_array(b, "tokenizer.ggml.token_type", GGUF_I32, (uint64_t)shape.vocab);
+    gguf_put(b, types->data, types->n * sizeof(int32_t));
     for (int i = (int)types->n; i < shape.vocab; i++)
-        put_u32(b, UNUSED);
+        gguf_put_u32(b, UNUSED);
 }
 
 /* Every other tokenizer key is copied as it stands: a pair ends where the next key's length begins. */
-static int put_other_keys(struct bytes *b, const struct gguf *g)
+static int put_other_keys(struct gguf_bytes *b, const struct gguf *g)
 {
     size_t n_header = 0;
     const uint8_t *header = gguf_header(g, &n_header);
@@ -218,14 +147,14 @@ static int put_other_keys(struct bytes *b, const struct gguf *g)
             end = gguf_key(g, i + 1, &type).s - 8;
         else if (gguf_n_tensors(g))
             end = gguf_tensor(g, 0)->name.s - 8;
-        put(b, key.s - 8, (size_t)(end - (key.s - 8)));
+        gguf_put(b, key.s - 8, (size_t)(end - (key.s - 8)));
         n++;
     }
     return n;
 }
 
 /* Returns how many keys it put, or -1 after saying why not. */
-static int put_vocab_keys(struct bytes *b, const char *path)
+static int put_vocab_keys(struct gguf_bytes *b, const char *path)
 {
     _cleanup_(gguf_freep) struct gguf *g = NULL;
     struct fault fault = {0};
@@ -384,18 +313,12 @@ static int plan_all(struct plan *p)
     return r;
 }
 
-static void put_directory(struct bytes *b, const struct plan *p)
+static void put_directory(struct gguf_bytes *b, const struct plan *p)
 {
     for (int i = 0; i < p->n; i++) {
         const struct tensor *t = &p->tensors[i];
 
-        put_str(b, t->name);
-        put_u32(b, t->n_out ? 2 : 1);
-        put_u64(b, (uint64_t)t->n_in);
-        if (t->n_out)
-            put_u64(b, (uint64_t)t->n_out);
-        put_u32(b, t->type);
-        put_u64(b, t->offset);
+        gguf_put_tensor(b, t->name, (uint64_t)t->n_in, (uint64_t)t->n_out, t->type, t->offset);
     }
 }
 
@@ -429,7 +352,7 @@ static int write_tensor(FILE *out, const struct tensor *t, uint64_t seed)
     return write_zeros(out, ROUND_UP(t->bytes, (size_t)ALIGNMENT) - t->bytes);
 }
 
-static int write_file(const char *path, const struct bytes *head, const struct plan *p)
+static int write_file(const char *path, const struct gguf_bytes *head, const struct plan *p)
 {
     FILE *out = fopen(path, "wb");
     int failed = !out || fwrite(head->p, 1, head->n, out) != head->n ||
@@ -444,22 +367,19 @@ static int write_file(const char *path, const struct bytes *head, const struct p
 
 static int build(const char *path, const char *vocab_path, struct plan *p)
 {
-    struct bytes head = {0}, keys = {0};
+    struct gguf_bytes head = {0}, keys = {0};
     int n_model = put_model_keys(&keys), n_vocab = put_vocab_keys(&keys, vocab_path), r;
 
     r = n_vocab < 0 || plan_all(p);
     if (!r) {
-        put(&head, "GGUF", 4);
-        put_u32(&head, GGUF_VERSION);
-        put_u64(&head, (uint64_t)p->n);
-        put_u64(&head, (uint64_t)(n_model + n_vocab));
-        put(&head, keys.p, keys.n);
+        gguf_put_header(&head, (uint64_t)p->n, (uint64_t)(n_model + n_vocab));
+        gguf_put(&head, keys.p, keys.n);
         put_directory(&head, p);
         r = head.failed || keys.failed ? random_fail("no memory for the header", NULL)
                                        : write_file(path, &head, p);
     }
-    free(head.p);
-    free(keys.p);
+    gguf_bytes_deinit(&head);
+    gguf_bytes_deinit(&keys);
     return r;
 }
 
