@@ -1,0 +1,98 @@
+/* isa.h - what one instruction set provides: a table of functions over rows, panels, heads.
+ *
+ * All tables compute the same bits; exact.c and the words of vec.h say which.  Chosen once, in cpu.c. */
+#pragma once
+
+#include "act.h"
+
+/* Products of consecutive panels with consecutive rows: out[t][16 p + lane] = sum over k.
+ * One row's value never depends on n_tok, n_panel or its place. */
+struct mm_args {
+    const uint8_t *panels; /* first panel */
+    size_t panel_bytes;
+    int n_panel, n_in, n_tok;
+    const uint8_t *act; /* the tile of the first row */
+    size_t tile_bytes;
+    float *out; /* [n_tok rounded up to ACT_TILE][ld], overwritten */
+    int ld;
+};
+typedef void (*mm_fn)(const struct mm_args *a);
+
+/* One head of one sequence through the convolution: y = silu(conv(u)), q and k heads L2-normalised.
+ *   u, y   rows of stride floats, d channels each     w [d][n_tap]     taps [n_tap][d] scratch
+ *   conv   [n_tap - 1] rows of conv_stride floats, oldest first, in/out
+ * norm_scale 0: no normalisation, else x / sqrt(sum x^2 + 1e-6) * norm_scale. */
+struct conv_args {
+    const float *u, *w;
+    float *y, *conv, *taps;
+    int64_t stride, conv_stride;
+    int n_tok, d, n_tap;
+    float norm_scale;
+};
+
+/* The gated delta rule of one value head over consecutive rows of one sequence, then norm and gate.
+ *   q, k, v  rows of stride floats, [d]      decay, beta  rows of n_vh floats, this head's first
+ *   z, out   rows of z_stride floats, [d]    norm_w [d]
+ *   m        [slice of 64 value channels][key d][channels of the slice] in/out */
+struct scan_args {
+    const float *q, *k, *v, *decay, *beta, *z, *norm_w;
+    float *m, *out;
+    int64_t stride, z_stride;
+    int n_tok, d, n_vh;
+    float eps;
+};
+
+/* KV page of one head: K then V, each 64 positions.
+ *   F32, F16: K [d][64], V [64][d]
+ *   Q8_0:     K f16 scale [d / 32][64], int8 [d][64]; V f16 scale [64][d / 32], int8 [64][d] */
+struct kv_head {
+    enum kern_kv_type type;
+    int d;
+};
+static inline size_t kv_half_bytes(struct kv_head h) /* of K or of V */
+{
+    const size_t n = (size_t)h.d * KERN_PAGE_TOK;
+
+    return h.type == KERN_KV_F32 ? n * 4 : h.type == KERN_KV_F16 ? n * 2 : n + n / 32 * 2;
+}
+
+/* Attention of the query heads that read one KV head, for one row.
+ *   q [n_head][d], normed, rotated, scaled by 1 / sqrt(d)     gate of head h at gate + h gate_stride
+ *   kv + page * page_bytes: this KV head's part of a page     out [n_head][d]
+ *   score [n_head][64], acc [n_head][d] scratch */
+enum { ATTN_HEADS = 4 }; /* query heads per pass; more are done in groups */
+struct attn_args {
+    struct kv_head head;
+    int n_head, n_pos; /* positions 0..n_pos - 1 are visible */
+    const int32_t *pages;
+    const uint8_t *kv;
+    size_t page_bytes;
+    const float *q, *gate;
+    int64_t gate_stride;
+    float *out, *score, *acc;
+};
+
+struct isa {
+    const char *name;
+    mm_fn mm[PANEL_KIND_N];
+    /* out = x / sqrt(mean(x^2) + eps) * w; out may be x */
+    void (*rms)(float *out, const float *x, const float *w, int n, float eps);
+    /* One row of n_in values into place row (0..ACT_TILE - 1) of a tile. */
+    void (*act[ACT_KIND_N])(uint8_t *tile, int row, const float *x, int n_in);
+    void (*swiglu)(float *out, const float *gate, const float *up, int n); /* silu(gate) * up */
+    /* decay = exp(a softplus(alpha + dt)), beta = sigmoid(raw); n = n_vh */
+    void (*gates)(float *decay, float *beta, const float *alpha, const float *raw, const float *a,
+                  const float *dt, int n);
+    void (*conv)(const struct conv_args *args);
+    void (*scan)(const struct scan_args *args);
+    /* x normed, rotated by cos_sin [n_rot / 2][2], times scale; out may be x */
+    void (*rope)(float *out, const float *x, const float *w, int d, float eps, int n_rot,
+                 const float *cos_sin, float scale);
+    void (*kv_put)(struct kv_head head, uint8_t *kv, int at, const float *k, const float *v);
+    void (*attn)(const struct attn_args *args);
+};
+
+extern const struct isa isa_scalar;
+#if defined(__x86_64__)
+extern const struct isa isa_avx2, isa_avx512;
+#endif
