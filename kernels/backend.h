@@ -5,3 +5,4 @@
 
 /* As kern_open(); options->backend is this backend. */
 int ref_open(const struct kern_options *options, struct fault *fault, struct kern **ret_kern);
+int cpu_open(const struct kern_options *options, struct fault *fault, struct kern **ret_kern);

@@ -13,6 +13,7 @@ struct backend {
 };
 
 static const struct backend backends[] = {
+    {"cpu", cpu_open, true},
     {"ref", ref_open, false},
 };
 

@@ -1,0 +1,260 @@
+/* attn.c - rope, KV pages, and attention of the query heads that share a KV head.
+ *
+ * Compiled once per instruction set.  Pages are visited in absolute order with an online softmax, and a row
+ * sees the same operations whatever else is in the step: heads of one row are done together (they see the
+ * same positions), rows never.  In K a lane is a position, in V a channel, so neither product sums across
+ * lanes. */
+#include "isa_fn.h"
+
+#include "kernels/half.h"
+
+enum { ATTN_Q8 = 32 }; /* values per scale */
+
+void ISA_FN(attn_rope)(float *out, const float *x, const float *w, int d, float eps, int n_rot,
+                       const float *cos_sin, float scale)
+{
+    const int half = n_rot / 2;
+
+    ISA_FN(norm_rms)(out, x, w, d, eps);
+    for (int i = 0; i < half; i++) {
+        const float a = out[i], b = out[i + half], c = cos_sin[2 * i], s = cos_sin[2 * i + 1];
+        out[i] = a * c - b * s;
+        out[i + half] = b * c + a * s;
+    }
+    for (int i = 0; i < d; i++)
+        out[i] *= scale;
+}
+
+/* storing */
+
+static void attn_put_f16(struct kv_head head, uint8_t *kv, int at, const float *k, const float *v)
+{
+    const vf lo = vf_set1(-65504.0f),
+             hi = vf_set1(65504.0f); /* infinity would spread to every row that sees it */
+    uint16_t *kk = (uint16_t *)kv, *vv = kk + head.d * KERN_PAGE_TOK, h[16];
+
+    for (int i = 0; i < head.d; i += 16) {
+        vf_store_f16(vv + at * head.d + i, vf_min(vf_max(vf_load(v + i), lo), hi));
+        vf_store_f16(h, vf_min(vf_max(vf_load(k + i), lo), hi));
+        for (int j = 0; j < 16; j++)
+            kk[(i + j) * KERN_PAGE_TOK + at] = h[j];
+    }
+}
+
+static void attn_put_q8(struct kv_head head, uint8_t *kv, int at, const float *k, const float *v)
+{
+    const int n_scale = head.d / ATTN_Q8;
+    uint16_t *k_scale = (uint16_t *)kv, *v_scale = (uint16_t *)(kv + kv_half_bytes(head)) + at * n_scale;
+    int8_t *k_q = (int8_t *)(k_scale + n_scale * KERN_PAGE_TOK) + at, q[ATTN_Q8];
+    int8_t *v_q = (int8_t *)(kv + kv_half_bytes(head)) + n_scale * KERN_PAGE_TOK * 2 + at * head.d;
+
+    for (int b = 0; b < n_scale; b++) {
+        k_scale[b * KERN_PAGE_TOK + at] = half_from_float(norm_quantise(q, k + b * ATTN_Q8, ATTN_Q8));
+        for (int j = 0; j < ATTN_Q8; j++)
+            k_q[(b * ATTN_Q8 + j) * KERN_PAGE_TOK] = q[j];
+        v_scale[b] = half_from_float(norm_quantise(v_q + b * ATTN_Q8, v + b * ATTN_Q8, ATTN_Q8));
+    }
+}
+
+void ISA_FN(attn_kv_put)(struct kv_head head, uint8_t *kv, int at, const float *k, const float *v)
+{
+    float *kk = (float *)kv;
+
+    if (head.type == KERN_KV_F16) {
+        attn_put_f16(head, kv, at, k, v);
+    } else if (head.type == KERN_KV_Q8_0) {
+        attn_put_q8(head, kv, at, k, v);
+    } else {
+        for (int i = 0; i < head.d; i++)
+            kk[i * KERN_PAGE_TOK + at] = k[i];
+        memcpy(kk + head.d * KERN_PAGE_TOK + at * head.d, v, (size_t)head.d * sizeof(float));
+    }
+}
+
+/* reading */
+
+/* K value i of positions 16 col.. of a page; scale: of its 32 values (Q8_0). */
+VEC vf attn_k(enum kern_kv_type type, const uint8_t *kv, int d, int i, int col, vf scale)
+{
+    const int at = i * KERN_PAGE_TOK + 16 * col;
+
+    if (type == KERN_KV_F32)
+        return vf_load((const float *)kv + at);
+    if (type == KERN_KV_F16)
+        return vf_load_f16((const uint16_t *)kv + at);
+    return vf_mul(vf_load_i8((const int8_t *)kv + d / ATTN_Q8 * KERN_PAGE_TOK * 2 + at), scale);
+}
+
+/* V values i.. of position pos; v is the V half of the page. */
+VEC vf attn_v(enum kern_kv_type type, const uint8_t *v, int d, int pos, int i)
+{
+    if (type == KERN_KV_F32)
+        return vf_load((const float *)v + pos * d + i);
+    if (type == KERN_KV_F16)
+        return vf_load_f16((const uint16_t *)v + pos * d + i);
+    const float scale = half_to_float(((const uint16_t *)v)[pos * (d / ATTN_Q8) + i / ATTN_Q8]);
+    return vf_mul(vf_load_i8((const int8_t *)v + d / ATTN_Q8 * KERN_PAGE_TOK * 2 + pos * d + i),
+                  vf_set1(scale));
+}
+
+/* score[h][16 col..] = q_h . k for VEC_COLS vectors of positions */
+VEC void attn_scores(enum kern_kv_type type, int n_head, const struct attn_args *a, const uint8_t *kv,
+                     const float *q, int col, float *score)
+{
+    const int d = a->head.d;
+    vf s[VEC_HEADS][VEC_COLS], scale[VEC_COLS];
+
+#pragma GCC unroll 4
+    for (int j = 0; j < VEC_COLS; j++) {
+        scale[j] = vf_set1(1.0f);
+#pragma GCC unroll 4
+        for (int h = 0; h < n_head; h++)
+            s[h][j] = vf_set1(0.0f);
+    }
+    for (int i = 0; i < d; i++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < VEC_COLS; j++) {
+            if (type == KERN_KV_Q8_0 && i % ATTN_Q8 == 0)
+                scale[j] = vf_load_f16((const uint16_t *)kv + i / ATTN_Q8 * KERN_PAGE_TOK + 16 * (col + j));
+            const vf k = attn_k(type, kv, d, i, col + j, scale[j]);
+#pragma GCC unroll 4
+            for (int h = 0; h < n_head; h++)
+                s[h][j] = vf_fma(vf_set1(q[h * d + i]), k, s[h][j]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int h = 0; h < n_head; h++)
+#pragma GCC unroll 4
+        for (int j = 0; j < VEC_COLS; j++)
+            vf_store(score + h * KERN_PAGE_TOK + 16 * (col + j), s[h][j]);
+}
+
+struct attn_sum {
+    float most;
+    vf total, rescale; /* all lanes equal */
+};
+
+/* score of n positions becomes exp(score - most); sum->rescale is what earlier pages shrink by. */
+VEC void attn_softmax(float *score, int n, struct attn_sum *sum)
+{
+    vf s[KERN_PAGE_TOK / 16], most = vf_set1(-INFINITY);
+
+#pragma GCC unroll 4
+    for (int j = 0; j < KERN_PAGE_TOK / 16; j++) {
+        s[j] = vf_first_n(vf_load(score + 16 * j), CLAMP(n - 16 * j, 0, 16), -INFINITY);
+        most = vf_max(s[j], most);
+    }
+    const float top = vf_max_lane(most), now = top > sum->most ? top : sum->most;
+#pragma GCC unroll 4
+    for (int j = 0; j < KERN_PAGE_TOK / 16; j++) {
+        s[j] = vf_exp(vf_sub(s[j], vf_set1(now)));
+        vf_store(score + 16 * j, s[j]);
+    }
+    sum->rescale = vf_exp(vf_set1(sum->most - now));
+    const float added = vf_sum(vf_add(vf_add(s[0], s[1]), vf_add(s[2], s[3])));
+    sum->total = vf_fma(sum->total, sum->rescale, vf_set1(added));
+    sum->most = now;
+}
+
+/* acc[h][i..] = acc rescale + sum over n positions of score v, for n_vec vectors of channels */
+VEC void attn_mix(enum kern_kv_type type, int n_head, int n_vec, const struct attn_args *a, const uint8_t *v,
+                  int n, int i, const float *score, const struct attn_sum *sum, float *acc)
+{
+    const int d = a->head.d;
+    vf o[VEC_HEADS][VEC_COLS];
+
+#pragma GCC unroll 4
+    for (int h = 0; h < n_head; h++)
+#pragma GCC unroll 4
+        for (int j = 0; j < n_vec; j++)
+            o[h][j] = vf_mul(vf_load(acc + h * d + i + 16 * j), sum[h].rescale);
+    for (int pos = 0; pos < n; pos++) {
+#pragma GCC unroll 4
+        for (int j = 0; j < n_vec; j++) {
+            const vf x = attn_v(type, v, d, pos, i + 16 * j);
+#pragma GCC unroll 4
+            for (int h = 0; h < n_head; h++)
+                o[h][j] = vf_fma(vf_set1(score[h * KERN_PAGE_TOK + pos]), x, o[h][j]);
+        }
+    }
+#pragma GCC unroll 4
+    for (int h = 0; h < n_head; h++)
+#pragma GCC unroll 4
+        for (int j = 0; j < n_vec; j++)
+            vf_store(acc + h * d + i + 16 * j, o[h][j]);
+}
+
+VEC void attn_page(enum kern_kv_type type, int n_head, const struct attn_args *a, const uint8_t *kv, int n,
+                   const float *q, struct attn_sum *sum)
+{
+    const uint8_t *v = kv + kv_half_bytes(a->head);
+    int i = 0;
+
+    for (int col = 0; 16 * col < n; col += VEC_COLS)
+        attn_scores(type, n_head, a, kv, q, col, a->score);
+    for (int h = 0; h < n_head; h++)
+        attn_softmax(a->score + h * KERN_PAGE_TOK, n, &sum[h]);
+    for (; i + 16 * VEC_COLS <= a->head.d; i += 16 * VEC_COLS)
+        attn_mix(type, n_head, VEC_COLS, a, v, n, i, a->score, sum, a->acc);
+    for (; i < a->head.d; i += 16)
+        attn_mix(type, n_head, 1, a, v, n, i, a->score, sum, a->acc);
+}
+
+/* n_head query heads from h0 on. */
+VEC void attn_heads(enum kern_kv_type type, int n_head, const struct attn_args *a, int h0)
+{
+    const int d = a->head.d;
+    const float *q = a->q + h0 * d;
+    struct attn_sum sum[VEC_HEADS];
+
+    for (int h = 0; h < n_head; h++)
+        sum[h] = (struct attn_sum){.most = -INFINITY, .total = vf_set1(0.0f), .rescale = vf_set1(0.0f)};
+    memset(a->acc, 0, (size_t)(n_head * d) * sizeof(float));
+    for (int pos = 0; pos < a->n_pos; pos += KERN_PAGE_TOK)
+        attn_page(type, n_head, a, a->kv + (size_t)a->pages[pos / KERN_PAGE_TOK] * a->page_bytes,
+                  MIN(KERN_PAGE_TOK, a->n_pos - pos), q, sum);
+    for (int h = 0; h < n_head; h++)
+        for (int i = 0; i < d; i += 16) {
+            const vf mixed = vf_div(vf_load(a->acc + h * d + i), sum[h].total);
+            const vf gate = vf_sigmoid(vf_load(a->gate + (h0 + h) * a->gate_stride + i));
+            vf_store(a->out + (h0 + h) * d + i, vf_mul(mixed, gate));
+        }
+}
+
+static void attn_rows_f32(const struct attn_args *a)
+{
+    for (int h = 0; h < a->n_head; h++)
+        attn_heads(KERN_KV_F32, 1, a, h);
+}
+
+static void attn_rows_f16(const struct attn_args *a)
+{
+    int h = 0;
+
+    for (; h + VEC_HEADS <= a->n_head; h += VEC_HEADS)
+        attn_heads(KERN_KV_F16, VEC_HEADS, a, h);
+    for (; h + 2 <= a->n_head; h += 2)
+        attn_heads(KERN_KV_F16, 2, a, h);
+    for (; h < a->n_head; h++)
+        attn_heads(KERN_KV_F16, 1, a, h);
+}
+
+static void attn_rows_q8(const struct attn_args *a)
+{
+    int h = 0;
+
+    for (; h + VEC_HEADS <= a->n_head; h += VEC_HEADS)
+        attn_heads(KERN_KV_Q8_0, VEC_HEADS, a, h);
+    for (; h < a->n_head; h++)
+        attn_heads(KERN_KV_Q8_0, 1, a, h);
+}
+
+void ISA_FN(attn_rows)(const struct attn_args *args)
+{
+    if (args->head.type == KERN_KV_F32)
+        attn_rows_f32(args);
+    else if (args->head.type == KERN_KV_F16)
+        attn_rows_f16(args);
+    else
+        attn_rows_q8(args);
+}

@@ -1,0 +1,257 @@
+/* cpu.c - opens the CPU backend: instruction set, threads, scratch; packs weights.  See cpu.h. */
+#include "cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+#include "kernels/backend.h"
+#include "kernels/hostmem.h"
+
+/* instruction sets, best first */
+
+#if defined(__x86_64__)
+static bool cpu_has_avx2(void)
+{
+    unsigned a, b, c, d;
+
+    /* the compiler's name list has F16C only from some version on; AVX2 implies that the system saves the
+     * registers */
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+
+static bool cpu_has_avx512(void)
+{
+    return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+#endif
+
+static bool cpu_has_scalar(void)
+{
+    return true;
+}
+
+static const struct cpu_isa {
+    const struct isa *isa;
+    bool (*is_here)(void);
+    const char *needs;
+} cpu_isas[] = {
+#if defined(__x86_64__)
+    {&isa_avx512, cpu_has_avx512, "AVX-512 F, BW, VL, DQ and VNNI"},
+    {&isa_avx2, cpu_has_avx2, "AVX2, FMA and F16C"},
+#endif
+    {&isa_scalar, cpu_has_scalar, "nothing"},
+};
+
+/* "avx2, scalar": all instruction sets that are built in, or those that this machine has. */
+static const char *cpu_isa_names(bool here_only, char *buf, size_t size)
+{
+    size_t n = 0;
+
+    buf[0] = '\0';
+    for (size_t i = 0; i < ARRAY_SIZE(cpu_isas) && n < size; i++)
+        if (!here_only || cpu_isas[i].is_here())
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", cpu_isas[i].isa->name);
+    return buf;
+}
+
+static int cpu_isa_find(const char *name, struct fault *fault, const struct isa **ret_isa)
+{
+    char names[64];
+
+    for (size_t i = 0; i < ARRAY_SIZE(cpu_isas); i++) {
+        const struct cpu_isa *c = &cpu_isas[i];
+        if (name && strcmp(name, c->isa->name) != 0)
+            continue;
+        if (c->is_here()) {
+            *ret_isa = c->isa;
+            return KERN_OK;
+        }
+        if (name)
+            return fault_set(fault, KERN_E_ISA, "instruction set \"%s\" needs %s; this machine has: %s", name,
+                             c->needs, cpu_isa_names(true, names, sizeof(names)));
+    }
+    return fault_set(fault, KERN_E_ISA, "no instruction set \"%s\" in the CPU backend; it has: %s", name,
+                     cpu_isa_names(false, names, sizeof(names)));
+}
+
+/* plan */
+
+/* Cuts one allocation into 64-byte aligned parts: first run with base NULL, to learn the size. */
+struct cpu_arena {
+    uint8_t *base;
+    size_t used;
+};
+
+static void *cpu_carve(struct cpu_arena *arena, size_t n, size_t size)
+{
+    uint8_t *p = arena->base ? arena->base + arena->used : NULL;
+
+    arena->used += ROUND_UP(n * size, (size_t)64);
+    return p;
+}
+
+static void cpu_carve_threads(struct cpu *cpu, struct cpu_arena *arena)
+{
+    const struct kern_shape *s = &cpu->kern.shape;
+    const int n = cpu->kern.n_threads;
+    struct cpu_thread *threads = cpu_carve(arena, (size_t)n, sizeof(*threads));
+
+    for (int i = 0; i < n; i++) {
+        struct cpu_thread t = {
+            .row = cpu_carve(arena, (size_t)cpu->n_in_max, sizeof(float)),
+            .sums = {cpu_carve(arena, CPU_SUMS, sizeof(float)), cpu_carve(arena, CPU_SUMS, sizeof(float))},
+            .taps = cpu_carve(arena, (size_t)s->conv_k * (size_t)s->d_delta, sizeof(float)),
+            .cos_sin = cpu_carve(arena, (size_t)s->d_attn, sizeof(float)),
+            .score = cpu_carve(arena, ATTN_HEADS * KERN_PAGE_TOK, sizeof(float)),
+            .acc = cpu_carve(arena, ATTN_HEADS * (size_t)s->d_attn, sizeof(float)),
+        };
+        if (threads)
+            threads[i] = t;
+    }
+    cpu->threads = threads;
+}
+
+static void cpu_carve_all(struct cpu *cpu, struct cpu_arena *arena)
+{
+    const struct kern_shape *s = &cpu->kern.shape;
+    const size_t n_tok = (size_t)ROUND_UP(s->max_tok, ACT_TILE);
+    const int widest = ROUND_UP(cpu->n_in_max, 256);
+
+    for (int i = 0; i < ACT_KIND_N; i++)
+        cpu->act[i] = cpu_carve(arena, n_tok / ACT_TILE, act_tile_bytes((enum act_kind)i, widest));
+    cpu->ff = cpu_carve(arena, n_tok * (size_t)s->n_ff, sizeof(float));
+    cpu->mixed = cpu_carve(arena, n_tok * (size_t)((2 * s->n_kh + s->n_vh) * s->d_delta), sizeof(float));
+    cpu->decay = cpu_carve(arena, n_tok * (size_t)s->n_vh, sizeof(float));
+    cpu->beta = cpu_carve(arena, n_tok * (size_t)s->n_vh, sizeof(float));
+    cpu->q = cpu_carve(arena, n_tok * (size_t)(s->n_qh * s->d_attn), sizeof(float));
+    cpu->freq = cpu_carve(arena, (size_t)s->d_attn, sizeof(double));
+    cpu_carve_threads(cpu, arena);
+}
+
+static int cpu_plan(struct kern *kern, const struct kern_shape *shape)
+{
+    struct cpu *cpu = cpu_of(kern);
+    const struct kern_shape *s = shape;
+    struct cpu_arena arena = {0};
+
+    if (cpu->arena || s->max_tok < 1 || s->max_ctx < 1 || s->conv_k < 1 || s->n_qh % s->n_kvh ||
+        s->n_vh % s->n_kh)
+        return err_origin(-EINVAL);
+    if (s->d_attn % 16 || s->d_delta % 16 || (s->kv_type == KERN_KV_Q8_0 && s->d_attn % 32))
+        return err_origin(-EOPNOTSUPP);
+    if (s->d_attn > CPU_D_MAX || s->d_delta > CPU_D_MAX)
+        return err_origin(-EOPNOTSUPP);
+    cpu->kern.shape = *s;
+    cpu->n_in_max = MAX(MAX(s->dim, s->n_ff), MAX(s->n_qh * s->d_attn, s->n_vh * s->d_delta));
+    cpu_carve_all(cpu, &arena);
+    arena = (struct cpu_arena){.base = cpu->arena = aligned_alloc(64, arena.used)};
+    if (!cpu->arena)
+        return err_origin(-ENOMEM);
+    cpu_carve_all(cpu, &arena);
+    return 0;
+}
+
+/* matrices */
+
+static size_t cpu_mat_bytes(struct kern *kern _unused_, enum quant_type type, enum kern_layout layout,
+                            int n_out, int n_in)
+{
+    if (layout == KERN_ROWS)
+        return (size_t)n_out * quant_row_bytes(quant_find(type), n_in);
+    return (size_t)panel_n(n_out) * panel_bytes(panel_kind(type), n_in);
+}
+
+struct cpu_pack {
+    const struct kern_mat *mat;
+    const uint8_t *src;
+};
+
+static void cpu_pack_panel(void *ctx, int item, int thread _unused_)
+{
+    const struct cpu_pack *pack = ctx;
+    const size_t size = panel_bytes(panel_kind(pack->mat->type), pack->mat->n_in);
+
+    panel_pack(pack->mat, item, pack->src, (uint8_t *)pack->mat->data + (size_t)item * size);
+}
+
+static int cpu_mat_pack(struct kern *kern, const struct kern_mat *mat, const void *src)
+{
+    struct cpu_pack pack = {.mat = mat, .src = src};
+
+    if (mat->layout == KERN_ROWS)
+        memcpy((uint8_t *)mat->data, src, mat->bytes);
+    else
+        pool_run(cpu_of(kern)->pool, cpu_pack_panel, &pack, panel_n(mat->n_out));
+    return 0;
+}
+
+/* opening */
+
+static void cpu_free(struct kern *kern)
+{
+    struct cpu *cpu = cpu_of(kern);
+
+    pool_free(cpu->pool);
+    free(cpu->arena);
+    free(cpu);
+}
+
+static const struct kern_ops cpu_ops = {
+    .name = "cpu",
+    .plan = cpu_plan,
+    .mem_alloc = hostmem_alloc,
+    .mem_adopt = hostmem_adopt,
+    .mem_seal = hostmem_seal,
+    .mem_free = hostmem_free,
+    .copy_in = hostmem_copy_in,
+    .copy_out = hostmem_copy_out,
+    .clear = hostmem_clear,
+    .mat_bytes = cpu_mat_bytes,
+    .mat_pack = cpu_mat_pack,
+    .delta_state_bytes = cpu_delta_state_bytes,
+    .kv_page_bytes = cpu_kv_page_bytes,
+    .embed = cpu_embed,
+    .norm_proj = cpu_norm_proj,
+    .proj_add = cpu_proj_add,
+    .mlp = cpu_mlp,
+    .delta = cpu_delta,
+    .attn = cpu_attn,
+    .head = cpu_head,
+    .free = cpu_free,
+};
+
+int cpu_open(const struct kern_options *options, struct fault *fault, struct kern **ret_kern)
+{
+    const struct isa *isa = NULL;
+    struct cpu *cpu;
+    int r;
+
+    if (options->n_threads < 0 || options->n_threads > POOL_THREADS_MAX)
+        return fault_set(fault, KERN_E_THREADS,
+                         "%d threads asked for; the CPU backend runs 1 to %d, 0 for every core",
+                         options->n_threads, POOL_THREADS_MAX);
+    r = cpu_isa_find(options->isa && *options->isa ? options->isa : NULL, fault, &isa);
+    if (r)
+        return r;
+    cpu = calloc(1, sizeof(*cpu));
+    if (!cpu)
+        return err_origin(-ENOMEM);
+    cpu->isa = isa;
+    cpu->kern = (struct kern){.ops = &cpu_ops, .numerics_id = "cpu-1"};
+    cpu->kern.n_threads = options->n_threads ? options->n_threads : pool_n_cpus();
+    snprintf(cpu->kern.isa, sizeof(cpu->kern.isa), "%s", isa->name);
+    r = pool_new(cpu->kern.n_threads, &cpu->pool);
+    if (r < 0) {
+        free(cpu);
+        return r;
+    }
+    *ret_kern = &cpu->kern;
+    return KERN_OK;
+}

@@ -1,0 +1,61 @@
+/* cpu.h - the opened CPU backend: what its ops share.  Internal to kernels/cpu.
+ *
+ * cpu.c opens, plans and packs; cpu_mm.c holds the ops that multiply with weights, cpu_mix.c DeltaNet and
+ * attention. */
+#pragma once
+
+#include "isa.h"
+#include "pool.h"
+
+enum {
+    CPU_ROW_BLOCK = 512, /* rows whose sums for CPU_GEMM_PANELS panels fill 128 KiB, a share of any L2 */
+    CPU_GEMM_PANELS = 4,
+    CPU_GEMV_PANELS = 32, /* at most, per item */
+    CPU_SUMS = CPU_ROW_BLOCK * CPU_GEMM_PANELS * PANEL_ROWS,
+    CPU_D_MAX = 512, /* head size */
+};
+
+/* What one thread needs for itself. */
+struct cpu_thread {
+    float *row;     /* [n_in_max] a normed row */
+    float *sums[2]; /* [CPU_SUMS] products before they are stored, added or gated */
+    float *taps;    /* [conv_k][d_delta] */
+    float *cos_sin; /* [d_attn] */
+    float *score;   /* [ATTN_HEADS][64] */
+    float *acc;     /* [ATTN_HEADS][d_attn] */
+};
+
+struct cpu {
+    struct kern kern;
+    const struct isa *isa;
+    struct pool *pool;
+    int n_in_max;
+    void *arena;                /* everything below */
+    struct cpu_thread *threads; /* [n_threads] */
+    uint8_t *act[ACT_KIND_N];   /* tiles of max_tok rows of n_in_max */
+    float *ff;                  /* [max_tok][n_ff] silu(gate) * up */
+    float *mixed;               /* [max_tok][channels] DeltaNet inputs after the convolution */
+    float *decay, *beta;        /* [max_tok][n_vh] */
+    float *q;                   /* [max_tok][n_qh d_attn] rotated queries */
+    double *freq;               /* [n_rot / 2] of rope_base */
+    float rope_base;            /* 0: freq not set */
+    int n_rot;
+};
+
+static inline struct cpu *cpu_of(struct kern *kern)
+{
+    return (struct cpu *)kern;
+}
+
+/* cpu_mm.c */
+int cpu_embed(struct kern *kern, const struct kern_mat *table, const int32_t *ids, int n_tok, float *x);
+int cpu_norm_proj(struct kern *kern, const struct kern_norm_proj *op);
+int cpu_proj_add(struct kern *kern, const struct kern_proj_add *op);
+int cpu_mlp(struct kern *kern, const struct kern_mlp *op);
+int cpu_head(struct kern *kern, const struct kern_head *op);
+
+/* cpu_mix.c */
+size_t cpu_delta_state_bytes(struct kern *kern);
+size_t cpu_kv_page_bytes(struct kern *kern);
+int cpu_delta(struct kern *kern, const struct kern_delta *op);
+int cpu_attn(struct kern *kern, const struct kern_attn *op);

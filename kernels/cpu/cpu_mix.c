@@ -1,0 +1,253 @@
+/* cpu_mix.c - DeltaNet and attention: the ops that mix tokens.
+ *
+ * Items are heads of sequences, so that the rows of one recurrence stay with one thread and the rows of an
+ * attention tile share their pages in its cache. */
+#include "cpu.h"
+
+#include <math.h>
+
+#include "rope.h"
+
+/* DeltaNet.  Slot: M of each value head (isa.h), then conv_k - 1 rows of channels, oldest first. */
+
+static size_t cpu_delta_matrix_floats(const struct kern_shape *s)
+{
+    return (size_t)s->n_vh * (size_t)s->d_delta * (size_t)s->d_delta;
+}
+
+static int cpu_n_channels(const struct kern_shape *s)
+{
+    return (2 * s->n_kh + s->n_vh) * s->d_delta;
+}
+
+size_t cpu_delta_state_bytes(struct kern *kern)
+{
+    const struct kern_shape *s = &kern->shape;
+    const size_t conv = (size_t)(s->conv_k - 1) * (size_t)cpu_n_channels(s);
+
+    return ROUND_UP((cpu_delta_matrix_floats(s) + conv) * sizeof(float), (size_t)64);
+}
+
+enum { CPU_GATE_ROWS = 64 }; /* rows per item of the gates */
+
+struct cpu_delta_job {
+    struct cpu *cpu;
+    const struct kern_delta *op;
+    int n_heads, n_conv; /* all heads of a row; conv items, the gates follow */
+};
+
+static float *cpu_delta_slot(const struct cpu_delta_job *job, const struct kern_span *span)
+{
+    return (float *)(job->op->state + (size_t)span->slot * cpu_delta_state_bytes(&job->cpu->kern));
+}
+
+static void cpu_delta_gates(const struct cpu_delta_job *job, int t0)
+{
+    const struct cpu *cpu = job->cpu;
+    const struct kern_delta *op = job->op;
+    const int64_t n_vh = cpu->kern.shape.n_vh;
+
+    for (int64_t t = t0; t < MIN(t0 + CPU_GATE_ROWS, op->batch->n_tok); t++)
+        cpu->isa->gates(cpu->decay + t * n_vh, cpu->beta + t * n_vh, op->alpha + t * n_vh,
+                        op->beta + t * n_vh, op->a, op->dt, (int)n_vh);
+}
+
+static void cpu_delta_conv_item(void *ctx, int item, int thread)
+{
+    const struct cpu_delta_job *job = ctx;
+    const struct kern_shape *s = &job->cpu->kern.shape;
+    const int d = s->d_delta;
+
+    if (item >= job->n_conv) {
+        cpu_delta_gates(job, (item - job->n_conv) * CPU_GATE_ROWS);
+        return;
+    }
+    const struct kern_span *span = &job->op->batch->spans[item / job->n_heads];
+    const int head = item % job->n_heads;
+    const int64_t n_ch = cpu_n_channels(s), at = span->row0 * n_ch + head * d;
+    const struct conv_args args = {
+        .u = job->op->qkv + at,
+        .w = job->op->conv_w + (int64_t)head * d * s->conv_k,
+        .y = job->cpu->mixed + at,
+        .conv = cpu_delta_slot(job, span) + cpu_delta_matrix_floats(s) + head * d,
+        .taps = job->cpu->threads[thread].taps,
+        .stride = n_ch,
+        .conv_stride = n_ch,
+        .n_tok = span->n_tok,
+        .d = d,
+        .n_tap = s->conv_k,
+        .norm_scale = head < s->n_kh       ? 1.0f / sqrtf((float)d)
+                      : head < 2 * s->n_kh ? 1.0f
+                                           : 0.0f,
+    };
+    job->cpu->isa->conv(&args);
+}
+
+static void cpu_delta_scan_item(void *ctx, int item, int thread _unused_)
+{
+    const struct cpu_delta_job *job = ctx;
+    struct cpu *cpu = job->cpu;
+    const struct kern_shape *s = &cpu->kern.shape;
+    const struct kern_span *span = &job->op->batch->spans[item / s->n_vh];
+    const int d = s->d_delta, h = item % s->n_vh;
+    const int64_t n_ch = cpu_n_channels(s), row = span->row0;
+    const float *mixed = cpu->mixed + row * n_ch;
+    const struct scan_args args = {
+        .q = mixed + h % s->n_kh * d,
+        .k = mixed + (s->n_kh + h % s->n_kh) * d,
+        .v = mixed + (2 * s->n_kh + h) * d,
+        .decay = cpu->decay + row * s->n_vh + h,
+        .beta = cpu->beta + row * s->n_vh + h,
+        .z = job->op->z + (row * s->n_vh + h) * d,
+        .norm_w = job->op->norm_w,
+        .m = cpu_delta_slot(job, span) + (int64_t)h * d * d,
+        .out = job->op->out + (row * s->n_vh + h) * d,
+        .stride = n_ch,
+        .z_stride = (int64_t)s->n_vh * d,
+        .n_tok = span->n_tok,
+        .d = d,
+        .n_vh = s->n_vh,
+        .eps = job->op->eps,
+    };
+    cpu->isa->scan(&args);
+}
+
+int cpu_delta(struct kern *kern, const struct kern_delta *op)
+{
+    struct cpu *cpu = cpu_of(kern);
+    const struct kern_shape *s = &kern->shape;
+    struct cpu_delta_job job = {.cpu = cpu, .op = op, .n_heads = 2 * s->n_kh + s->n_vh};
+
+    if (op->batch->n_tok > s->max_tok)
+        return err_origin(-EINVAL);
+    job.n_conv = op->batch->n_span * job.n_heads;
+    pool_run(cpu->pool, cpu_delta_conv_item, &job, job.n_conv + CEIL_DIV(op->batch->n_tok, CPU_GATE_ROWS));
+    pool_run(cpu->pool, cpu_delta_scan_item, &job, op->batch->n_span * s->n_vh);
+    return 0;
+}
+
+/* Attention.  Page: [n_kvh] heads as isa.h has them. */
+
+enum { CPU_ATTN_ROWS = 16 }; /* rows per item: they read the same pages */
+
+struct cpu_attn_job {
+    struct cpu *cpu;
+    const struct kern_attn *op;
+    struct kv_head head;
+    size_t page_bytes;
+};
+
+static struct kv_head cpu_kv_head(const struct kern_shape *s)
+{
+    return (struct kv_head){.type = s->kv_type, .d = s->d_attn};
+}
+
+size_t cpu_kv_page_bytes(struct kern *kern)
+{
+    return 2 * (size_t)kern->shape.n_kvh * kv_half_bytes(cpu_kv_head(&kern->shape));
+}
+
+static uint8_t *cpu_kv_at(const struct cpu_attn_job *job, int32_t page, int kv_head)
+{
+    return job->op->kv + (size_t)page * job->page_bytes + (size_t)kv_head * 2 * kv_half_bytes(job->head);
+}
+
+static const struct kern_span *cpu_span_of_row(const struct kern_batch *batch, int row)
+{
+    const struct kern_span *span = batch->spans;
+
+    while (row >= span->row0 + span->n_tok)
+        span++;
+    return span;
+}
+
+/* One row: k and v into its page, q rotated and scaled. */
+static void cpu_attn_row(void *ctx, int t, int thread)
+{
+    const struct cpu_attn_job *job = ctx;
+    struct cpu *cpu = job->cpu;
+    const struct kern_attn *op = job->op;
+    const struct kern_shape *s = &cpu->kern.shape;
+    const struct kern_span *span = cpu_span_of_row(op->batch, t);
+    const int d = s->d_attn, pos = span->pos0 + t - span->row0;
+    float *cos_sin = cpu->threads[thread].cos_sin, *k = cpu->threads[thread].acc;
+
+    rope_angles(cpu->freq, op->n_rot / 2, pos, cos_sin);
+    for (int h = 0; h < s->n_kvh; h++) {
+        const int64_t at = ((int64_t)t * s->n_kvh + h) * d;
+        cpu->isa->rope(k, op->k + at, op->k_norm, d, op->eps, op->n_rot, cos_sin, 1.0f);
+        cpu->isa->kv_put(job->head, cpu_kv_at(job, span->pages[pos / KERN_PAGE_TOK], h), pos % KERN_PAGE_TOK,
+                         k, op->v + at);
+    }
+    for (int h = 0; h < s->n_qh; h++) {
+        const int64_t at = ((int64_t)t * s->n_qh + h) * d;
+        cpu->isa->rope(cpu->q + at, op->q + 2 * at, op->q_norm, d, op->eps, op->n_rot, cos_sin,
+                       1.0f / sqrtf((float)d));
+    }
+}
+
+static void cpu_attn_one(const struct cpu_attn_job *job, const struct kern_span *span, int t, int kv_head,
+                         int thread)
+{
+    struct cpu *cpu = job->cpu;
+    const struct kern_shape *s = &cpu->kern.shape;
+    const int group = s->n_qh / s->n_kvh;
+    const int64_t at = ((int64_t)t * s->n_qh + kv_head * group) * s->d_attn;
+    const struct attn_args args = {
+        .head = job->head,
+        .n_head = group,
+        .n_pos = span->pos0 + t - span->row0 + 1,
+        .pages = span->pages,
+        .kv = cpu_kv_at(job, 0, kv_head),
+        .page_bytes = job->page_bytes,
+        .q = cpu->q + at,
+        .gate = job->op->q + 2 * at + s->d_attn,
+        .gate_stride = 2 * s->d_attn,
+        .out = job->op->out + at,
+        .score = cpu->threads[thread].score,
+        .acc = cpu->threads[thread].acc,
+    };
+    cpu->isa->attn(&args);
+}
+
+/* Items: blocks of rows that do not cross a span, times KV heads. */
+static void cpu_attn_item(void *ctx, int item, int thread)
+{
+    const struct cpu_attn_job *job = ctx;
+    const int n_kvh = job->cpu->kern.shape.n_kvh;
+    const struct kern_span *span = job->op->batch->spans;
+    int block = item / n_kvh;
+
+    while (block >= CEIL_DIV(span->n_tok, CPU_ATTN_ROWS))
+        block -= CEIL_DIV((span++)->n_tok, CPU_ATTN_ROWS);
+    const int t0 = span->row0 + block * CPU_ATTN_ROWS, t1 = MIN(t0 + CPU_ATTN_ROWS, span->row0 + span->n_tok);
+    for (int t = t0; t < t1; t++)
+        cpu_attn_one(job, span, t, item % n_kvh, thread);
+}
+
+static void cpu_attn_freqs(struct cpu *cpu, float base, int n_rot)
+{
+    if (cpu->rope_base == base && cpu->n_rot == n_rot)
+        return;
+    rope_freqs((double)base, n_rot, cpu->freq);
+    cpu->rope_base = base;
+    cpu->n_rot = n_rot;
+}
+
+int cpu_attn(struct kern *kern, const struct kern_attn *op)
+{
+    struct cpu *cpu = cpu_of(kern);
+    const struct kern_shape *s = &kern->shape;
+    struct cpu_attn_job job = {
+        .cpu = cpu, .op = op, .head = cpu_kv_head(s), .page_bytes = cpu_kv_page_bytes(kern)};
+    int n_blocks = 0;
+
+    if (op->batch->n_tok > s->max_tok || op->n_rot > s->d_attn)
+        return err_origin(-EINVAL);
+    for (int i = 0; i < op->batch->n_span; i++)
+        n_blocks += CEIL_DIV(op->batch->spans[i].n_tok, CPU_ATTN_ROWS);
+    cpu_attn_freqs(cpu, op->rope_base, op->n_rot);
+    pool_run(cpu->pool, cpu_attn_row, &job, op->batch->n_tok);
+    pool_run(cpu->pool, cpu_attn_item, &job, n_blocks * s->n_kvh);
+    return 0;
+}

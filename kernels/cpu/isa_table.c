@@ -1,0 +1,58 @@
+/* isa_table.c - one instruction set's table.  See isa.h. */
+#include "isa_fn.h"
+
+#include "exact.h"
+
+#if KERN_VEC == 0
+#define ISA_EXACT(name, core, kind)                                                                          \
+    ISA_MM(name)                                                                                             \
+    {                                                                                                        \
+        core(kind, a);                                                                                       \
+    }
+ISA_EXACT(mm_q4k, exact_mm_k, PANEL_Q4K)
+ISA_EXACT(mm_q5k, exact_mm_k, PANEL_Q5K)
+ISA_EXACT(mm_q6k, exact_mm_k, PANEL_Q6K)
+ISA_EXACT(mm_iq4xs, exact_mm_k, PANEL_IQ4XS)
+ISA_EXACT(mm_q8, exact_mm_b, PANEL_Q8)
+ISA_EXACT(mm_q4, exact_mm_b, PANEL_Q4)
+ISA_EXACT(mm_q8m, exact_mm_b, PANEL_Q8M)
+ISA_EXACT(mm_q4m, exact_mm_b, PANEL_Q4M)
+ISA_EXACT(mm_f32, exact_mm_f, PANEL_F32)
+ISA_EXACT(mm_f16, exact_mm_f, PANEL_F16)
+ISA_EXACT(mm_bf16, exact_mm_f, PANEL_BF16)
+#endif
+
+#define ISA_TEXT_(x) #x
+#define ISA_TEXT(x)  ISA_TEXT_(x)
+
+const struct isa ISA_CAT(isa, KERN_ISA) = {
+    .name = ISA_TEXT(KERN_ISA),
+    .mm =
+        {
+            [PANEL_Q4K] = ISA_FN(mm_q4k),
+            [PANEL_Q5K] = ISA_FN(mm_q5k),
+            [PANEL_Q6K] = ISA_FN(mm_q6k),
+            [PANEL_IQ4XS] = ISA_FN(mm_iq4xs),
+            [PANEL_Q8] = ISA_FN(mm_q8),
+            [PANEL_Q4] = ISA_FN(mm_q4),
+            [PANEL_Q8M] = ISA_FN(mm_q8m),
+            [PANEL_Q4M] = ISA_FN(mm_q4m),
+            [PANEL_F32] = ISA_FN(mm_f32),
+            [PANEL_F16] = ISA_FN(mm_f16),
+            [PANEL_BF16] = ISA_FN(mm_bf16),
+        },
+    .rms = ISA_FN(norm_rms),
+    .act =
+        {
+            [ACT_K256] = ISA_FN(norm_act256),
+            [ACT_B32] = ISA_FN(norm_act32),
+            [ACT_F32] = ISA_FN(norm_act_f32),
+        },
+    .swiglu = ISA_FN(norm_swiglu),
+    .gates = ISA_FN(delta_gates),
+    .conv = ISA_FN(delta_conv),
+    .scan = ISA_FN(delta_scan),
+    .rope = ISA_FN(attn_rope),
+    .kv_put = ISA_FN(attn_kv_put),
+    .attn = ISA_FN(attn_rows),
+};

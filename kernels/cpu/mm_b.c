@@ -1,0 +1,148 @@
+/* mm_b.c - products of Q8, Q4, Q8M and Q4M panels with int8 activations per 32 block.
+ *
+ * Compiled once per instruction set; exact.c defines the values, mm_k.c says why the loops run as they do. */
+#include "isa_fn.h"
+
+enum { MM_B_PANELS = 4 };
+enum { MM_B_AHEAD = 4096 }; /* bytes of prefetch, as in mm_k.c */
+
+VEC bool mm_b_is_nibble(enum panel_kind kind)
+{
+    return kind == PANEL_Q4 || kind == PANEL_Q4M;
+}
+
+VEC vb mm_b_codes(enum panel_kind kind, const uint8_t *main, int quad)
+{
+    if (!mm_b_is_nibble(kind))
+        return vb_load(main + quad * 64);
+    const vb both = vb_load(main + (quad & 3) * 64);
+    return vb_and(quad < 4 ? both : vb_srl16(both, 4), vb_set1(0x0f));
+}
+
+/* What the codes carry beyond the value, times the sum of the activations. */
+VEC vi mm_b_start(enum panel_kind kind, int32_t sum)
+{
+    if (kind == PANEL_Q4)
+        return vi_set1(-8 * sum);
+    return kind == PANEL_Q8 ? vi_set1(-VEC_OFF128_BIAS * sum) : vi_zero();
+}
+
+VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *side,
+                    const struct act32 *x, int row0, vf *f)
+{
+    const vf d = vf_load_f16((const uint16_t *)side);
+    const bool has_min = kind == PANEL_Q8M || kind == PANEL_Q4M;
+    const vf min = has_min ? vf_load_f16((const uint16_t *)(side + 32)) : d;
+    vi s[VEC_ROWS];
+
+#pragma GCC unroll 8
+    for (int m = 0; m < n_row; m++)
+        s[m] = mm_b_start(kind, x->sum[row0 + m]);
+#pragma GCC unroll 8
+    for (int q = 0; q < 8; q++) {
+        const vb w = mm_b_codes(kind, main, q);
+#pragma GCC unroll 8
+        for (int m = 0; m < n_row; m++)
+            s[m] = kind == PANEL_Q8 ? vi_dot_off128(s[m], w, x->q[row0 + m] + q * 4)
+                                    : vi_dot_u8(s[m], w, x->q[row0 + m] + q * 4);
+    }
+#pragma GCC unroll 8
+    for (int m = 0; m < n_row; m++) {
+        vf t = vf_mul(vf_from_vi(s[m]), d);
+        if (has_min)
+            t = vf_fma(vf_set1((float)x->sum[row0 + m]), min, t);
+        f[m] = vf_fma(t, vf_set1(x->d[row0 + m]), f[m]);
+    }
+}
+
+VEC void mm_b_few(enum panel_kind kind, int n_row, const struct mm_args *a)
+{
+    const int n_block = a->n_in / 32, size = panel_infos[kind].main_bytes,
+              side_size = panel_infos[kind].side_bytes;
+
+    for (int p = 0; p < a->n_panel; p++) {
+        const uint8_t *main = a->panels + (size_t)p * a->panel_bytes,
+                      *side = main + (size_t)n_block * (size_t)size;
+        const struct act32 *x = (const struct act32 *)a->act;
+        vf f[VEC_ROWS];
+
+#pragma GCC unroll 8
+        for (int m = 0; m < n_row; m++)
+            f[m] = vf_set1(0.0f);
+        for (int b = 0; b < n_block; b++, main += size, side += side_size, x++) {
+            for (int i = 0; i < size; i += 64)
+                __builtin_prefetch(main + MM_B_AHEAD + i, 0, 2);
+            mm_b_block(kind, n_row, main, side, x, 0, f);
+        }
+#pragma GCC unroll 8
+        for (int m = 0; m < n_row; m++)
+            vf_store(a->out + (int64_t)m * a->ld + p * PANEL_ROWS, f[m]);
+    }
+}
+
+/* 256 k at a time, so that weights and activations of the walk over the rows stay in L1 and L2. */
+VEC void mm_b_rows(enum panel_kind kind, const struct mm_args *a, int p, int b0, int t0)
+{
+    const int n_block = a->n_in / 32, size = panel_infos[kind].main_bytes,
+              side_size = panel_infos[kind].side_bytes;
+    const uint8_t *panel = a->panels + (size_t)p * a->panel_bytes;
+    const uint8_t *main = panel + (size_t)b0 * (size_t)size;
+    const uint8_t *side = panel + (size_t)n_block * (size_t)size + b0 * side_size;
+    const struct act32 *x = (const struct act32 *)(a->act + (size_t)(t0 / ACT_TILE) * a->tile_bytes) + b0;
+    float *out = a->out + (int64_t)t0 * a->ld + p * PANEL_ROWS;
+    vf f[VEC_ROWS];
+
+#pragma GCC unroll 8
+    for (int m = 0; m < VEC_ROWS; m++)
+        f[m] = b0 ? vf_load(out + (int64_t)m * a->ld) : vf_set1(0.0f);
+    for (int b = b0; b < MIN(b0 + 8, n_block); b++, main += size, side += side_size, x++)
+        mm_b_block(kind, VEC_ROWS, main, side, x, t0 % ACT_TILE, f);
+#pragma GCC unroll 8
+    for (int m = 0; m < VEC_ROWS; m++)
+        vf_store(out + (int64_t)m * a->ld, f[m]);
+}
+
+VEC void mm_b_many(enum panel_kind kind, const struct mm_args *a)
+{
+    for (int p0 = 0; p0 < a->n_panel; p0 += MM_B_PANELS)
+        for (int b = 0; b < a->n_in / 32; b += 8)
+            for (int t = 0; t < a->n_tok; t += VEC_ROWS)
+                for (int p = p0; p < MIN(p0 + MM_B_PANELS, a->n_panel); p++)
+                    mm_b_rows(kind, a, p, b, t);
+}
+
+VEC void mm_b(enum panel_kind kind, const struct mm_args *a)
+{
+    if (a->n_tok == 1)
+        mm_b_few(kind, 1, a);
+    else if (a->n_tok == 2)
+        mm_b_few(kind, 2, a);
+#if KERN_VEC == 512
+    else if (a->n_tok <= 4)
+        mm_b_few(kind, 4, a);
+    else if (a->n_tok <= 8)
+        mm_b_few(kind, 8, a);
+#endif
+    else
+        mm_b_many(kind, a);
+}
+
+ISA_MM(mm_q8)
+{
+    mm_b(PANEL_Q8, a);
+}
+
+ISA_MM(mm_q4)
+{
+    mm_b(PANEL_Q4, a);
+}
+
+ISA_MM(mm_q8m)
+{
+    mm_b(PANEL_Q8M, a);
+}
+
+ISA_MM(mm_q4m)
+{
+    mm_b(PANEL_Q4M, a);
+}
