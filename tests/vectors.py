@@ -30,6 +30,9 @@ SLACK = 1.2
 NEAR_TIE = 4.0                          # greedy ids count up to the first margin below this many rms
 PROB_TOLERANCE = 1e-5                   # no sampler case is decided by less
 SHOWN = 5                               # failures shown per kind
+# How the cpu backend may be told to do the same work; not one bit of the logits may depend on it.
+OTHER_WAYS = (["--chunk", "1", "--threads", "1"], ["--chunk", "7", "--threads", "3"],
+              ["--chunk", "64", "--threads", "4"], ["--chunk", "64", "--threads", "2", "--neighbours", "3"])
 
 
 class Kind:
@@ -283,8 +286,8 @@ def check_model(probe, kind, path, backend):
     with open(os.path.join(folder, meta["logits_file"]), "rb") as f:
         want = read_floats(f.read())
     rows, asked = ask_rows(meta)
-    got = read_floats(probe.run(["logits", gguf, "--backend", backend], asked))
-    label = f"{name[:-5]} {backend}"
+    answer = probe.run(["logits", gguf, "--backend", backend], asked)
+    got, label = read_floats(answer), f"{name[:-5]} {backend}"
     if len(got) != len(rows) * meta["n_vocab"]:
         kind.check(False, f"{label}: {len(got)} logits, expected {len(rows)} rows of {meta['n_vocab']}")
         return
@@ -292,6 +295,9 @@ def check_model(probe, kind, path, backend):
     judge_rows(kind, label, meta, backend, seen)
     allowed = MAX_ABS if is_exact(meta, backend) else SLACK * meta["agreement"]["llama_vs_hf_rms"]
     check_greedy(probe, kind, label, meta, gguf, backend, min(seen["rms"], allowed))
+    for way in OTHER_WAYS if backend == "cpu" else ():
+        kind.check(probe.run(["logits", gguf, "--backend", backend, *way], asked) == answer,
+                   f"{label}: {' '.join(way)} changes bits")
 
 
 def ask_rows(meta):
