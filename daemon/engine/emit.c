@@ -110,11 +110,9 @@ static void engine_logprob_set(const struct engine *e, struct engine_logprob *lp
 
 static void engine_set_finish(const struct seq *seq, Qwe__Emit *emit)
 {
-    emit->has_finish = emit->has_reasoning_tokens = emit->has_answer_tokens = 1;
+    emit->has_finish = 1;
     emit->finish = seq->finish == SEQ_STOP ? QWP__FINISH__FINISH_STOP : QWP__FINISH__FINISH_LENGTH;
     emit->stop = (char *)pieces_stop(&seq->pieces);
-    emit->reasoning_tokens = (uint32_t)seq->n_reasoning;
-    emit->answer_tokens = (uint32_t)(seq_n_answer(seq) - seq->n_reasoning);
 }
 
 int engine_emit(struct engine *e, const struct seq *seq, const struct sample_choice *choice)
@@ -145,6 +143,10 @@ int engine_emit(struct engine *e, const struct seq *seq, const struct sample_cho
         emit.n_logprobs = 1;
         emit.logprobs = &lp.token_ptr;
     }
+    /* with each Emit, so that a request that is cut short can be accounted for */
+    emit.has_reasoning_tokens = emit.has_answer_tokens = 1;
+    emit.reasoning_tokens = (uint32_t)seq->n_reasoning;
+    emit.answer_tokens = (uint32_t)(seq_n_answer(seq) - seq->n_reasoning);
     if (seq->finish)
         engine_set_finish(seq, &emit);
     return uplink_put(&e->up, seq->handle, MSG_E_EMIT, &emit.base);

@@ -6,7 +6,6 @@
  * - the broker reads whenever it can, and bounds what it takes per request by Pause. */
 #pragma once
 
-
 #include "daemon/util/sock.h"
 #include "proto/frame.h"
 #include "proto/status.h"

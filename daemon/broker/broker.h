@@ -1,0 +1,51 @@
+/* broker.h - the process: what every part of it needs to reach, and the few decisions that concern all of it.
+ *
+ * One thread, one event loop.  Nothing that is being used is freed under its user: a connection that breaks
+ * in the middle of something is marked dead and freed by a deferred call, and starting requests is deferred
+ * the same way. */
+#pragma once
+
+#include "daemon/util/list.h"
+#include "link.h"
+#include "listener.h"
+#include "options.h"
+#include "queue.h"
+#include "quota.h"
+#include "supervise.h"
+
+enum { BROKER_BOOT_ID_BYTES = 16, BROKER_SIGNALS = 4 };
+
+struct broker {
+    struct event_base *base;
+    const struct options *options; /* borrowed */
+    struct listener listener;
+    struct quota quota;
+    struct queue queue;
+    struct link link;           /* to the engine */
+    struct supervise supervise; /* of the engine */
+    struct list clients;        /* struct client */
+    struct list requests;       /* struct request, oldest first */
+    struct list textops;        /* struct textop, oldest first */
+    struct event *pump, *reap, *tell, *drain, *beat;
+    struct event *signals[BROKER_SIGNALS];
+    gid_t admin_gid;
+    bool has_admin_gid, draining, stopping;
+    uint8_t boot_id[BROKER_BOOT_ID_BYTES];
+    uint32_t last_handle, n_clients;
+    uint64_t last_client, started_ns;
+    struct {
+        uint64_t requests, prompt_tokens, output_tokens; /* since start */
+    } totals;
+};
+
+/* options are borrowed.  The fault says what is wrong for a start that a person can mend; < 0 otherwise. */
+int broker_init(struct broker *broker, const struct options *options, struct fault *fault);
+int broker_run(struct broker *broker); /* until it has drained */
+void broker_deinit(struct broker *broker);
+
+uint32_t broker_new_handle(struct broker *broker);
+void broker_kick(struct broker *broker); /* something changed that may let a request start; deferred */
+void broker_reap(struct broker *broker); /* a client is dead; deferred */
+void broker_tell(struct broker *broker); /* positions may have changed: clients hear of it soon */
+void broker_on_request_gone(struct broker *broker); /* the last one ends a drain */
+void broker_status_changed(struct broker *broker);

@@ -1,0 +1,81 @@
+/* client.h - one connection: its socket, its deadlines, its streams.  What the frames mean is dispatch.c's.
+ *
+ * Output is capped at CLIENT_OUT_BYTES: Deltas stop CLIENT_RESERVE_BYTES earlier, so that there is always
+ * room for the control frames of all streams; a client that does not even read those is dropped. */
+#pragma once
+
+#include "proto/wire.h"
+
+#include "daemon/util/list.h"
+#include "daemon/util/peer.h"
+#include "daemon/util/sock.h"
+#include "policy.h"
+#include "quota.h"
+
+struct broker;
+struct event;
+
+enum {
+    CLIENT_OUT_BYTES = 1 << 20,
+    CLIENT_RESERVE_BYTES = 16 << 10, /* 64 streams x (Usage or Error with its numbers) */
+    CLIENT_NAME_BYTES = 64,
+    CLIENT_HELLO_MS = 5000,  /* preface and Hello */
+    CLIENT_FRAME_MS = 30000, /* from one byte of a frame or prompt to the next */
+    CLIENT_FLUSH_MS = 5000,  /* for the last words to a client that broke a rule */
+};
+
+enum client_state {
+    CLIENT_PREFACE = 1 << 0,
+    CLIENT_HELLO = 1 << 1,
+    CLIENT_READY = 1 << 2,
+    CLIENT_CLOSING = 1 << 3
+};
+
+struct request;
+struct textop;
+struct client_stream {
+    uint32_t id;             /* 0: free */
+    bool ended;              /* the client sent END_STREAM */
+    struct request *request; /* borrowed from the broker's list; one of the two is set */
+    struct textop *textop;
+};
+
+struct client {
+    struct list node;
+    struct broker *broker; /* borrowed */
+    struct sock sock;
+    struct event *readable, *writable, *deadline;
+    struct peer peer;
+    uint64_t id;
+    enum client_state state;
+    bool is_admin, dead;
+    char name[CLIENT_NAME_BYTES]; /* as it calls itself; printable, perhaps cut */
+    struct client_stream streams[POLICY_STREAMS_MAX];
+    unsigned n_streams;
+    uint32_t last_stream;
+    uint64_t n_input; /* bytes of prompts that are still arriving */
+    struct quota_charge connection_charge, in_charge, out_charge;
+};
+
+/* Takes fd on success.  > 0: the status code to turn it away with, the fault has the numbers. */
+int client_new(struct broker *broker, int fd, struct fault *fault);
+struct client *client_free(struct client *client); /* cancels what it has running */
+
+void client_abort(struct client *client); /* no more reading or writing; freed as soon as nobody uses it */
+/* Error on stream 0; the connection is closed when it is sent. */
+void client_fail(struct client *client, int code, const char *text);
+
+enum { CLIENT_OK, CLIENT_E_FULL };
+/* Queues a frame.  put: control frames, which may use the reserve; a client without room even for those is
+ * aborted. offer: everything else; CLIENT_E_FULL, and the caller waits for stream_resume(). */
+void client_put(struct client *client, uint32_t stream, uint16_t type, uint16_t flags,
+                const ProtobufCMessage *msg);
+int client_offer(struct client *client, uint32_t stream, uint16_t type, uint16_t flags,
+                 const ProtobufCMessage *msg);
+/* Error with END_STREAM on one stream. */
+void client_refuse(struct client *client, uint32_t stream, const struct fault *fault);
+void client_put_error(struct client *client, uint32_t stream, const Qwp__Error *error);
+
+struct client_stream *client_stream_find(struct client *client, uint32_t id);
+struct client_stream *client_stream_open(struct client *client, uint32_t id); /* NULL: all are in use */
+void client_stream_close(struct client *client, uint32_t id);

@@ -1,0 +1,196 @@
+/* options.c - one key table for qwend.conf, argv and --help.  See options.h. */
+#include "options.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/util/conf.h"
+
+#define OPTIONS_CONFIG_DEFAULT "/etc/qwend/qwend.conf"
+
+static const char *const options_backends[] = {"auto", "cuda", "cpu", "ref", NULL};
+static const char *const options_kv_types[] = {"f16", "f32", "q8_0", NULL};
+
+#define KEY(field, kind, help_text, ...)                                                                     \
+    {                                                                                                        \
+        .section = "daemon", .name = #field, .type = kind, .offset = offsetof(struct options, field),        \
+        .help = help_text, __VA_ARGS__                                                                       \
+    }
+static const struct conf_key options_keys[] = {
+    KEY(socket, CONF_STRING, "socket to listen on (/run/qwend/qwend.sock)"),
+    KEY(model, CONF_STRING, "GGUF file to serve"),
+    KEY(backend, CONF_CHOICE, "auto, cuda, cpu or ref (auto)", .choices = options_backends),
+    KEY(context, CONF_UINT, "tokens per request, prompt and answer; 0: what model and memory allow (0)",
+        .max = 1 << 20),
+    KEY(slots, CONF_UINT, "requests that run at a time (4)", .min = 1, .max = 64),
+    KEY(threads, CONF_UINT, "CPU threads; 0: as many as there are cores (0)", .max = 1024),
+    KEY(kv, CONF_CHOICE, "how attention keys and values are kept: f16, f32, q8_0 (f16)",
+        .choices = options_kv_types),
+    KEY(cpu_isa, CONF_STRING, "instruction set of the CPU kernels (the best this machine has)"),
+    KEY(engine, CONF_STRING, "engine binary (installed, else beside this binary)"),
+    KEY(drain_s, CONF_UINT, "seconds that running requests get after SIGTERM (30)", .max = 3600),
+    KEY(engine_timeout_s, CONF_UINT,
+        "seconds without a finished step until a working engine is replaced (20)", .min = 1, .max = 3600),
+    KEY(load_timeout_s, CONF_UINT, "seconds without progress until a loading engine is replaced (300)",
+        .min = 1, .max = 86400),
+    KEY(slow_s, CONF_UINT, "seconds that a request waits for its reader (60)", .min = 1, .max = 3600),
+    KEY(max_connections, CONF_UINT, "connections of all users (4096)", .min = 2, .max = 100000),
+    KEY(max_requests, CONF_UINT, "requests of all users, queued or running (1024)", .min = 2, .max = 100000),
+    KEY(max_mib, CONF_UINT, "memory for buffers, prompts and replay logs, MiB (256)", .min = 4,
+        .max = 1 << 20),
+    KEY(allow_root, CONF_BOOL, "run although started as root (no)"),
+    KEY(verbose, CONF_BOOL, "log more (no)"),
+};
+#undef KEY
+
+enum { OPTIONS_N_KEYS = ARRAY_SIZE(options_keys), OPTIONS_NAME_MAX = 32 };
+enum { OPTIONS_LONG_CONFIG = 1000, OPTIONS_LONG_VERSION, OPTIONS_LONG_HELP };
+
+static int options_set_defaults(struct options *options)
+{
+    *options = (struct options){
+        .backend = options_backends[0],
+        .kv = options_kv_types[0],
+        .slots = 4,
+        .drain_s = 30,
+        .engine_timeout_s = 20,
+        .load_timeout_s =
+            300, /* a cold 20 GB file from a slow disk at 100 MB/s, were there no progress at all */
+        .slow_s = 60,
+        .max_connections = 4096,
+        .max_requests = 1024,
+        .max_mib = 256,
+    };
+    options->socket = strdup("/run/qwend/qwend.sock");
+    return options->socket ? 0 : err_origin(-ENOMEM);
+}
+
+void options_deinit(struct options *options)
+{
+    freep(&options->socket);
+    freep(&options->model);
+    freep(&options->engine);
+    freep(&options->cpu_isa);
+}
+
+/* getopt's table from ours: '_' becomes '-', a bool takes no argument. */
+static void options_fill_long(struct option *longs, char (*names)[OPTIONS_NAME_MAX])
+{
+    for (int i = 0; i < OPTIONS_N_KEYS; i++) {
+        snprintf(names[i], OPTIONS_NAME_MAX, "%s", options_keys[i].name);
+        for (char *p = names[i]; *p; p++)
+            if (*p == '_')
+                *p = '-';
+        longs[i] =
+            (struct option){.name = names[i],
+                            .has_arg = options_keys[i].type == CONF_BOOL ? no_argument : required_argument,
+                            .val = i + 1};
+    }
+    longs[OPTIONS_N_KEYS] = (struct option){"config", required_argument, NULL, OPTIONS_LONG_CONFIG};
+    longs[OPTIONS_N_KEYS + 1] = (struct option){"version", no_argument, NULL, OPTIONS_LONG_VERSION};
+    longs[OPTIONS_N_KEYS + 2] = (struct option){"help", no_argument, NULL, OPTIONS_LONG_HELP};
+    longs[OPTIONS_N_KEYS + 3] = (struct option){};
+}
+
+static int options_bad_argument(const char *argument, int opt, struct fault *fault)
+{
+    char name[OPTIONS_NAME_MAX], dashed[OPTIONS_NAME_MAX] = "";
+    const char *near;
+
+    snprintf(name, sizeof(name), "%s", argument + strspn(argument, "-"));
+    name[strcspn(name, "=")] = '\0';
+    near = conf_nearest(options_keys, OPTIONS_N_KEYS, name);
+    if (opt == ':')
+        return fault_set(fault, OPTIONS_E_INVALID, "%.64s needs a value", argument);
+    if (!near)
+        return fault_set(fault, OPTIONS_E_INVALID, "unknown option '%.64s'", argument);
+    for (size_t i = 0; near[i] && i + 1 < sizeof(dashed); i++)
+        dashed[i] = near[i] == '_' ? '-' : near[i];
+    return fault_set(fault, OPTIONS_E_INVALID, "unknown option '%.64s', did you mean '--%s'?", argument,
+                     dashed);
+}
+
+/* One pass over argv.  target NULL: only looks for --config, --help and --version. */
+static int options_scan(int argc, char **argv, struct options *target, const char **config,
+                        enum options_action *action, struct fault *fault)
+{
+    char names[OPTIONS_N_KEYS][OPTIONS_NAME_MAX], where[OPTIONS_NAME_MAX + 2];
+    struct option longs[OPTIONS_N_KEYS + 4];
+    int opt, r;
+
+    options_fill_long(longs, names);
+    optind = 0; /* glibc: start anew */
+    opterr = 0;
+    while ((opt = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+        if (opt == '?' || opt == ':')
+            return options_bad_argument(argv[optind - 1], opt, fault);
+        if (opt == OPTIONS_LONG_CONFIG)
+            *config = optarg;
+        if (opt == OPTIONS_LONG_HELP)
+            *action = OPTIONS_HELP;
+        if (opt == OPTIONS_LONG_VERSION)
+            *action = OPTIONS_VERSION;
+        if (!target || opt > OPTIONS_N_KEYS)
+            continue;
+        snprintf(where, sizeof(where), "--%s", names[opt - 1]);
+        r = conf_set(&options_keys[opt - 1], optarg ? optarg : "yes", where, target, fault);
+        if (r)
+            return r < 0 ? r : OPTIONS_E_INVALID;
+    }
+    if (optind < argc)
+        return fault_set(fault, OPTIONS_E_INVALID, "unexpected argument '%.64s'", argv[optind]);
+    return OPTIONS_OK;
+}
+
+static int options_read_file(struct options *options, const char *config, struct fault *fault)
+{
+    int r;
+
+    if (!config && access(OPTIONS_CONFIG_DEFAULT, F_OK) < 0)
+        return 0;
+    r = conf_read(config ? config : OPTIONS_CONFIG_DEFAULT, options_keys, OPTIONS_N_KEYS, options, fault);
+    return r > 0 ? OPTIONS_E_INVALID : r;
+}
+
+int options_read(struct options *options, int argc, char **argv, enum options_action *ret_action,
+                 struct fault *fault)
+{
+    enum options_action action = OPTIONS_RUN;
+    const char *config = NULL;
+    int r;
+
+    r = options_set_defaults(options);
+    if (!r)
+        r = options_scan(argc, argv, NULL, &config, &action, fault);
+    if (!r && action == OPTIONS_RUN)
+        r = options_read_file(options, config, fault);
+    if (!r && action == OPTIONS_RUN)
+        r = options_scan(argc, argv, options, &config, &action, fault);
+    if (r)
+        return r;
+    if (action == OPTIONS_RUN && !options->model)
+        return fault_set(
+            fault, OPTIONS_E_INVALID,
+            "no model: give --model FILE, or set model = FILE under [daemon] in " OPTIONS_CONFIG_DEFAULT);
+    *ret_action = action;
+    return OPTIONS_OK;
+}
+
+void options_print_help(void)
+{
+    char names[OPTIONS_N_KEYS][OPTIONS_NAME_MAX];
+    struct option longs[OPTIONS_N_KEYS + 4];
+    static const char *const values[] = {
+        [CONF_STRING] = " TEXT", [CONF_UINT] = " N", [CONF_BOOL] = "", [CONF_CHOICE] = " WORD"};
+
+    options_fill_long(longs, names);
+    printf("usage: qwend [--config FILE] --model FILE [OPTION ...]\n\n"
+           "Serves one language model to every program of this machine over a Unix socket.\n"
+           "The same names are keys of section [daemon] in " OPTIONS_CONFIG_DEFAULT ".\n\n");
+    for (int i = 0; i < OPTIONS_N_KEYS; i++)
+        printf("  --%s%-*s %s\n", names[i], (int)(22 - strlen(names[i])), values[options_keys[i].type],
+               options_keys[i].help);
+    printf("  --%-22s %s\n  --%-22s %s\n  --%-22s %s\n", "config FILE", "configuration file", "version",
+           "print the version and end", "help", "print this and end");
+}

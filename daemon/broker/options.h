@@ -1,0 +1,24 @@
+/* options.h - what the broker was told: /etc/qwend/qwend.conf, section [daemon], then the command line, which
+ * wins. */
+#pragma once
+
+#include "proto/base.h"
+
+struct options {
+    char *socket, *model, *engine, *cpu_isa; /* owned; model is NULL only before options_read() */
+    const char *backend, *kv;
+    uint32_t context, slots, threads;
+    uint32_t drain_s, engine_timeout_s, load_timeout_s, slow_s;
+    uint32_t max_connections, max_requests, max_mib;
+    bool allow_root, verbose;
+};
+
+enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
+enum { OPTIONS_OK, OPTIONS_E_INVALID };
+
+/* Reads file and command line; the fault says what is wrong and where.  Whatever is returned,
+ * options_deinit(). */
+int options_read(struct options *options, int argc, char **argv, enum options_action *ret_action,
+                 struct fault *fault);
+void options_deinit(struct options *options);
+void options_print_help(void); /* from the same table, to stdout */

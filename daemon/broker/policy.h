@@ -1,0 +1,29 @@
+/* policy.h - what a request may ask for.  Pure functions: the same question always has the same answer. */
+#pragma once
+
+#include "proto/base.h"
+#include "qwend.pb-c.h"
+
+enum {
+    POLICY_BODY_BYTES_MAX = 8 << 20,   /* one prompt: 2 M tokens of Qwen's usual 4 bytes */
+    POLICY_INPUT_BYTES_MAX = 16 << 20, /* unfinished prompts of one connection */
+    POLICY_STREAMS_MAX = 64,           /* live streams of one connection */
+    POLICY_CREDIT_BYTES_MIN = 4,       /* the longest UTF-8 sequence: less could never be spent */
+    POLICY_CREDIT_BYTES_MAX = 2 << 20, /* OpenSSH's session window */
+    POLICY_CREDIT_BYTES_DEFAULT = 64 << 10,
+    POLICY_TOKENS_MAX = 1 << 20, /* the longest context that Qwen 3.5 is extended to */
+    POLICY_LOGPROBS_MAX = 20,
+    POLICY_STOPS_MAX = 8,
+    POLICY_STOP_BYTES_MAX = 256,
+    POLICY_ID_BYTES = 16,
+};
+
+/* 0, or the status code to refuse with; the fault names the field, its value and its range.  flags: of the
+ * frame. */
+int policy_check_generate(const Qwp__Generate *generate, uint16_t flags, struct fault *fault);
+
+/* 0 if the fd is a regular file in memory that can no longer change, at most POLICY_BODY_BYTES_MAX long. */
+int policy_check_memfd(int fd, struct fault *fault, uint64_t *ret_n_bytes);
+
+/* Checks a credit grant against the window that is open: 0 or STATUS_INVALID. */
+int policy_check_credit(uint64_t open_bytes, const Qwp__Credit *credit, struct fault *fault);

@@ -1,0 +1,127 @@
+/* quota.c - charges per uid.  See quota.h. */
+#include "quota.h"
+
+#include <assert.h>
+
+void quota_init(struct quota *quota, const uint64_t max[QUOTA_SLOT_N])
+{
+    *quota = (struct quota){};
+    list_init(&quota->users);
+    for (int i = 0; i < QUOTA_SLOT_N; i++)
+        quota->max[i] = max[i];
+}
+
+/* At most some thousand uids hold something at a time (each has a connection), and a charge remembers its
+ * user. */
+static struct quota_user *quota_user_find(const struct quota *quota, uid_t uid)
+{
+    struct quota_user *user;
+
+    LIST_FOREACH(user, &quota->users, node)
+    if (user->uid == uid)
+        return user;
+    return NULL;
+}
+
+static struct quota_user *quota_user_new(struct quota *quota, uid_t uid)
+{
+    struct quota_user *user = calloc(1, sizeof(*user));
+
+    if (!user)
+        return NULL;
+    user->quota = quota;
+    user->uid = uid;
+    list_push(&quota->users, &user->node);
+    return user;
+}
+
+static void quota_user_put(struct quota_user *user)
+{
+    if (user->n_charges)
+        return;
+    list_remove(&user->node);
+    free(user);
+}
+
+uint64_t quota_used(const struct quota *quota, uid_t uid, enum quota_slot slot)
+{
+    const struct quota_user *user = quota_user_find(quota, uid);
+
+    return user ? user->used[slot] : 0;
+}
+
+static uint64_t quota_share_of(const struct quota *quota, uint64_t own, enum quota_slot slot)
+{
+    const uint64_t others = quota->used[slot] - own;
+
+    return others < quota->max[slot] ? (quota->max[slot] - others) / 2 : 0;
+}
+
+uint64_t quota_share(const struct quota *quota, uid_t uid, enum quota_slot slot)
+{
+    return quota_share_of(quota, quota_used(quota, uid, slot), slot);
+}
+
+static int quota_grow(struct quota_user *user, enum quota_slot slot, uint64_t more)
+{
+    const uint64_t share = quota_share_of(user->quota, user->used[slot], slot);
+
+    if (user->used[slot] > share || more > share - user->used[slot])
+        return QUOTA_E_EXCEEDED;
+    user->used[slot] += more;
+    user->quota->used[slot] += more;
+    return QUOTA_OK;
+}
+
+static void quota_shrink(struct quota_user *user, enum quota_slot slot, uint64_t less)
+{
+    assert(less <= user->used[slot]);
+    user->used[slot] -= less;
+    user->quota->used[slot] -= less;
+}
+
+int quota_charge(struct quota *quota, uid_t uid, enum quota_slot slot, uint64_t amount,
+                 struct quota_charge *charge)
+{
+    struct quota_user *user = quota_user_find(quota, uid);
+    int r;
+
+    assert(!charge->user);
+    if (!user)
+        user = quota_user_new(quota, uid);
+    if (!user)
+        return err_origin(-ENOMEM);
+    r = quota_grow(user, slot, amount);
+    if (r) {
+        quota_user_put(user);
+        return r;
+    }
+    user->n_charges++;
+    *charge = (struct quota_charge){.user = user, .slot = slot, .amount = amount};
+    return QUOTA_OK;
+}
+
+int quota_resize(struct quota_charge *charge, uint64_t amount)
+{
+    assert(charge->user);
+    if (amount > charge->amount) {
+        int r = quota_grow(charge->user, charge->slot, amount - charge->amount);
+
+        if (r)
+            return r;
+    } else {
+        quota_shrink(charge->user, charge->slot, charge->amount - amount);
+    }
+    charge->amount = amount;
+    return QUOTA_OK;
+}
+
+void quota_release(struct quota_charge *charge)
+{
+    if (!charge->user)
+        return;
+    quota_shrink(charge->user, charge->slot, charge->amount);
+    charge->user->n_charges--;
+    quota_user_put(charge->user);
+    *charge = (struct quota_charge){};
+}
