@@ -89,17 +89,20 @@ static void broker_stop_if_drained(struct broker *broker)
 void broker_on_request_gone(struct broker *broker)
 {
     if (broker->draining)
-        loop_defer(broker->drain); /* what it still has to say is queued by then */
+        loop_defer(broker->drained); /* what it still has to say is queued by then */
 }
 
+static void broker_on_drained(int fd, short what, void *arg)
+{
+    broker_stop_if_drained(arg);
+}
+
+/* The time is up.  An event of its own: deferring a timer disarms it. */
 static void broker_on_drain(int fd, short what, void *arg)
 {
     struct broker *broker = arg;
     struct request *request;
 
-    broker_stop_if_drained(broker);
-    if (broker->stopping || loop_is_armed(broker->drain))
-        return;
     LIST_FOREACH(request, &broker->requests, node)
     request_refuse_text(request, STATUS_DRAINING, "the service was stopped before this request was done");
     textop_fail_all(broker, "the service was stopped before this was answered");
@@ -164,8 +167,9 @@ static int broker_make_events(struct broker *broker)
         event_callback_fn on_event;
         struct event **event;
     } rows[] = {
-        {broker_on_pump, &broker->pump},   {broker_on_reap, &broker->reap}, {broker_on_tell, &broker->tell},
-        {broker_on_drain, &broker->drain}, {broker_on_beat, &broker->beat},
+        {broker_on_pump, &broker->pump}, {broker_on_reap, &broker->reap},
+        {broker_on_tell, &broker->tell}, {broker_on_drain, &broker->drain},
+        {broker_on_beat, &broker->beat}, {broker_on_drained, &broker->drained},
     };
     int r = loop_new(&broker->base);
 
@@ -242,6 +246,7 @@ void broker_deinit(struct broker *broker)
     loop_event_free(&broker->reap);
     loop_event_free(&broker->tell);
     loop_event_free(&broker->drain);
+    loop_event_free(&broker->drained);
     loop_event_free(&broker->beat);
     if (broker->base)
         event_base_free(broker->base);

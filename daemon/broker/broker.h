@@ -26,7 +26,7 @@ struct broker {
     struct list clients;        /* struct client */
     struct list requests;       /* struct request, oldest first */
     struct list textops;        /* struct textop, oldest first */
-    struct event *pump, *reap, *tell, *drain, *beat;
+    struct event *pump, *reap, *tell, *drain, *drained, *beat;
     struct event *signals[BROKER_SIGNALS];
     gid_t admin_gid;
     bool has_admin_gid, draining, stopping;
