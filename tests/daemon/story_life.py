@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""story_life.py - requests that end early, and the daemon's own end.
+
+One slot and the slow reference backend, so that a long prompt keeps the engine busy for seconds: whoever comes next is
+only served in time if the first one really gave the engine back.
+"""
+import sys
+import time
+
+import qwp
+from harness import Qwend, status_field, tiny_model
+from qwp import pb
+
+WORDS = 360         # a prompt of over a thousand tokens: some seconds of prefill on the reference backend
+SHORT = {"max_tokens": 2, "thinking": pb.THINKING_OFF, "ignore_eos": True}
+
+
+def long_prompt():
+    return qwp.prompt("the quick brown fox jumps over the lazy dog " * (WORDS // 9))
+
+
+def start_long(peer):
+    """A long request that is being read (prefill) when this returns."""
+    stream = peer.generate(long_prompt(), max_tokens=4, ignore_eos=True)
+    peer.wait_for(pb.Accepted, stream, match=lambda m: m.position == 0 and m.prompt_tokens > 0)
+    return stream
+
+
+def prefill_seconds(peer):
+    """How long the long prompt takes when nobody interferes."""
+    return peer.ask(long_prompt(), max_tokens=1, ignore_eos=True).usage.prefill_ms / 1e3
+
+
+def short_answer_seconds(peer):
+    began = time.monotonic()
+    assert peer.ask(qwp.prompt("Hi"), **SHORT).usage.answer_tokens == 2
+    return time.monotonic() - began
+
+
+def one_slot():
+    return Qwend(tiny_model(), "--slots", "1", "--backend", "ref", "--context", "8192")
+
+
+def cancel_in_prefill_frees_the_engine():
+    with one_slot() as qwend, qwp.Peer(qwend.socket) as peer, qwp.Peer(qwend.socket) as other:
+        whole = prefill_seconds(peer)
+        stream = start_long(peer)
+        peer.send(pb.Cancel(), stream)
+        seconds = short_answer_seconds(other)
+        usage = peer.collect(stream).usage
+        assert usage.finish == pb.FINISH_CANCEL and usage.answer_tokens == 0, usage
+        assert seconds < whole / 2, f"the next one waited {seconds:.2f} s; the whole prefill takes {whole:.2f} s"
+
+
+def disconnect_frees_the_engine():
+    with one_slot() as qwend, qwp.Peer(qwend.socket) as other:
+        whole = prefill_seconds(other)
+        with qwp.Peer(qwend.socket) as peer:
+            start_long(peer)
+        seconds = short_answer_seconds(other)
+        assert seconds < whole / 2, f"the next one waited {seconds:.2f} s; the whole prefill takes {whole:.2f} s"
+
+
+def the_queue_says_who_is_next():
+    with one_slot() as qwend, qwp.Peer(qwend.socket) as peer:
+        first = start_long(peer)
+        second, third = (peer.generate(qwp.prompt("Hi"), **SHORT) for _ in range(2))
+        assert peer.expect(pb.Accepted, second).msg.position == 1
+        assert peer.expect(pb.Accepted, third).msg.position == 2
+        peer.send(pb.Cancel(), first)
+        got = [peer.collect(s) for s in (first, second, third)]
+        assert [r.usage.finish for r in got] == [pb.FINISH_CANCEL, pb.FINISH_LENGTH, pb.FINISH_LENGTH]
+        assert got[1].accepted[-1].position == 0 and got[2].accepted[-1].position == 0
+
+
+def sigterm_finishes_what_runs_and_refuses_what_comes():
+    n = 200
+    with Qwend(tiny_model(), "--context", "2048") as qwend, qwp.Peer(qwend.socket) as peer:
+        stream = peer.generate(qwp.prompt("Go on"), max_tokens=n, want_ids=True, ignore_eos=True)
+        peer.wait_for(pb.Accepted, stream, match=lambda m: m.position == 0 and m.prompt_tokens > 0)
+        qwend.process.terminate()
+        qwend.wait_line(r"stopping: 1 request")
+        try:
+            peer.ask(qwp.prompt("me too"), max_tokens=1)
+            raise AssertionError("a draining daemon took a request")
+        except qwp.Refused as refused:
+            assert refused.code == 403, refused
+        got = peer.collect(stream)
+        assert got.usage.finish == pb.FINISH_LENGTH, got.usage
+        assert qwend.process.wait(30) == 0
+
+
+def an_idle_daemon_does_not_wake():
+    """No timer, no polling: over two seconds neither process is scheduled, once it has gone to sleep."""
+    with Qwend(tiny_model(), "--context", "1024", "--backend", "cpu") as qwend, qwp.Peer(qwend.socket) as peer:
+        peer.ask(qwp.prompt("Hi"), **SHORT)
+        pids = [qwend.process.pid, qwend.engine_pid()]
+        ends = time.monotonic() + qwp.TIMEOUT_S
+        while switches(pids, 2.0) and time.monotonic() < ends:
+            pass
+        assert switches(pids, 2.0) == 0, "context switches of an idle daemon"
+
+
+def switches(pids, seconds):
+    """Voluntary context switches of the processes in that time, in which the peer stays silent."""
+    before = [status_field(pid, "voluntary_ctxt_switches") for pid in pids]
+    time.sleep(seconds)     # the thing measured is a span of time
+    return sum(status_field(pid, "voluntary_ctxt_switches") for pid in pids) - sum(before)
+
+
+if __name__ == "__main__":
+    sys.exit(qwp.run([cancel_in_prefill_frees_the_engine, disconnect_frees_the_engine, the_queue_says_who_is_next,
+                      sigterm_finishes_what_runs_and_refuses_what_comes, an_idle_daemon_does_not_wake]))
