@@ -1,11 +1,14 @@
 /* jtext.c - JSON text as slices of itself.  See jtext.h. */
 #include "jtext.h"
 
-#include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "utf8.h"
+
+/* The longest spelling of a name that jtext_find() is asked for: 26 characters, all as \uXXXX, and the
+ * quotes. */
+enum { JTEXT_NAME_MAX = 160 };
 
 /* check */
 
@@ -328,7 +331,7 @@ bool jtext_find(struct jtext object, const char *key, struct jtext *ret_value)
     bool found = false;
 
     for (size_t cursor = 0; jtext_next(object, &cursor, &name, &value);) {
-        char text[64];
+        char text[JTEXT_NAME_MAX];
 
         if (name.n > sizeof(text) || jtext_decode(name, text) != n_key || memcmp(text, key, n_key))
             continue;
@@ -346,8 +349,7 @@ static char jtext_unescape(char ch)
     return p && ch ? to[p - from] : ch;
 }
 
-/* One character at *s, which points into the quotes; advances it. */
-static int jtext_decode_char(const char **s, char *text)
+int jtext_decode_char(const char **s, char *text)
 {
     uint32_t cp;
 
@@ -379,174 +381,71 @@ size_t jtext_decode(struct jtext string, char *text)
     return n;
 }
 
-/* print */
+/* members */
 
-static int jtext_put(jtext_put_fn put, void *user, const char *s)
+struct jtext_name { /* what a key stands for, and which member it belongs to */
+    const char *s;
+    size_t n, place;
+};
+
+static int jtext_compare_names(const void *a, const void *b)
 {
-    return put(user, s, strlen(s));
+    const struct jtext_name *x = a, *y = b;
+    int order = memcmp(x->s, y->s, MIN(x->n, y->n));
+
+    if (!order)
+        order = (x->n > y->n) - (x->n < y->n);
+    return order ? order : (x->place > y->place) - (x->place < y->place);
 }
 
-/* What Python's json writes for a byte of a string that cannot stand for itself; NULL: it can. */
-static const char *jtext_escape(char ch, char code[7])
+/* Gives the first of equal names the last one's value and empties the others.  By sorting: an object of a
+ * megabyte may have a hundred thousand members. */
+static int jtext_unite(struct jtext_member *members, size_t n, size_t n_bytes)
 {
-    switch (ch) {
-    case '"':
-        return "\\\"";
-    case '\\':
-        return "\\\\";
-    case '\b':
-        return "\\b";
-    case '\f':
-        return "\\f";
-    case '\n':
-        return "\\n";
-    case '\r':
-        return "\\r";
-    case '\t':
-        return "\\t";
-    default:
-        if ((uint8_t)ch >= 0x20)
-            return NULL;
-        snprintf(code, 7, "\\u%04x", (unsigned)(uint8_t)ch);
-        return code;
+    _cleanup_(freep) struct jtext_name *names = malloc(MAX(n, (size_t)1) * sizeof(*names));
+    _cleanup_(freep) char *text = malloc(n_bytes + 1);
+    size_t used = 0, first = 0;
+
+    if (!names || !text)
+        return err_origin(-ENOMEM);
+    for (size_t i = 0; i < n; i++) {
+        names[i] = (struct jtext_name){text + used, jtext_decode(members[i].key, text + used), i};
+        used += names[i].n;
     }
-}
-
-static int jtext_print_char(const char *s, int n, jtext_put_fn put, void *user)
-{
-    char code[7];
-    const char *escape = n == 1 ? jtext_escape(*s, code) : NULL;
-
-    return escape ? jtext_put(put, user, escape) : put(user, s, (size_t)n);
-}
-
-int jtext_print_text(const char *text, size_t n, jtext_put_fn put, void *user)
-{
-    int r = jtext_put(put, user, "\"");
-
-    for (size_t i = 0, run; !r && i < n; i += run) {
-        char code[7];
-
-        for (run = 0; i + run < n && !jtext_escape(text[i + run], code);)
-            run++;
-        if (run) {
-            r = put(user, text + i, run);
-        } else {
-            r = jtext_print_char(text + i, 1, put, user);
-            run = 1;
+    qsort(names, n, sizeof(*names), jtext_compare_names);
+    for (size_t i = 1; i < n; i++) {
+        if (names[i].n != names[first].n || memcmp(names[i].s, names[first].s, names[i].n)) {
+            first = i;
+            continue;
         }
+        members[names[first].place].value = members[names[i].place].value;
+        members[names[i].place].key.s = NULL;
     }
-    return r ? r : jtext_put(put, user, "\"");
+    return 0;
 }
 
-static int jtext_print_string(struct jtext value, bool quoted, jtext_put_fn put, void *user)
+int jtext_members(struct jtext object, struct jtext_member **ret_members, size_t *ret_n)
 {
-    const char *s = value.s + 1, *end = value.s + value.n - 1;
-    char text[4];
-    int r = quoted ? jtext_put(put, user, "\"") : 0;
+    _cleanup_(freep) struct jtext_member *members = NULL;
+    struct jtext_member m;
+    size_t n = 0, kept = 0;
+    int r;
 
-    while (!r && s < end) {
-        int n = jtext_decode_char(&s, text);
-
-        r = quoted ? jtext_print_char(text, n, put, user) : put(user, text, (size_t)n);
-    }
-    return r || !quoted ? r : jtext_put(put, user, "\"");
-}
-
-/* Python's repr(float): the fewest digits that read back as the same number, plain between 1e-4 and 1e16. */
-static int jtext_print_float(double x, bool as_str, jtext_put_fn put, void *user)
-{
-    char sci[40], digits[24], text[48];
-    int n_digits = 0, precision = 0, exponent;
-    const char *sign = signbit(x) ? "-" : "";
-
-    if (isinf(x)) {
-        snprintf(text, sizeof(text), "%s%s", sign, as_str ? "inf" : "Infinity");
-        return jtext_put(put, user, text);
-    }
-    do
-        snprintf(sci, sizeof(sci), "%.*e", precision, fabs(x));
-    while (strtod(sci, NULL) != fabs(x) && ++precision < 17);
-    for (const char *p = sci; *p != 'e'; p++)
-        if (*p != '.')
-            digits[n_digits++] = *p;
-    exponent = atoi(strchr(sci, 'e') + 1);
-    if (exponent < -4 || exponent >= 16)
-        snprintf(text, sizeof(text), "%s%c%s%.*se%c%02d", sign, digits[0], n_digits > 1 ? "." : "",
-                 n_digits - 1, digits + 1, exponent < 0 ? '-' : '+', abs(exponent));
-    else if (exponent < 0)
-        snprintf(text, sizeof(text), "%s0.%.*s%.*s", sign, -exponent - 1, "000", n_digits, digits);
-    else if (n_digits > exponent + 1)
-        snprintf(text, sizeof(text), "%s%.*s.%.*s", sign, exponent + 1, digits, n_digits - exponent - 1,
-                 digits + exponent + 1);
-    else
-        snprintf(text, sizeof(text), "%s%.*s%.*s.0", sign, n_digits, digits, exponent + 1 - n_digits,
-                 "0000000000000000");
-    return jtext_put(put, user, text);
-}
-
-static int jtext_print_number(struct jtext value, bool as_str, jtext_put_fn put, void *user)
-{
-    char text[400]; /* beyond it no digit can change the double */
-
-    if (!memchr(value.s, '.', value.n) && !memchr(value.s, 'e', value.n) && !memchr(value.s, 'E', value.n))
-        return value.n == 2 && !memcmp(value.s, "-0", 2) ? jtext_put(put, user, "0")
-                                                         : put(user, value.s, value.n);
-    if (value.n >= sizeof(text))
-        return put(user, value.s, value.n); /* hundreds of digits: as they stand */
-    memcpy(text, value.s, value.n);
-    text[value.n] = '\0';
-    return jtext_print_float(strtod(text, NULL), as_str, put, user);
-}
-
-static int jtext_print_container(struct jtext value, jtext_put_fn put, void *user)
-{
-    const bool is_object = value.s[0] == '{';
-    struct jtext key, item;
-    int r = put(user, value.s, 1);
-
-    for (size_t cursor = 0, i = 0; !r && jtext_next(value, &cursor, &key, &item); i++) {
-        if (i)
-            r = jtext_put(put, user, ", ");
-        if (!r && is_object)
-            r = jtext_print_string(key, true, put, user);
-        if (!r && is_object)
-            r = jtext_put(put, user, ": ");
-        if (!r)
-            r = jtext_print(item, put, user);
-    }
-    return r ? r : jtext_put(put, user, is_object ? "}" : "]");
-}
-
-int jtext_print(struct jtext value, jtext_put_fn put, void *user)
-{
-    switch (jtext_kind(value)) {
-    case JTEXT_STRING:
-        return jtext_print_string(value, true, put, user);
-    case JTEXT_NUMBER:
-        return jtext_print_number(value, false, put, user);
-    case JTEXT_ARRAY:
-    case JTEXT_OBJECT:
-        return jtext_print_container(value, put, user);
-    default:
-        return put(user, value.s, value.n);
-    }
-}
-
-int jtext_print_str(struct jtext value, jtext_put_fn put, void *user)
-{
-    switch (jtext_kind(value)) {
-    case JTEXT_STRING:
-        return jtext_print_string(value, false, put, user);
-    case JTEXT_NUMBER:
-        return jtext_print_number(value, true, put, user);
-    case JTEXT_TRUE:
-        return jtext_put(put, user, "True");
-    case JTEXT_FALSE:
-        return jtext_put(put, user, "False");
-    case JTEXT_NULL:
-        return jtext_put(put, user, "None");
-    default:
-        return jtext_print(value, put, user);
-    }
+    for (size_t cursor = 0; jtext_next(object, &cursor, &m.key, &m.value);)
+        n++;
+    members = malloc(MAX(n, (size_t)1) * sizeof(*members));
+    if (!members)
+        return err_origin(-ENOMEM);
+    n = 0;
+    for (size_t cursor = 0; jtext_next(object, &cursor, &m.key, &m.value);)
+        members[n++] = m;
+    r = n > 1 ? jtext_unite(members, n, object.n) : 0;
+    if (r)
+        return r;
+    for (size_t i = 0; i < n; i++)
+        if (members[i].key.s)
+            members[kept++] = members[i];
+    *ret_n = kept;
+    *ret_members = steal(&members);
+    return 0;
 }

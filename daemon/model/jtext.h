@@ -32,13 +32,23 @@ enum jtext_kind jtext_kind(struct jtext value);
 /* Walks an array or object: *cursor starts at 0.  ret_key is the key's string with its quotes; unchanged for
  * arrays. */
 bool jtext_next(struct jtext container, size_t *cursor, struct jtext *ret_key, struct jtext *ret_value);
+/* The members of an object as Python's dict has them: each name once, where it first stood, with its last
+ * value. malloc'ed.  0, -ENOMEM. */
+struct jtext_member {
+    struct jtext key, value;
+};
+int jtext_members(struct jtext object, struct jtext_member **ret_members, size_t *ret_n);
 /* The last member of that name (as Python's dict keeps it); false: none. */
 bool jtext_find(struct jtext object, const char *key, struct jtext *ret_value);
 
 /* The bytes that a string stands for, at most value.n of them, into text; returns how many. */
 size_t jtext_decode(struct jtext string, char *text);
 
-/* put returns 0 or an error, which ends the printing and is returned. */
+/* One step of it: what stands at *s between a string's quotes, a byte as it is or an escape's whole
+ * character, into text, which has room for 4 bytes; returns how many and advances *s. */
+int jtext_decode_char(const char **s, char *text);
+
+/* put returns 0 or an error, which ends the printing and is returned; else 0, -ENOMEM. */
 typedef int (*jtext_put_fn)(void *user, const char *s, size_t n);
 int jtext_print(struct jtext value, jtext_put_fn put, void *user); /* json.dumps(value, ensure_ascii=False) */
 int jtext_print_str(struct jtext value, jtext_put_fn put,
