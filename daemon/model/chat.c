@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "jtext.h"
+#include "unicode.h"
 #include "utf8.h"
 
 /* text */
@@ -85,19 +86,12 @@ static int chat_put_str(struct chat_text *text, struct chat_str s)
 
 /* strings, as Python has them */
 
-/* str.isspace(): Unicode white space and the four ASCII separators. */
-static bool chat_is_space(uint32_t cp)
-{
-    return (cp >= 0x09 && cp <= 0x0d) || (cp >= 0x1c && cp <= 0x20) || cp == 0x85 || cp == 0xa0 ||
-           cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) || cp == 0x2028 || cp == 0x2029 || cp == 0x202f ||
-           cp == 0x205f || cp == 0x3000;
-}
-
+/* str.strip() */
 static struct chat_str chat_trim(struct chat_str s)
 {
     int n;
 
-    while (s.n && chat_is_space(utf8_get(s.s, &n))) {
+    while (s.n && unicode_is_python_space(utf8_get(s.s, &n))) {
         s.s += n;
         s.n -= (size_t)n;
     }
@@ -106,7 +100,7 @@ static struct chat_str chat_trim(struct chat_str s)
 
         while (last && ((uint8_t)s.s[last] & 0xc0) == 0x80)
             last--;
-        if (!chat_is_space(utf8_get(s.s + last, &n)))
+        if (!unicode_is_python_space(utf8_get(s.s + last, &n)))
             break;
         s.n = last;
     }
@@ -211,7 +205,7 @@ static int chat_check_json(const char *what, size_t i, struct chat_str text, str
     struct fault why;
 
     if (jtext_check(text.s ? text.s : "", text.n, &why, ret_value))
-        return fault_set(fault, CHAT_E_TEMPLATE, "%s %zu is %s", what, i, why.text);
+        return fault_set(fault, CHAT_E_TEMPLATE, "%s %zu: %s", what, i, why.text);
     return 0;
 }
 
@@ -262,13 +256,31 @@ static int chat_put_parameter(struct jtext key, struct jtext value, struct chat_
     return r ? r : chat_put(text, "\n</parameter>\n");
 }
 
+static int chat_put_parameters(struct jtext arguments, struct fault *fault, struct chat_text *text)
+{
+    _cleanup_(freep) struct jtext_member *members = NULL;
+    size_t n = 0;
+    int r;
+
+    if (jtext_kind(arguments) != JTEXT_OBJECT)
+        return fault_set(fault, CHAT_E_TEMPLATE, "Can only get item pairs from a mapping.");
+    r = jtext_members(arguments, &members, &n);
+    for (size_t i = 0; !r && i < n; i++)
+        r = chat_put_parameter(members[i].key, members[i].value, text);
+    return r;
+}
+
 static int chat_put_call(const struct chat_call *call, size_t i, bool after_text, struct fault *fault,
                          struct chat_text *text)
 {
-    struct jtext arguments, key, value;
-    int r = chat_put(text, i            ? "\n<tool_call>\n<function="
-                           : after_text ? "\n\n<tool_call>\n<function="
-                                        : "<tool_call>\n<function=");
+    struct jtext arguments;
+    int r;
+
+    if (!call->name.s)
+        return fault_set(fault, CHAT_E_TEMPLATE, "Tool call %zu has no name.", i);
+    r = chat_put(text, i            ? "\n<tool_call>\n<function="
+                       : after_text ? "\n\n<tool_call>\n<function="
+                                    : "<tool_call>\n<function=");
 
     if (!r)
         r = chat_put_str(text, call->name);
@@ -276,10 +288,8 @@ static int chat_put_call(const struct chat_call *call, size_t i, bool after_text
         r = chat_put(text, ">\n");
     if (!r && call->arguments.s) {
         r = chat_check_json("the arguments of tool call", i, call->arguments, fault, &arguments);
-        if (!r && jtext_kind(arguments) != JTEXT_OBJECT)
-            r = fault_set(fault, CHAT_E_TEMPLATE, "Can only get item pairs from a mapping.");
-        for (size_t cursor = 0; !r && jtext_next(arguments, &cursor, &key, &value);)
-            r = chat_put_parameter(key, value, text);
+        if (!r)
+            r = chat_put_parameters(arguments, fault, text);
     }
     return r ? r : chat_put(text, "</function>\n</tool_call>");
 }
@@ -352,14 +362,11 @@ static int chat_put_message(const struct chat *chat, size_t i, size_t query, str
     return fault_set(fault, CHAT_E_TEMPLATE, "Unexpected message role.");
 }
 
-int chat_render(const struct chat *chat, struct fault *fault, struct chat_text *text)
+static int chat_render_all(const struct chat *chat, struct fault *fault, struct chat_text *text)
 {
     size_t query = 0;
-    int r;
+    int r = chat_put_system(chat, fault, text);
 
-    if (!chat->n_messages)
-        return fault_set(fault, CHAT_E_TEMPLATE, "No messages provided.");
-    r = chat_put_system(chat, fault, text);
     if (!r)
         r = chat_find_query(chat, fault, &query);
     for (size_t i = 0; !r && i < chat->n_messages; i++)
@@ -369,4 +376,45 @@ int chat_render(const struct chat *chat, struct fault *fault, struct chat_text *
     if (!r && chat->generation_prompt)
         r = chat_put(text, chat->thinking ? "<think>\n" : "<think>\n\n</think>\n\n");
     return r;
+}
+
+static int chat_check_utf8(const char *what, size_t i, struct chat_str s, struct fault *fault)
+{
+    size_t n = utf8_valid_prefix(s.s, s.n);
+
+    return n == s.n
+               ? 0
+               : fault_set(fault, CHAT_E_TEMPLATE, "%s of message %zu is not UTF-8 at byte %zu", what, i, n);
+}
+
+/* Everything below takes UTF-8 for granted; tools and arguments are checked where they are parsed. */
+static int chat_check_message(const struct chat_message *m, size_t i, struct fault *fault)
+{
+    int r = chat_check_utf8("the content", i, m->content, fault);
+
+    if (!r)
+        r = chat_check_utf8("the reasoning", i, m->reasoning, fault);
+    for (size_t k = 0; !r && k < m->n_calls; k++)
+        r = chat_check_utf8("a tool call's name", i, m->calls[k].name, fault);
+    return r;
+}
+
+int chat_render(const struct chat *chat, struct fault *fault, struct chat_text *ret_text)
+{
+    _cleanup_(chat_text_deinit) struct chat_text text = {.max = ret_text->max};
+    int r = 0;
+
+    if (!chat->n_messages)
+        return fault_set(fault, CHAT_E_TEMPLATE, "No messages provided.");
+    for (size_t i = 0; !r && i < chat->n_messages; i++)
+        r = chat_check_message(&chat->messages[i], i, fault);
+    if (!r)
+        r = chat_render_all(chat, fault, &text);
+    if (r == CHAT_E_FULL)
+        fault_set(fault, r, "the rendered conversation is longer than %zu bytes", text.max);
+    if (r)
+        return r;
+    *ret_text = text;
+    text = CHAT_TEXT_INIT;
+    return CHAT_OK;
 }

@@ -45,6 +45,8 @@ struct chat_text {
 #define CHAT_TEXT_INIT ((struct chat_text){0})
 void chat_text_deinit(struct chat_text *text);
 
-/* Appends to text.  CHAT_E_TEMPLATE: the fault has the template's own message ("No user query found in
- * messages.") or says which tool or call is not JSON and where. */
-int chat_render(const struct chat *chat, struct fault *fault, struct chat_text *text);
+/* ret_text comes as CHAT_TEXT_INIT with or without a max.  CHAT_E_TEMPLATE: the fault has the template's own
+ * message
+ * ("No user query found in messages.") or says which message, tool or call is wrong and where.  CHAT_E_FULL,
+ * -ENOMEM. */
+int chat_render(const struct chat *chat, struct fault *fault, struct chat_text *ret_text);
