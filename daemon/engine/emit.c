@@ -5,17 +5,30 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "daemon/model/utf8.h"
 #include "daemon/util/clock.h"
 
 enum { ENGINE_BEAT_NS = 1000000000 };
 
+char *engine_clean_text(const char *text, char clean[ENGINE_TEXT_BYTES])
+{
+    size_t n, i = 0;
+
+    snprintf(clean, ENGINE_TEXT_BYTES, "%s", text);
+    n = strlen(clean);
+    while ((i += utf8_valid_prefix(clean + i, n - i)) < n)
+        clean[i++] = '?';
+    return clean;
+}
+
 int engine_put_refused(struct engine *e, uint32_t handle, const struct fault *fault)
 {
     Qwe__Refused refused = QWE__REFUSED__INIT;
+    char text[ENGINE_TEXT_BYTES];
 
     refused.has_code = 1;
     refused.code = (uint32_t)fault->code;
-    refused.text = (char *)fault->text;
+    refused.text = engine_clean_text(fault->text, text);
     return uplink_put(&e->up, handle, MSG_E_REFUSED, &refused.base);
 }
 

@@ -37,16 +37,25 @@ void engine_deinit(struct engine *e)
     uplink_deinit(&e->up);
 }
 
-/* Everything that has arrived whole. */
+/* A prompt may be a million tokens of text work: with streams running, their next step comes after one of
+ * these. */
+static bool engine_is_heavy(const struct frame *frame)
+{
+    return frame->type == MSG_E_SUBMIT || frame->type == MSG_E_TEXT;
+}
+
+/* What has arrived whole. */
 static int engine_take_frames(struct engine *e)
 {
+    bool enough = false;
     struct frame frame;
-    int r;
+    int r = 0;
 
-    while (!(r = uplink_next(&e->up, &frame))) {
+    while (!enough && !(r = uplink_next(&e->up, &frame))) {
         int fd = frame.flags & FRAME_HAS_FD ? sock_claim_fd(&e->up.sock) : -1;
 
         r = engine_on_frame(e, &frame, fd);
+        enough = engine_is_heavy(&frame) && engine_has_work(e);
         uplink_consume(&e->up, &frame);
         if (r)
             return r;
@@ -54,19 +63,25 @@ static int engine_take_frames(struct engine *e)
     return r == UPLINK_E_AGAIN ? 0 : r;
 }
 
+int engine_turn(struct engine *e, bool block)
+{
+    int r = uplink_pump(&e->up, block && !engine_has_work(e));
+
+    if (!r)
+        r = engine_take_frames(e);
+    if (!r && engine_has_work(e))
+        r = engine_step(e);
+    return r;
+}
+
 int engine_run(struct engine *e)
 {
     int r;
 
-    do {
-        r = uplink_pump(&e->up, !engine_has_work(e));
-        if (!r)
-            r = engine_take_frames(e);
-        if (!r && engine_has_work(e))
-            r = engine_step(e);
-    } while (!r);
-    /* Failed was said: see that it arrives. */
-    while (r == ENGINE_E_FAILED && buf_size(&e->up.sock.out) && !uplink_pump(&e->up, true))
-        ;
+    do
+        r = engine_turn(e, true);
+    while (!r);
+    if (r == ENGINE_E_FAILED)
+        r = uplink_drain(&e->up);
     return r < 0 ? r : 0;
 }

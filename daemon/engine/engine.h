@@ -47,7 +47,10 @@ struct engine {
 
 int engine_init(struct engine *e, int fd); /* takes fd */
 void engine_deinit(struct engine *e);
-int engine_run(struct engine *e); /* 0: the broker is gone; < 0 */
+int engine_run(struct engine *e); /* 0: the broker is gone, or Failed was said; < 0 */
+/* One round of the loop: frames, then at most one step.  block: sleeps while there is nothing to do.  0,
+ * UPLINK_E_EOF, ENGINE_E_FAILED, < 0. */
+int engine_turn(struct engine *e, bool block);
 
 /* load.c.  Answers with Ready or Failed.  0; ENGINE_E_FAILED: said so, the process is to end; UPLINK_E_EOF, <
  * 0. */
@@ -61,7 +64,15 @@ int engine_on_frame(struct engine *e, const struct frame *frame, int fd);
 bool engine_has_work(const struct engine *e);
 int engine_step(struct engine *e);
 
-/* emit.c.  All: 0, UPLINK_E_EOF, < 0. */
+/* selftest.c.  0; STATUS_NUMERICS with the fault set; < 0. */
+int engine_selftest(struct engine *e, struct fault *fault);
+
+/* emit.c */
+enum { ENGINE_TEXT_BYTES = sizeof(((struct fault *)0)->text) };
+/* A fault may quote a file's bytes and may be cut in the middle of a character; on the wire it must be UTF-8.
+ */
+char *engine_clean_text(const char *text, char clean[ENGINE_TEXT_BYTES]); /* returns clean */
+/* All: 0, UPLINK_E_EOF, < 0. */
 int engine_put_refused(struct engine *e, uint32_t handle, const struct fault *fault);
 int engine_put_too_long(struct engine *e, uint32_t handle, uint32_t n_prompt, const uint32_t *max_tokens);
 int engine_put_started(struct engine *e, const struct seq *seq);

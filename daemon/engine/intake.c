@@ -144,7 +144,7 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
         .n_forced = (int)s->forced.n,
         .max_tokens = (int)s->max_tokens,
         .sampling = s->sampling,
-        .n_logprobs = msg->has_logprobs ? (int)MIN(msg->logprobs, (uint32_t)SAMPLE_TOP_MAX) : -1,
+        .n_logprobs = msg->has_logprobs ? (int)msg->logprobs : -1,
         .ignore_eos = msg->has_ignore_eos && msg->ignore_eos,
         .paused = msg->has_paused && msg->paused,
         .stops_at = e->stops_at,
@@ -163,6 +163,19 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
     return state_clear_slot(e->state, slot);
 }
 
+static int engine_submit_check(const struct engine_submit *s, struct fault *fault)
+{
+    if (s->max_tokens == 0)
+        return fault_set(fault, STATUS_INVALID, "max_tokens is 0, at least 1 is needed");
+    if (s->msg->has_logprobs && s->msg->logprobs > SAMPLE_TOP_MAX)
+        return fault_set(fault, STATUS_INVALID, "logprobs is %u, at most %d alternatives are given",
+                         s->msg->logprobs, SAMPLE_TOP_MAX);
+    if (s->forced.n > s->max_tokens)
+        return fault_set(fault, STATUS_INTERNAL, "%zu forced tokens, max_tokens is %u", s->forced.n,
+                         s->max_tokens);
+    return 0;
+}
+
 /* 0, a status code with its fault set, STATUS_TOO_LONG already said (fault->code stays 0), < 0. */
 static int engine_submit_begin(struct engine *e, struct engine_submit *s, int fd, struct fault *fault)
 {
@@ -177,11 +190,8 @@ static int engine_submit_begin(struct engine *e, struct engine_submit *s, int fd
         r = engine_submit_sampling(e, s, fault);
     if (!r)
         r = engine_submit_fits(e, s);
-    if (!r && s->max_tokens == 0)
-        r = fault_set(fault, STATUS_INVALID, "max_tokens is 0, at least 1 is needed");
-    if (!r && s->forced.n > s->max_tokens)
-        r = fault_set(fault, STATUS_INTERNAL, "%zu forced tokens, max_tokens is %u", s->forced.n,
-                      s->max_tokens);
+    if (!r)
+        r = engine_submit_check(s, fault);
     if (!r)
         r = engine_submit_seq(e, s, slot, fault);
     if (r)
@@ -264,37 +274,44 @@ static int engine_tokenize(struct engine *e, uint32_t handle, const Qwp__Tokeniz
     return r ? r : uplink_put(&e->up, handle, MSG_E_TEXT_REPLY, &reply.base);
 }
 
-static size_t engine_detokenize_into(const struct engine *e, const struct token_ids *ids, char *text)
+/* detok_max_bytes() is an upper bound: what is reserved for the last token may lie beyond what is used. */
+enum { ENGINE_TOKEN_SLACK = 4096 };
+
+/* All of the text, or BUF_E_FULL. */
+static int engine_detokenize_into(const struct engine *e, const struct token_ids *ids, struct buf *buf)
 {
     struct detok d;
-    size_t n = 0;
+    uint8_t *tail;
+    int r = 0;
 
     detok_init(&d, e->tokenizer);
+    d.keep_control = true; /* the text that Tokenize would make these ids from */
     for (size_t i = 0; i < ids->n; i++) {
-        if (text)
-            n += detok_push(&d, ids->id[i], text + n);
-        else
-            n += 3 * (tokenizer_bytes(e->tokenizer, ids->id[i]).n + DETOK_HOLD_MAX);
+        r = buf_reserve(buf, detok_max_bytes(&d, ids->id[i]), &tail);
+        if (r)
+            return r;
+        buf_commit(buf, detok_push(&d, ids->id[i], (char *)tail));
     }
-    return text ? n + detok_flush(&d, text + n) : n + DETOK_HOLD_MAX;
+    r = buf_reserve(buf, DETOK_HOLD_MAX, &tail);
+    if (!r)
+        buf_commit(buf, detok_flush(&d, (char *)tail));
+    return r;
 }
 
 static int engine_detokenize(struct engine *e, uint32_t handle, const Qwp__Detokenize *msg,
                              struct fault *fault)
 {
     _cleanup_(token_ids_deinit) struct token_ids ids = TOKEN_IDS_INIT;
-    _cleanup_(freep) char *text = NULL;
-    size_t n;
+    _cleanup_(buf_deinit) struct buf text = BUF_INIT(ENGINE_REPLY_BYTES + ENGINE_TOKEN_SLACK);
     int r = prompt_copy_ids(e->tokenizer, "ids", msg->ids, msg->n_ids, fault, &ids);
 
-    if (r)
-        return r;
-    text = malloc(engine_detokenize_into(e, &ids, NULL));
-    if (!text)
-        return err_origin(-ENOMEM);
-    n = engine_detokenize_into(e, &ids, text);
-    r = engine_text_fits(n, "decoded ids", fault);
-    return r ? r : engine_put_text(e, handle, text, n);
+    if (!r)
+        r = engine_detokenize_into(e, &ids, &text);
+    if (r == BUF_E_FULL || (!r && buf_size(&text) > ENGINE_REPLY_BYTES))
+        return fault_set(fault, STATUS_TOO_LONG,
+                         "the decoded ids take more than the %d bytes that a reply holds",
+                         ENGINE_REPLY_BYTES);
+    return r ? r : engine_put_text(e, handle, (const char *)buf_head(&text), buf_size(&text));
 }
 
 static int engine_render(struct engine *e, uint32_t handle, const Qwp__Render *msg, struct fault *fault)

@@ -4,9 +4,9 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <sys/sysinfo.h>
 
 #include "daemon/util/log.h"
+#include "memory.h"
 
 /* What a request may use where nobody said: enough for long documents, little enough that four of them fit
  * beside a 9B on a 16 GB machine (1 GiB of KV each in f16). */
@@ -28,11 +28,12 @@ struct engine_load {
 static int engine_put_failed(struct engine *e, const struct fault *fault)
 {
     Qwe__Failed failed = QWE__FAILED__INIT;
+    char text[ENGINE_TEXT_BYTES];
     int r;
 
     failed.has_code = 1;
     failed.code = (uint32_t)fault->code;
-    failed.text = (char *)fault->text;
+    failed.text = engine_clean_text(fault->text, text);
     r = uplink_put(&e->up, 0, MSG_E_FAILED, &failed.base);
     return r ? r : ENGINE_E_FAILED;
 }
@@ -104,22 +105,12 @@ static int engine_load_model(struct engine_load *load)
     return 0;
 }
 
-static uint64_t engine_memory_free(void)
-{
-    struct sysinfo info;
-
-    if (sysinfo(&info) < 0)
-        return UINT64_MAX; /* not known: let the allocation itself decide */
-    /* page cache counts as free only in /proc/meminfo, which the service cannot see */
-    return ((uint64_t)info.freeram + info.bufferram) * info.mem_unit;
-}
-
 /* Context from what was asked, what the model was trained for and, where nothing was asked, what is free:
  * state memory may take three quarters of it. */
 static int engine_load_context(struct engine_load *load, struct state_size *size)
 {
     const uint32_t trained = (uint32_t)load->e->model->config.context_trained, asked = load->start->context;
-    const uint64_t free_bytes = engine_memory_free();
+    const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
 
     if (asked > trained)
         return fault_set(&load->fault, STATUS_INVALID,
@@ -234,6 +225,20 @@ static int engine_put_ready(struct engine *e, const struct state_size *size, con
     return uplink_put(&e->up, 0, MSG_E_READY, &ready.base);
 }
 
+/* Nothing of this is the fault of a client: each of its requests is answered with the code. */
+static int engine_load_failed(struct engine_load *load, int r)
+{
+    if (r == UPLINK_E_EOF)
+        return r;
+    if (r < 0)
+        fault_set(&load->fault, 0, "%s: %s", load->start->model_path, strerror(-r));
+    load->fault.code = r == MODEL_E_MEMORY || r == -ENOMEM ? STATUS_OOM
+                       : r == STATUS_NUMERICS              ? r
+                                                           : STATUS_INTERNAL;
+    log_err("%s; giving up", load->fault.text);
+    return engine_put_failed(load->e, &load->fault);
+}
+
 int engine_load(struct engine *e, const Qwe__Start *start)
 {
     struct engine_load load = {.e = e, .start = start};
@@ -249,14 +254,10 @@ int engine_load(struct engine *e, const Qwe__Start *start)
         r = engine_load_state(&load, kv_type, &size);
     if (!r)
         r = engine_load_scratch(e);
-    if (r) {
-        if (r < 0 || !load.fault.text[0])
-            fault_set(&load.fault, r == -ENOMEM ? STATUS_OOM : STATUS_INTERNAL, "%s: %s",
-                      start->model_path ? start->model_path : "?", strerror(-r));
-        else
-            load.fault.code = r == MODEL_E_MEMORY ? STATUS_OOM : STATUS_INVALID;
-        return engine_put_failed(e, &load.fault);
-    }
+    if (!r)
+        r = engine_selftest(e, &load.fault);
+    if (r)
+        return engine_load_failed(&load, r);
     e->serving = true;
     return engine_put_ready(e, &size, kv_name);
 }

@@ -44,6 +44,29 @@ static int uplink_wait(struct uplink *up, short events)
     return 0;
 }
 
+static bool uplink_has_frame(const struct uplink *up)
+{
+    struct frame frame;
+
+    return up->greeted && frame_next(&up->sock.in, FRAME_MAX_BYTES_ENGINE, &frame) != FRAME_E_AGAIN;
+}
+
+/* An fd that was received belongs to the frame that is still incomplete.  Until that one is whole nothing
+ * behind it may be read: the next frame could bring an fd of its own, and only one is kept. */
+static size_t uplink_n_want(const struct uplink *up)
+{
+    const size_t have = buf_size(&up->sock.in);
+    struct frame frame;
+
+    if (up->sock.in_fd < 0)
+        return UPLINK_READ_BYTES;
+    if (have < FRAME_HEADER_BYTES)
+        return FRAME_HEADER_BYTES - have;
+    (void)frame_next(&up->sock.in, FRAME_MAX_BYTES_ENGINE,
+                     &frame); /* for its length; not whole, as the caller knows */
+    return MIN((size_t)UPLINK_READ_BYTES, FRAME_HEADER_BYTES + (size_t)frame.length - have);
+}
+
 /* SOCK_OK and SOCK_E_AGAIN are both fine; what is left goes out at the next chance. */
 static int uplink_flush(struct uplink *up)
 {
@@ -54,14 +77,28 @@ static int uplink_flush(struct uplink *up)
 
 static int uplink_read(struct uplink *up, bool *ret_any)
 {
-    int r = sock_read(&up->sock, UPLINK_READ_BYTES);
+    int r;
 
+    *ret_any = true;
+    if (uplink_has_frame(up))
+        return 0; /* to be taken first */
+    r = sock_read(&up->sock, uplink_n_want(up));
     if (r == SOCK_E_EOF)
         return UPLINK_E_EOF;
     if (r == SOCK_E_FDS)
         return err_origin(-EBADMSG); /* the broker sends one fd a frame and claims none back */
-    *ret_any = r == SOCK_OK || r == SOCK_E_FULL;
+    *ret_any = r == SOCK_OK;
     return r < 0 ? r : 0;
+}
+
+int uplink_drain(struct uplink *up)
+{
+    int r;
+
+    while (!(r = uplink_flush(up)) && buf_size(&up->sock.out))
+        if ((r = uplink_wait(up, POLLOUT)))
+            break;
+    return r;
 }
 
 int uplink_pump(struct uplink *up, bool block)

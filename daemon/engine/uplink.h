@@ -21,9 +21,11 @@ struct uplink {
 int uplink_init(struct uplink *up, int fd); /* takes fd, also on failure */
 void uplink_deinit(struct uplink *up);
 
-/* Reads and writes what can be.  block: until something was read.  0, UPLINK_E_EOF: the broker is gone, < 0.
- */
+/* Reads and writes what can be; reads nothing while a whole frame waits to be taken.  block: until there is
+ * something to take.  0, UPLINK_E_EOF: the broker is gone, < 0. */
 int uplink_pump(struct uplink *up, bool block);
+
+int uplink_drain(struct uplink *up); /* waits until everything was written */
 
 /* The next whole frame; the body is borrowed until uplink_consume().  UPLINK_E_AGAIN: none; < 0: not our
  * protocol. */
