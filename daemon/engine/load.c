@@ -74,10 +74,39 @@ static int engine_load_kv(struct engine_load *load, const char **ret_name, enum 
     return fault_set(&load->fault, STATUS_INVALID, "kv type '%s', should be f16, f32 or q8_0", wanted);
 }
 
+/* Faults of the file name the place in it; a person wants to know which file. */
+static int engine_load_name_file(struct engine_load *load, int r)
+{
+    char text[sizeof(load->fault.text)];
+
+    if (r <= 0)
+        return r;
+    memcpy(text, load->fault.text, sizeof(text));
+    return fault_set(&load->fault, r, "%s: %s", load->start->model_path, text);
+}
+
+/* All but the backend comes from the file. */
+static int engine_load_file(struct engine_load *load)
+{
+    struct engine *e = load->e;
+    int r = tokenizer_new(load->gguf, &load->fault, &e->tokenizer);
+
+    if (!r)
+        r = model_open(load->gguf, load->start->model_path, e->kern, engine_on_progress, load, &load->fault,
+                       &e->model);
+    if (r)
+        return r;
+    e->n_vocab = e->model->config.n_vocab;
+    if (tokenizer_n_vocab(e->tokenizer) != e->n_vocab)
+        return fault_set(&load->fault, STATUS_INVALID,
+                         "the vocabulary has %d tokens, token_embd.weight has %d rows",
+                         tokenizer_n_vocab(e->tokenizer), e->n_vocab);
+    return 0;
+}
+
 static int engine_load_model(struct engine_load *load)
 {
     const Qwe__Start *start = load->start;
-    struct engine *e = load->e;
     const struct kern_options options = {
         .backend = start->backend && *start->backend ? start->backend : "auto",
         .isa = start->isa && *start->isa ? start->isa : NULL,
@@ -88,21 +117,10 @@ static int engine_load_model(struct engine_load *load)
     if (!start->model_path || !*start->model_path)
         return fault_set(&load->fault, STATUS_INVALID, "no model was named");
     r = gguf_open(start->model_path, &load->fault, &load->gguf);
-    if (!r)
-        r = kern_open(&options, &load->fault, &e->kern);
-    if (!r)
-        r = tokenizer_new(load->gguf, &load->fault, &e->tokenizer);
-    if (!r)
-        r = model_open(load->gguf, start->model_path, e->kern, engine_on_progress, load, &load->fault,
-                       &e->model);
     if (r)
-        return r;
-    e->n_vocab = e->model->config.n_vocab;
-    if (tokenizer_n_vocab(e->tokenizer) != e->n_vocab)
-        return fault_set(&load->fault, STATUS_INVALID,
-                         "the vocabulary has %d tokens, token_embd.weight has %d rows",
-                         tokenizer_n_vocab(e->tokenizer), e->n_vocab);
-    return 0;
+        return engine_load_name_file(load, r);
+    r = kern_open(&options, &load->fault, &load->e->kern);
+    return r ? r : engine_load_name_file(load, engine_load_file(load));
 }
 
 /* Context from what was asked, what the model was trained for and, where nothing was asked, what is free:
