@@ -1,0 +1,530 @@
+/* test_engine_intake.c - what the engine refuses and with which words, how prompts travel, and text work. */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "engine_peer.h"
+
+static char test_model[4096], test_golden[4096];
+static const char *test_program; /* qwend-engine */
+
+enum { CONTEXT = 512, SLOTS = 2 };
+static const int32_t some_ids[] = {14, 230, 863, 896, 687};
+
+static struct peer *start(void)
+{
+    return peer_start(test_model, "cpu", CONTEXT, SLOTS);
+}
+
+static struct peer_request some_request(uint32_t handle)
+{
+    return (struct peer_request){.handle = handle,
+                                 .prompt = some_ids,
+                                 .n_prompt = ARRAY_SIZE(some_ids),
+                                 .max_tokens = 6,
+                                 .ignore_eos = true};
+}
+
+/* start */
+
+static void check_failed(const Qwe__Start *start, enum status_code code, const char *text)
+{
+    struct peer *peer = peer_new();
+
+    peer_put(peer, 0, MSG_E_START, &start->base, -1);
+    assert_int_equal(peer_turn(peer), ENGINE_E_FAILED);
+    assert_non_null(peer->failed);
+    assert_int_equal(peer->failed->code, code);
+    if (!strstr(peer->failed->text, text))
+        fail_msg("\"%s\" does not have \"%s\"", peer->failed->text, text);
+    peer_free(peer);
+}
+
+static void test_engine_start_fails_with_the_reason(void **state)
+{
+    char readme[4200];
+    Qwe__Start good = QWE__START__INIT, q;
+
+    snprintf(readme, sizeof(readme), "%s/README.md", test_golden);
+    good.model_path = test_model;
+    good.backend = "cpu";
+    q = good, q.model_path = NULL, check_failed(&q, STATUS_INTERNAL, "no model was named");
+    q = good, q.model_path = "/nowhere/model.gguf", check_failed(&q, STATUS_INTERNAL, "/nowhere/model.gguf");
+    q = good, q.model_path = readme, check_failed(&q, STATUS_INTERNAL, "README.md: not a GGUF file");
+    q = good, q.backend = "abacus", check_failed(&q, STATUS_INTERNAL, "abacus");
+    q = good, q.kv_type = "f8", check_failed(&q, STATUS_INTERNAL, "kv type 'f8', should be f16, f32 or q8_0");
+    q = good, q.has_slots = 1, q.slots = 65,
+    check_failed(&q, STATUS_INTERNAL, "65 slots were asked for, at most 64");
+    q = good, q.has_context = 1, q.context = 262145;
+    check_failed(&q, STATUS_INTERNAL, "context 262145 was asked for, the model was trained for 262144");
+}
+
+static void test_engine_start_chooses_context_and_slots(void **state)
+{
+    struct peer *peer = peer_start(test_model, "cpu", 0, 0);
+
+    assert_in_range(peer->ready->context, 256, 32768);
+    assert_int_equal(peer->ready->slots, 4);
+    peer_free(peer);
+}
+
+static void test_engine_clean_text_is_always_utf8(void **state)
+{
+    char clean[ENGINE_TEXT_BYTES], longest[ENGINE_TEXT_BYTES + 9];
+
+    assert_string_equal(engine_clean_text("key \xff=\xc3 \xc3\xa9 \xe2\x82", clean), "key ?=? \xc3\xa9 ?"
+                                                                                     "?");
+    memset(longest, 'a', sizeof(longest));
+    memcpy(longest + ENGINE_TEXT_BYTES - 2, "\xc3\xa9", 3); /* the cut falls inside the character */
+    engine_clean_text(longest, clean);
+    assert_int_equal(strlen(clean), ENGINE_TEXT_BYTES - 1);
+    assert_int_equal(clean[ENGINE_TEXT_BYTES - 2], '?');
+}
+
+/* prompts */
+
+static void check_refused(struct peer *peer, uint32_t handle, enum status_code code, const char *text)
+{
+    const struct peer_stream *s = peer_finish(peer, handle);
+
+    assert_true(s->refused);
+    if (s->code != (uint32_t)code || !strstr(s->text, text))
+        fail_msg("%u \"%s\", should be %d \"%s\"", s->code, s->text, code, text);
+    assert_int_equal(s->n_ids, 0);
+    assert_false(engine_has_work(&peer->e)); /* no slot was kept */
+}
+
+static void test_engine_submit_refuses_too_long_with_the_numbers(void **state)
+{
+    struct peer *peer = start();
+    int32_t ids[CONTEXT] = {0};
+    struct peer_request q = {.handle = 1, .prompt = ids, .n_prompt = CONTEXT};
+
+    peer_submit(peer, &q);
+    check_refused(peer, 1, STATUS_TOO_LONG, "the prompt has 512 tokens, the context 512");
+    assert_string_equal(peer_stream(peer, 1)->details, "prompt_tokens=512 context=512");
+
+    q = (struct peer_request){.handle = 2, .prompt = ids, .n_prompt = CONTEXT - 10, .max_tokens = 11};
+    peer_submit(peer, &q);
+    check_refused(peer, 2, STATUS_TOO_LONG, "the prompt has 502 tokens and max_tokens is 11");
+    assert_string_equal(peer_stream(peer, 2)->details, "prompt_tokens=502 context=512 max_tokens=11");
+
+    q = (struct peer_request){.handle = 3, .prompt = ids, .n_prompt = CONTEXT - 10, .ignore_eos = true};
+    peer_submit(peer, &q); /* absent: what is left */
+    assert_int_equal(peer_finish(peer, 3)->n_ids, 10);
+    q.handle = 4;
+    q.n_prompt = CONTEXT - 1;
+    q.max_tokens = 1;
+    peer_submit(peer, &q); /* exactly full */
+    assert_int_equal(peer_finish(peer, 4)->n_ids, 1);
+    peer_free(peer);
+}
+
+static void submit_prompt(struct peer *peer, uint32_t handle, const Qwp__Prompt *prompt)
+{
+    uint8_t body[4096];
+    Qwe__Submit submit = QWE__SUBMIT__INIT;
+
+    assert_true(qwp__prompt__get_packed_size(prompt) <= sizeof(body));
+    submit.has_body = 1;
+    submit.body = (ProtobufCBinaryData){.data = body, .len = qwp__prompt__pack(prompt, body)};
+    peer_put(peer, handle, MSG_E_SUBMIT, &submit.base, -1);
+}
+
+static void test_engine_submit_refuses_prompts_that_are_not_one(void **state)
+{
+    struct peer *peer = start();
+    uint32_t far = 1024, handle = 0;
+    Qwp__TokenIds ids = QWP__TOKEN_IDS__INIT;
+    Qwp__Message m = QWP__MESSAGE__INIT, *messages[] = {&m};
+    char *tools[] = {"{}"};
+    Qwp__Prompt p = QWP__PROMPT__INIT;
+    const Qwp__Prompt none = p;
+
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_INVALID, "has 0 of messages, raw and ids");
+    p.raw = "";
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_INVALID, "the prompt is empty");
+    p.raw = "x";
+    p.ids = &ids;
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_INVALID, "has 2 of messages, raw and ids");
+    p = none;
+    p.ids = &ids;
+    ids.id = &far;
+    ids.n_id = 1;
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_INVALID, "ids[0] is 1024, the vocabulary has 1024 tokens");
+    p = none;
+    p.raw = "x";
+    p.tools = tools;
+    p.n_tools = 1;
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_INVALID, "tools need messages");
+    p = none;
+    p.messages = messages;
+    p.n_messages = 1;
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_INVALID, "messages[0] has no role");
+    m.role = "wizard";
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_INVALID, "should be system, user, assistant or tool");
+    m.role = "system";
+    m.content = "alone";
+    submit_prompt(peer, ++handle, &p);
+    check_refused(peer, handle, STATUS_TEMPLATE, "No user query found in messages.");
+    peer_free(peer);
+}
+
+static void test_engine_submit_refuses_bytes_that_are_no_prompt(void **state)
+{
+    struct peer *peer = start();
+    Qwe__Submit submit = QWE__SUBMIT__INIT;
+
+    submit.has_body = 1;
+    submit.body =
+        (ProtobufCBinaryData){.data = (uint8_t *)"\x1a\x7f", .len = 2}; /* raw of 127 bytes, none there */
+    peer_put(peer, 1, MSG_E_SUBMIT, &submit.base, -1);
+    check_refused(peer, 1, STATUS_INVALID, "rompt");
+    submit.body = (ProtobufCBinaryData){.data = (uint8_t *)"\x1a\x01\xff", .len = 3}; /* raw is not UTF-8 */
+    peer_put(peer, 2, MSG_E_SUBMIT, &submit.base, -1);
+    check_refused(peer, 2, STATUS_INVALID, "raw");
+    peer_free(peer);
+}
+
+static void test_engine_submit_refuses_settings_out_of_range(void **state)
+{
+    struct peer *peer = start();
+    Qwp__Sampling hot = QWP__SAMPLING__INIT;
+    struct peer_request q = some_request(1);
+    char *stops[] = {""};
+
+    hot.has_temperature = 1;
+    hot.temperature = -1;
+    q.sampling = &hot;
+    peer_submit(peer, &q);
+    check_refused(peer, 1, STATUS_INVALID, "temperature is -1, should be from 0 to 100");
+    hot.temperature = 1;
+    hot.has_top_k = 1;
+    hot.top_k = 3000000000u;
+    q.handle = 2;
+    peer_submit(peer, &q);
+    check_refused(peer, 2, STATUS_INVALID, "top_k is 3000000000");
+    q = some_request(3);
+    q.logprobs = 21 + 1;
+    peer_submit(peer, &q);
+    check_refused(peer, 3, STATUS_INVALID, "logprobs is 21, at most 20");
+    q = some_request(4);
+    q.stops = stops;
+    q.n_stops = 1;
+    peer_submit(peer, &q);
+    check_refused(peer, 4, STATUS_INVALID, "stop[0] is empty");
+    q = some_request(5);
+    q.forced = (int32_t[]){1, 2, 3, 4, 5, 6, 7};
+    q.n_forced = 7;
+    peer_submit(peer, &q);
+    check_refused(peer, 5, STATUS_INTERNAL, "7 forced tokens, max_tokens is 6");
+    peer_free(peer);
+}
+
+static void test_engine_submit_refuses_when_all_slots_are_in_use(void **state)
+{
+    struct peer *peer = start();
+    struct peer_request q;
+
+    for (uint32_t i = 1; i <= SLOTS + 1; i++) {
+        q = some_request(i);
+        peer_submit(peer, &q);
+    }
+    while (!peer_stream(peer, SLOTS + 1)->refused)
+        assert_int_equal(peer_turn(peer), 0);
+    assert_non_null(strstr(peer_stream(peer, SLOTS + 1)->text, "all 2 slots"));
+    for (uint32_t i = 1; i <= SLOTS; i++)
+        assert_int_equal(peer_finish(peer, i)->n_ids, 6);
+    peer_free(peer);
+}
+
+/* memfds */
+
+static void test_engine_reads_a_prompt_from_a_sealed_memfd(void **state)
+{
+    struct peer *peer = start();
+    struct peer_request q = some_request(1);
+
+    peer_submit(peer, &q);
+    q.handle = 2;
+    q.by_memfd = true;
+    peer_submit(peer, &q);
+    assert_memory_equal(peer_finish(peer, 2)->ids, peer_finish(peer, 1)->ids, 6 * sizeof(int32_t));
+    peer_free(peer);
+}
+
+/* Frames longer than one read, each with an fd, sent back to back: each fd must find its own frame. */
+static void test_engine_keeps_fds_with_their_frames(void **state)
+{
+    enum { N = 4, N_FORCED = 100000 };
+    struct peer *peer = start();
+    int32_t *forced = calloc(N_FORCED, sizeof(*forced));
+
+    assert_non_null(forced);
+    for (int i = 0; i < N_FORCED; i++)
+        forced[i] = 300; /* two bytes each on the wire */
+    for (uint32_t i = 1; i <= N; i++) {
+        struct peer_request q = some_request(i);
+
+        q.n_prompt = (int)i;
+        q.by_memfd = true;
+        q.forced = i % 2 ? forced : NULL;
+        q.n_forced = i % 2 ? N_FORCED : 0;
+        peer_submit(peer, &q);
+    }
+    for (uint32_t i = 1; i <= N; i++) {
+        const struct peer_stream *s = peer_finish(peer, i);
+
+        if (i % 2)
+            assert_non_null(strstr(s->text, "100000 forced tokens"));
+        else
+            assert_int_equal(s->prompt_tokens, i);
+    }
+    free(forced);
+    peer_free(peer);
+}
+
+static void test_engine_refuses_an_unsealed_or_huge_memfd(void **state)
+{
+    struct peer *peer = start();
+    Qwe__Submit submit = QWE__SUBMIT__INIT;
+    int fd = peer_memfd("\x1a\x01x", 3, F_SEAL_SHRINK | F_SEAL_GROW);
+
+    peer_put(peer, 1, MSG_E_SUBMIT, &submit.base, fd);
+    check_refused(peer, 1, STATUS_INVALID, "not sealed");
+    fd = peer_memfd("", 0, 0);
+    assert_int_equal(ftruncate(fd, (8 << 20) + 1), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW), 0);
+    peer_put(peer, 2, MSG_E_SUBMIT, &submit.base, fd);
+    check_refused(peer, 2, STATUS_INVALID, "8388609 bytes, at most 8388608");
+    peer_free(peer);
+}
+
+/* text work */
+
+static void put_text(struct peer *peer, uint32_t handle, Qwp__Tokenize *t, Qwp__Detokenize *d, Qwp__Render *r)
+{
+    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+
+    op.tokenize = t;
+    op.detokenize = d;
+    op.render = r;
+    peer_put(peer, handle, MSG_E_TEXT, &op.base, -1);
+    assert_int_equal(peer_turn(peer), 0);
+}
+
+static void test_engine_tokenizes_and_back(void **state)
+{
+    struct peer *peer = start();
+    Qwp__Tokenize t = QWP__TOKENIZE__INIT;
+    Qwp__Detokenize d = QWP__DETOKENIZE__INIT;
+    const Qwe__TextReply *reply;
+
+    t.text = "caf\xc3\xa9<|im_end|>";
+    t.has_special = 1;
+    t.special = QWP__SPECIAL__SPECIAL_ALL;
+    put_text(peer, 1, &t, NULL, NULL);
+    reply = peer_stream(peer, 1)->reply;
+    assert_non_null(reply);
+    assert_int_equal(reply->tokens->ids[reply->tokens->n_ids - 1],
+                     tokenizer_find(peer->e.tokenizer, "<|im_end|>"));
+    d.ids = reply->tokens->ids;
+    d.n_ids = reply->tokens->n_ids;
+    put_text(peer, 2, NULL, &d, NULL);
+    reply = peer_stream(peer, 2)->reply;
+    assert_int_equal(reply->text->text.len, strlen(t.text));
+    assert_memory_equal(reply->text->text.data, t.text, strlen(t.text));
+    t.has_special = 0; /* none: the same letters are only letters */
+    put_text(peer, 3, &t, NULL, NULL);
+    assert_true(peer_stream(peer, 3)->reply->tokens->n_ids > d.n_ids);
+    peer_free(peer);
+}
+
+static void test_engine_renders_messages(void **state)
+{
+    static const char want[] =
+        "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n";
+    struct peer *peer = start();
+    Qwp__Message m = QWP__MESSAGE__INIT, *messages[] = {&m};
+    Qwp__Prompt p = QWP__PROMPT__INIT;
+    Qwp__Render r = QWP__RENDER__INIT;
+    uint8_t body[256];
+    const Qwe__TextReply *reply;
+
+    m.role = "user";
+    m.content = "Hi";
+    p.messages = messages;
+    p.n_messages = 1;
+    r.has_body = r.has_thinking = 1;
+    r.body = (ProtobufCBinaryData){.data = body, .len = qwp__prompt__pack(&p, body)};
+    r.thinking = QWP__THINKING__THINKING_OFF;
+    put_text(peer, 1, NULL, NULL, &r);
+    reply = peer_stream(peer, 1)->reply;
+    assert_int_equal(reply->text->text.len, strlen(want));
+    assert_memory_equal(reply->text->text.data, want, strlen(want));
+    peer_free(peer);
+}
+
+static void test_engine_refuses_text_work_that_is_too_much(void **state)
+{
+    enum { N = 200000 };
+    struct peer *peer = start();
+    Qwp__Detokenize d = QWP__DETOKENIZE__INIT;
+    uint32_t *ids = calloc(N, sizeof(*ids)), longest = 0;
+
+    assert_non_null(ids);
+    for (int32_t id = 0; id < 1024; id++)
+        if (tokenizer_bytes(peer->e.tokenizer, id).n > tokenizer_bytes(peer->e.tokenizer, (int32_t)longest).n)
+            longest = (uint32_t)id;
+    for (int i = 0; i < N; i++)
+        ids[i] = longest;
+    d.ids = ids;
+    d.n_ids = N;
+    put_text(peer, 1, NULL, &d, NULL);
+    check_refused(peer, 1, STATUS_TOO_LONG, "that a reply holds");
+    ids[0] = 1024;
+    d.n_ids = 1;
+    put_text(peer, 2, NULL, &d, NULL);
+    check_refused(peer, 2, STATUS_INVALID, "ids[0] is 1024");
+    put_text(peer, 3, NULL, NULL, NULL);
+    check_refused(peer, 3, STATUS_INVALID, "nothing was asked");
+    free(ids);
+    peer_free(peer);
+}
+
+/* protocol */
+
+static void test_engine_gives_up_on_frames_that_break_the_protocol(void **state)
+{
+    static const struct {
+        uint16_t type;
+        const char *body;
+    } frames[] = {{4711, ""}, {MSG_E_EMIT, ""}, {MSG_E_START, ""}, {MSG_E_SUBMIT, "\xff"}};
+    struct peer_request q = some_request(1);
+    struct peer *peer;
+
+    for (size_t i = 0; i < ARRAY_SIZE(frames); i++) {
+        peer = start();
+        peer_put_bytes(peer, 0, frames[i].type, 0, frames[i].body, strlen(frames[i].body));
+        assert_true(peer_turn(peer) < 0);
+        peer_free(peer);
+    }
+    peer = start();
+    peer_submit(peer, &q);
+    peer_turn(peer);
+    peer_submit(peer, &q); /* the handle is in use */
+    assert_true(peer_turn(peer) < 0);
+    peer_free(peer);
+    peer = peer_new();
+    peer_submit(peer, &q); /* before Start */
+    assert_true(peer_turn(peer) < 0);
+    peer_free(peer);
+}
+
+/* the program */
+
+static pid_t spawn(int fd)
+{
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid)
+        return pid;
+    if (fd >= 0)
+        dup2(fd, 3); /* clears CLOEXEC */
+    else
+        close(3);
+    execl(test_program, test_program, (char *)NULL);
+    _exit(127);
+}
+
+static int wait_for(pid_t pid)
+{
+    int status;
+
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void test_program_ends_with_its_broker(void **state)
+{
+    Qwe__Start start = QWE__START__INIT;
+    struct sock sock;
+    struct frame frame = {0};
+    int fds[2];
+    pid_t pid;
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    pid = spawn(fds[1]);
+    close(fds[1]);
+    sock_init(&sock, fds[0], 1 << 20, 1 << 20);
+    start.model_path = "/nowhere";
+    {
+        uint8_t body[64];
+
+        assert_int_equal(frame_put(&sock.out, 0, MSG_E_START, 0, body, qwe__start__pack(&start, body)), 0);
+    }
+    sock_appended(&sock);
+    assert_int_equal(sock_flush(&sock), SOCK_OK);
+    while (frame_next(&sock.in, 1 << 20, &frame) ==
+           FRAME_E_AGAIN) { /* blocks: the fd is blocking, one byte is enough */
+        char byte;
+
+        assert_int_equal(recv(sock.fd, &byte, 1, 0), 1);
+        assert_int_equal(buf_append(&sock.in, &byte, 1), 0);
+    }
+    assert_int_equal(frame.type, MSG_E_FAILED);
+    assert_int_equal(wait_for(pid), 0); /* without waiting for us to close */
+    sock_deinit(&sock);
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+    pid = spawn(fds[1]);
+    close(fds[1]);
+    close(fds[0]);
+    assert_int_equal(wait_for(pid), 0);
+}
+
+static void test_program_is_not_for_use_by_hand(void **state)
+{
+    assert_int_equal(wait_for(spawn(-1)), 2);
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_engine_start_fails_with_the_reason),
+        cmocka_unit_test(test_engine_start_chooses_context_and_slots),
+        cmocka_unit_test(test_engine_clean_text_is_always_utf8),
+        cmocka_unit_test(test_engine_submit_refuses_too_long_with_the_numbers),
+        cmocka_unit_test(test_engine_submit_refuses_prompts_that_are_not_one),
+        cmocka_unit_test(test_engine_submit_refuses_bytes_that_are_no_prompt),
+        cmocka_unit_test(test_engine_submit_refuses_settings_out_of_range),
+        cmocka_unit_test(test_engine_submit_refuses_when_all_slots_are_in_use),
+        cmocka_unit_test(test_engine_reads_a_prompt_from_a_sealed_memfd),
+        cmocka_unit_test(test_engine_keeps_fds_with_their_frames),
+        cmocka_unit_test(test_engine_refuses_an_unsealed_or_huge_memfd),
+        cmocka_unit_test(test_engine_tokenizes_and_back),
+        cmocka_unit_test(test_engine_renders_messages),
+        cmocka_unit_test(test_engine_refuses_text_work_that_is_too_much),
+        cmocka_unit_test(test_engine_gives_up_on_frames_that_break_the_protocol),
+        cmocka_unit_test(test_program_ends_with_its_broker),
+        cmocka_unit_test(test_program_is_not_for_use_by_hand),
+    };
+
+    if (argc != 3)
+        return 2;
+    snprintf(test_golden, sizeof(test_golden), "%s", argv[1]);
+    snprintf(test_model, sizeof(test_model), "%s/models/d1-k256/d1-k256-Q4_K_M.gguf", argv[1]);
+    test_program = argv[2];
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
