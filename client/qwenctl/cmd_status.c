@@ -1,0 +1,93 @@
+/* cmd_status.c - what the daemon is, has and does: `qwenctl status`. */
+#include "cmd.h"
+#include "json.h"
+
+static void status_json(FILE *out, const qwend_status_info *info)
+{
+    struct json json = {.file = out};
+
+    json_open(&json, NULL, '{');
+    json_text(&json, "state", info->state_name, (size_t)-1);
+    json_text(&json, "note", info->note, (size_t)-1);
+    json_text(&json, "server", info->server, (size_t)-1);
+    json_uint(&json, "pid", info->pid);
+    json_uint(&json, "engine_pid", info->engine_pid);
+    json_real(&json, "uptime_s", info->uptime_s, 3);
+    json_uint(&json, "load_permille", info->load_permille);
+    json_open(&json, "model", '{');
+    json_text(&json, "name", info->model, (size_t)-1);
+    json_text(&json, "file", info->file, (size_t)-1);
+    json_uint(&json, "file_bytes", info->file_bytes);
+    json_uint(&json, "params", info->n_params);
+    json_text(&json, "quantisation", info->quantisation, (size_t)-1);
+    json_uint(&json, "context_trained", info->context_trained);
+    json_text(&json, "numerics_id", info->numerics_id, (size_t)-1);
+    json_close(&json, '}');
+    json_text(&json, "backend", info->backend, (size_t)-1);
+    json_text(&json, "isa", info->isa, (size_t)-1);
+    json_text(&json, "kv_type", info->kv_type, (size_t)-1);
+    json_uint(&json, "threads", info->threads);
+    json_uint(&json, "context", info->context);
+    json_uint(&json, "slots", info->slots);
+    json_uint(&json, "weights_bytes", info->weights_bytes);
+    json_bool(&json, "weights_locked", info->weights_locked);
+    json_uint(&json, "state_bytes", info->state_bytes);
+    json_uint(&json, "running", info->running);
+    json_uint(&json, "queued", info->queued);
+    json_uint(&json, "connections", info->connections);
+    json_uint(&json, "engine_restarts", info->engine_restarts);
+    json_uint(&json, "requests", info->requests);
+    json_uint(&json, "prompt_tokens", info->prompt_tokens);
+    json_uint(&json, "output_tokens", info->output_tokens);
+    json_close(&json, '}');
+    fputc('\n', out);
+}
+
+static void status_text(FILE *out, const qwend_status_info *info)
+{
+    const double mib = 1 << 20;
+
+    fprintf(out, "state     %s%s%s\n", info->state_name, *info->note ? ": " : "", info->note);
+    if (info->state == 2)
+        fprintf(out, "loaded    %u %%\n", info->load_permille / 10);
+    fprintf(out, "server    %s, pid %u, engine pid %u, up %.0f s, engine restarts %u\n", info->server,
+            info->pid, info->engine_pid, info->uptime_s, info->engine_restarts);
+    if (*info->file)
+        fprintf(out, "model     %s, %.2f G parameters, %s (%s, %.0f MiB)\n", info->model,
+                (double)info->n_params / 1e9, info->quantisation, info->file, (double)info->file_bytes / mib);
+    if (*info->backend)
+        fprintf(out, "runs on   %s%s%s, %u threads, KV cache %s\n", info->backend, *info->isa ? " " : "",
+                info->isa, info->threads, info->kv_type);
+    fprintf(out, "memory    weights %.0f MiB%s, state %.0f MiB\n", (double)info->weights_bytes / mib,
+            info->weights_locked ? " (locked)" : "", (double)info->state_bytes / mib);
+    fprintf(out, "context   %u tokens a request (trained: %u), %u at a time\n", info->context,
+            info->context_trained, info->slots);
+    fprintf(out, "requests  %u running, %u queued, %llu since start; %u connections\n", info->running,
+            info->queued, (unsigned long long)info->requests, info->connections);
+    fprintf(out, "tokens    %llu read, %llu written\n", (unsigned long long)info->prompt_tokens,
+            (unsigned long long)info->output_tokens);
+}
+
+enum code cmd_status(const struct cmd_args *args)
+{
+    _cleanup_(qwend_closep) qwend *q = NULL;
+    qwend_status_info info;
+    struct cmd_page page;
+    enum code code;
+    int r;
+
+    code = connect_open(args, &q);
+    if (code)
+        return code;
+    r = qwend_status(q, &info);
+    if (r)
+        return connect_fail(args, q, r);
+    code = cmd_page_open(args, &page);
+    if (code)
+        return code;
+    if (args->values->json)
+        status_json(page.file, &info);
+    else
+        status_text(page.file, &info);
+    return cmd_page_close(args, &page);
+}

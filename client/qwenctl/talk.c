@@ -1,0 +1,72 @@
+/* talk.c - a conversation.  See talk.h. */
+#include "talk.h"
+
+#include <string.h>
+
+bool talk_undo(struct talk *talk)
+{
+    if (!talk->n_turns)
+        return false;
+    talk->n_turns--;
+    free(talk->turns[talk->n_turns].user);
+    free(talk->turns[talk->n_turns].assistant);
+    return true;
+}
+
+void talk_clear(struct talk *talk)
+{
+    while (talk_undo(talk))
+        ;
+}
+
+void talk_deinit(struct talk *talk)
+{
+    talk_clear(talk);
+    free(talk->turns);
+    free(talk->system);
+    *talk = (struct talk){};
+}
+
+int talk_set_system(struct talk *talk, const char *text)
+{
+    char *copy = *text ? strdup(text) : NULL;
+
+    if (*text && !copy)
+        return err_origin(-ENOMEM);
+    free(talk->system);
+    talk->system = copy;
+    return 0;
+}
+
+int talk_add(struct talk *talk, const char *user, size_t n_user, const char *assistant, size_t n_assistant)
+{
+    _cleanup_(freep) char *u = strndup(user, n_user), *a = strndup(assistant, n_assistant);
+
+    if (talk->n_turns == talk->cap) {
+        size_t cap = talk->cap ? 2 * talk->cap : 16;
+        struct talk_turn *turns = realloc(talk->turns, cap * sizeof(*turns));
+
+        if (!turns)
+            return err_origin(-ENOMEM);
+        talk->turns = turns;
+        talk->cap = cap;
+    }
+    if (!u || !a)
+        return err_origin(-ENOMEM);
+    talk->turns[talk->n_turns++] = (struct talk_turn){steal(&u), steal(&a), n_user, n_assistant};
+    return 0;
+}
+
+int talk_fill(const struct talk *talk, const char *user, size_t n, qwend_req *req)
+{
+    int r = 0;
+
+    if (talk->system)
+        r = qwend_req_message(req, QWEND_SYSTEM, talk->system, (size_t)-1);
+    for (size_t i = 0; !r && i < talk->n_turns; i++) {
+        r = qwend_req_message(req, QWEND_USER, talk->turns[i].user, talk->turns[i].n_user);
+        if (!r)
+            r = qwend_req_message(req, QWEND_ASSISTANT, talk->turns[i].assistant, talk->turns[i].n_assistant);
+    }
+    return r ? r : qwend_req_message(req, QWEND_USER, user, n);
+}

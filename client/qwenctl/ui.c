@@ -1,0 +1,150 @@
+/* ui.c - stdout and stderr.  See ui.h. */
+#include "ui.h"
+
+#include <poll.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include "sig.h"
+#include "term.h"
+
+enum { UI_WRITE_BYTES = 4096 }; /* PIPE_BUF: a pipe that polls writable takes so much without blocking */
+
+void ui_init(struct ui *ui, const struct opt_values *values)
+{
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    bool dumb = !term || !*term || !strcmp(term, "dumb");
+
+    *ui = (struct ui){
+        .quiet = values->quiet,
+        .verbose = values->verbose,
+        .out_tty = isatty(STDOUT_FILENO),
+        .err_tty = isatty(STDERR_FILENO),
+    };
+    ui->color = values->color == OPT_COLOR_ALWAYS ||
+                (values->color == OPT_COLOR_AUTO && ui->err_tty && !dumb && !(no_color && *no_color));
+    ui->cursor = ui->err_tty && !dumb;
+}
+
+static void ui_say(struct ui *ui, const char *end, const char *fmt, va_list ap)
+{
+    char line[600], safe[TERM_GROWTH * sizeof(line)];
+    size_t n;
+
+    vsnprintf(line, sizeof(line), fmt, ap);
+    n = term_escape(line, strlen(line), safe);
+    fprintf(stderr, "qwenctl: %.*s%s", (int)n, safe, end);
+    fflush(stderr);
+}
+
+void ui_progress_end(struct ui *ui)
+{
+    if (ui->progress)
+        fputs("\r\033[K", stderr);
+    ui->progress = false;
+}
+
+void ui_error(struct ui *ui, const char *fmt, ...)
+{
+    va_list ap;
+
+    ui_progress_end(ui);
+    va_start(ap, fmt);
+    ui_say(ui, "\n", fmt, ap);
+    va_end(ap);
+}
+
+static bool ui_wants_notes(const struct ui *ui)
+{
+    return !ui->quiet && (ui->err_tty || ui->verbose);
+}
+
+void ui_note(struct ui *ui, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!ui_wants_notes(ui))
+        return;
+    ui_progress_end(ui);
+    va_start(ap, fmt);
+    ui_say(ui, "\n", fmt, ap);
+    va_end(ap);
+}
+
+void ui_progress(struct ui *ui, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (!ui_wants_notes(ui))
+        return;
+    ui_progress_end(ui);
+    va_start(ap, fmt);
+    ui_say(ui, ui->cursor ? "" : "\n", fmt, ap);
+    va_end(ap);
+    ui->progress = ui->cursor;
+}
+
+/* Waits until stdout takes some bytes, or a signal comes. */
+static int ui_wait_out(const struct ui *ui)
+{
+    struct pollfd fds[] = {{.fd = STDOUT_FILENO, .events = POLLOUT}, {.fd = sig_fd(), .events = POLLIN}};
+
+    while (poll(fds, ARRAY_SIZE(fds), ui->hurry ? 0 : -1) < 0)
+        if (errno != EINTR)
+            return err_errno();
+    if (ui->hurry)
+        return fds[0].revents ? UI_OK : UI_E_SIGNAL;
+    return sig_pending() ? UI_E_SIGNAL : UI_OK;
+}
+
+static int ui_write(const struct ui *ui, const char *text, size_t n)
+{
+    while (n) {
+        int r = ui_wait_out(ui);
+        ssize_t k;
+
+        if (r)
+            return r;
+        k = write(STDOUT_FILENO, text, MIN(n, (size_t)UI_WRITE_BYTES));
+        if (k < 0 && errno == EPIPE)
+            return UI_E_GONE;
+        if (k < 0 && errno != EINTR && errno != EAGAIN)
+            return err_errno();
+        if (k > 0) {
+            text += k;
+            n -= (size_t)k;
+        }
+    }
+    return UI_OK;
+}
+
+int ui_out(struct ui *ui, const char *text, size_t n)
+{
+    _cleanup_(freep) char *safe = NULL;
+
+    if (!n)
+        return UI_OK;
+    ui_progress_end(ui);
+    ui->out_last = text[n - 1];
+    if (!ui->out_tty)
+        return ui_write(ui, text, n);
+    safe = malloc(TERM_GROWTH * n);
+    if (!safe)
+        return err_origin(-ENOMEM);
+    return ui_write(ui, safe, term_escape(text, n, safe));
+}
+
+void ui_err(struct ui *ui, const char *text, size_t n)
+{
+    _cleanup_(freep) char *safe = NULL;
+
+    ui_progress_end(ui);
+    if (ui->err_tty && n) {
+        safe = malloc(TERM_GROWTH * n);
+        if (!safe)
+            return;
+        n = term_escape(text, n, safe);
+    }
+    fwrite(safe ? safe : text, 1, n, stderr);
+    fflush(stderr);
+}

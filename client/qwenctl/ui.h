@@ -1,0 +1,30 @@
+/* ui.h - where words go: the answer to stdout, everything else to stderr; what is a terminal and what may be
+ * coloured.
+ *
+ * Notes (queue, restarts, warnings) are said on a terminal, or anywhere with -v, never with -q.  Errors are
+ * always said. */
+#pragma once
+
+#include "opt.h"
+
+struct ui {
+    bool quiet, verbose, out_tty, err_tty;
+    bool color;    /* SGR on stderr */
+    bool cursor;   /* stderr is a terminal that can go back to the start of a line */
+    bool progress; /* a progress line stands there */
+    bool hurry;    /* a signal was heard: what stdout does not take at once is dropped */
+    char out_last; /* last byte written to stdout, 0: none */
+};
+
+/* Standard output as the reader sees it: 0; UI_E_GONE: nobody reads any more; UI_E_SIGNAL: a signal waits. */
+enum { UI_OK, UI_E_GONE, UI_E_SIGNAL };
+
+void ui_init(struct ui *ui, const struct opt_values *values);
+void ui_error(struct ui *ui, const char *fmt, ...) _printf_(2, 3);    /* "qwenctl: …" */
+void ui_note(struct ui *ui, const char *fmt, ...) _printf_(2, 3);     /* the same, if notes are wanted */
+void ui_progress(struct ui *ui, const char *fmt, ...) _printf_(2, 3); /* a note that the next one replaces */
+void ui_progress_end(struct ui *ui);
+
+/* As it stands to a pipe or file, harmless (term.h) on a terminal.  < 0: errno of write(). */
+int ui_out(struct ui *ui, const char *text, size_t n);
+void ui_err(struct ui *ui, const char *text, size_t n); /* likewise to stderr; who reads it may go away */
