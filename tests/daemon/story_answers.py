@@ -4,6 +4,7 @@
 The model is the tiny one with random weights, so the stories steer it where they need a certain token (logit bias) and
 compare with what the daemon's own Detokenize, Render and Tokenize say.
 """
+import re
 import json
 import math
 import os
@@ -27,7 +28,9 @@ def think_close(peer):
 
 
 def detokenize(peer, ids):
-    return peer.call(pb.Detokenize(ids=ids), pb.Text).text.decode()
+    """What a stream shows of these ids: Detokenize also spells control tokens, which never are part of an answer."""
+    text = peer.call(pb.Detokenize(ids=ids), pb.Text).text.decode()
+    return re.sub(r"<\|[a-z_]+\|>", "", text)
 
 
 def thinking_comes_on_its_own_channel():
