@@ -1,0 +1,220 @@
+/* test_qwenctl.c - the small modules of qwenctl: exit codes, guesses, terminal text, JSON, conversations. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "client/qwenctl/code.h"
+#include "client/qwenctl/guess.h"
+#include "client/qwenctl/input.h"
+#include "client/qwenctl/json.h"
+#include "client/qwenctl/talk.h"
+#include "client/qwenctl/term.h"
+#include "proto/status.h"
+
+/* The promise of the manual, number by number. */
+static void test_code_of_every_status(void **state)
+{
+    static const int wanted[][2] = {
+        {0, 0},    {101, 2},  {102, 2},  {103, 2}, {104, 2},  {105, 2},  {201, 2},  {202, 6},
+        {203, 8},  {204, 2},  {205, 2},  {206, 2}, {207, 10}, {301, 4},  {302, 4},  {303, 4},
+        {304, 4},  {305, 4},  {401, 5},  {402, 9}, {403, 5},  {404, 5},  {501, 10}, {502, 10},
+        {503, 10}, {504, 10}, {601, 10}, {602, 9}, {603, 10}, {604, 10}, {999, 10},
+    };
+    size_t n_known = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++) {
+        if ((int)code_of_status(wanted[i][0]) != wanted[i][1])
+            fail_msg("status %d: exit %d, not %d", wanted[i][0], code_of_status(wanted[i][0]), wanted[i][1]);
+        n_known += strcmp(status_name(wanted[i][0]), "UNKNOWN") != 0;
+    }
+    for (int status = 0; status < 1000; status++) /* a status that is added must be added here */
+        n_known -= strcmp(status_name(status), "UNKNOWN") != 0;
+    assert_int_equal(n_known, 0);
+}
+
+static void test_code_of_errno(void **state)
+{
+    static const int wanted[][2] = {{ENOENT, 3}, {ECONNREFUSED, 3}, {EPIPE, 3},    {EPROTO, 3},
+                                    {EACCES, 4}, {EBUSY, 5},        {EMSGSIZE, 6}, {ETIMEDOUT, 9},
+                                    {EINVAL, 2}, {EILSEQ, 2},       {ENOMEM, 10}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(wanted); i++)
+        assert_int_equal(code_of_errno(-wanted[i][0]), wanted[i][1]);
+}
+
+static void test_code_table_explains_every_code(void **state)
+{
+    static const int codes[] = {0, 1, 2, 3, 4, 5, 6, 8, 9, 10, 130, 141, 143};
+    const struct code_entry *table;
+    size_t n;
+
+    table = code_table(&n);
+    assert_int_equal(n, ARRAY_SIZE(codes));
+    for (size_t i = 0; i < n; i++) {
+        assert_int_equal(table[i].code, codes[i]);
+        assert_true(strlen(table[i].meaning) > 3);
+    }
+}
+
+static void test_guess_distance_counts_edits(void **state)
+{
+    char longer[100];
+
+    assert_int_equal(guess_distance("", ""), 0);
+    assert_int_equal(guess_distance("", "abc"), 3);
+    assert_int_equal(guess_distance("status", "status"), 0);
+    assert_int_equal(guess_distance("sttus", "status"), 1);
+    assert_int_equal(guess_distance("satus", "status"), 1);
+    assert_int_equal(guess_distance("tsatus", "status"), 1); /* two neighbours swapped */
+    assert_int_equal(guess_distance("statas", "status"), 1);
+    assert_int_equal(guess_distance("kitten", "sitting"), 3);
+    memset(longer, 'a', sizeof(longer) - 1);
+    longer[sizeof(longer) - 1] = 0;
+    assert_true(guess_distance(longer, longer) > 2);
+}
+
+static void test_guess_offers_the_nearest_or_nothing(void **state)
+{
+    const char *best = NULL;
+
+    guess_offer("cancle", "chat", &best);
+    assert_null(best);
+    guess_offer("cancle", "cancel", &best);
+    guess_offer("cancle", "candle", &best);
+    assert_string_equal(best, "cancel");
+    best = NULL;
+    guess_offer("xy", "ps", &best); /* two edits of two letters are another word */
+    assert_null(best);
+}
+
+static void test_term_escape_disarms_every_control(void **state)
+{
+    static const struct {
+        const char *in, *out;
+    } cases[] = {
+        {"plain\n\tx", "plain\n\tx"},
+        {"\033]0;title\007", "^[]0;title^G"},
+        {"a\rb\bc\177", "a^Mb^Hc^?"},
+        {"caf\xc3\xa9 \xf0\x9f\x98\x80", "caf\xc3\xa9 \xf0\x9f\x98\x80"},
+        {"\xc2\x9b"
+         "2J",
+         "\xef\xbf\xbd"
+         "2J"}, /* CSI as one character */
+        {"\x9b"
+         "2J",
+         "\xef\xbf\xbd"
+         "2J"}, /* and as one byte */
+        {"cut \xe2\x82", "cut \xef\xbf\xbd\xef\xbf\xbd"},
+        {"\xc2\xa0", "\xc2\xa0"},
+    };
+    char out[100];
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        size_t n = term_escape(cases[i].in, strlen(cases[i].in), out);
+
+        out[n] = 0;
+        assert_string_equal(out, cases[i].out);
+    }
+    assert_int_equal(term_escape("\0", 1, out), 2);
+    assert_memory_equal(out, "^@", 2);
+}
+
+/* Whatever goes in: nothing that a terminal would obey comes out, and never more than promised. */
+static void test_term_escape_holds_for_all_bytes(void **state)
+{
+    char in[512], out[TERM_GROWTH * sizeof(in)];
+    uint32_t x = 1;
+
+    for (int round = 0; round < 2000; round++) {
+        size_t n;
+
+        for (size_t i = 0; i < sizeof(in); i++)
+            in[i] = (char)((x = x * 1664525 + 1013904223) >> 24);
+        n = term_escape(in, sizeof(in), out);
+        assert_true(n <= sizeof(out));
+        assert_true(qwend_utf8_valid(out, n) == n);
+        for (size_t i = 0; i < n; i++)
+            assert_true((unsigned char)out[i] >= ' ' ? out[i] != 0x7f : out[i] == '\n' || out[i] == '\t');
+    }
+}
+
+static void test_json_is_well_formed(void **state)
+{
+    char *text = NULL;
+    size_t n;
+    struct json json = {.file = open_memstream(&text, &n)};
+
+    json_open(&json, NULL, '{');
+    json_text(&json, "a\"b", "x\n\t\\\"\033\x7f\xc2\x9b\xff\xc3\xa9\0z", 14);
+    json_open(&json, "list", '[');
+    json_uint(&json, NULL, UINT64_MAX);
+    json_open(&json, NULL, '{');
+    json_close(&json, '}');
+    json_real(&json, NULL, -INFINITY, 3);
+    json_real(&json, NULL, 1.5, 3);
+    json_close(&json, ']');
+    json_bool(&json, "yes", true);
+    json_text(&json, "empty", "", 0);
+    json_close(&json, '}');
+    fclose(json.file);
+    assert_string_equal(
+        text, "{\"a\\\"b\":\"x\\n\\u0009\\\\\\\"\\u001b\\u007f\\u009b\xef\xbf\xbd\xc3\xa9\\u0000z\","
+              "\"list\":[18446744073709551615,{},null,1.500],\"yes\":true,\"empty\":\"\"}");
+    free(text);
+}
+
+static void test_input_check_names_offset_and_line(void **state)
+{
+    struct fault fault = {};
+
+    assert_int_equal(input_check("it", "ok", 2, &fault), CODE_OK);
+    assert_int_equal(input_check("it", "a\nb\xe9z", 5, &fault), CODE_USAGE);
+    assert_non_null(strstr(fault.text, "it is not UTF-8: 0xe9 at byte 3 (line 2)"));
+    assert_non_null(strstr(fault.text, "iconv"));
+    assert_int_equal(input_check("it", "a\0b", 3, &fault), CODE_USAGE);
+    assert_non_null(strstr(fault.text, "NUL at byte 1 (line 1)"));
+}
+
+static void test_talk_keeps_and_forgets_turns(void **state)
+{
+    struct talk talk = {};
+
+    assert_false(talk_undo(&talk));
+    assert_int_equal(talk_set_system(&talk, "S"), 0);
+    for (int i = 0; i < 40; i++)
+        assert_int_equal(talk_add(&talk, "question", 1, "answer", 6), 0);
+    assert_int_equal(talk.n_turns, 40);
+    assert_string_equal(talk.turns[39].user, "q");
+    assert_string_equal(talk.turns[39].assistant, "answer");
+    assert_true(talk_undo(&talk));
+    assert_int_equal(talk.n_turns, 39);
+    talk_clear(&talk);
+    assert_int_equal(talk.n_turns, 0);
+    assert_string_equal(talk.system, "S");
+    assert_int_equal(talk_set_system(&talk, ""), 0);
+    assert_null(talk.system);
+    talk_deinit(&talk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_code_of_every_status),
+        cmocka_unit_test(test_code_of_errno),
+        cmocka_unit_test(test_code_table_explains_every_code),
+        cmocka_unit_test(test_guess_distance_counts_edits),
+        cmocka_unit_test(test_guess_offers_the_nearest_or_nothing),
+        cmocka_unit_test(test_term_escape_disarms_every_control),
+        cmocka_unit_test(test_term_escape_holds_for_all_bytes),
+        cmocka_unit_test(test_json_is_well_formed),
+        cmocka_unit_test(test_input_check_names_offset_and_line),
+        cmocka_unit_test(test_talk_keeps_and_forgets_turns),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
