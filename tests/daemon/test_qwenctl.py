@@ -52,6 +52,7 @@ class Terminal:
     def __init__(self, argv, env, **streams):
         self.fd, child = pty.openpty()
         self.seen = b''
+        self.mark = 0
         attributes = termios.tcgetattr(child)
         attributes[3] &= ~termios.ECHO
         termios.tcsetattr(child, termios.TCSANOW, attributes)
@@ -78,9 +79,11 @@ class Terminal:
         return data
 
     def until(self, text):
-        while text not in self.seen:
+        """Reads until the text stands behind what the last call waited for."""
+        while text not in self.seen[self.mark:]:
             if not self.read():
                 raise AssertionError(f'{text!r} never came, only {self.seen!r}')
+        self.mark = self.seen.index(text, self.mark) + len(text)
 
     def type(self, text):
         os.write(self.fd, text)
@@ -574,7 +577,13 @@ class Chat(Case):
 
     def test_restarted_daemon_is_found_again(self):
         server = self.serve('accept\n' + self.turn('A1') + 'close\naccept\n' + self.turn('A2') + 'eof\n')
-        self.check(self.run_ctl('chat', stdin=b'Q1\nQ2\n'), 0, b'A1\nA2\n')
+        process = self.start('chat', stdin=subprocess.PIPE)
+        process.stdin.write(b'Q1\n')
+        process.stdin.flush()
+        server.wait_for('closed')
+        self.assertEqual(process.stdout.readline(), b'A1\n')
+        out, err = process.communicate(b'Q2\n', timeout=LIMIT_S)
+        self.assertEqual((process.returncode, out, err), (0, b'A2\n', b''))
         self.assertIn('{ role="assistant" content="A1"},{ role="user" content="Q2"}', server.log())
 
     def test_terminal_has_prompt_history_and_end(self):
@@ -588,6 +597,7 @@ class Chat(Case):
         terminal.until('Qé1'.encode())
         terminal.type(b'2\n')
         terminal.until(b'A2\r\n')
+        terminal.until(b'> ')
         terminal.type(b'\x04')
         self.assertEqual(terminal.end(), 0)
         self.assertIn('content="Qé12"', server.log())
@@ -606,8 +616,10 @@ class Chat(Case):
         terminal.until(b'half')
         terminal.type(b'\x03')
         terminal.until(b'(stopped)\r\n')
+        terminal.until(b'> ')
         terminal.type(b'Q2\n')
         terminal.until(b'A2\r\n')
+        terminal.until(b'> ')
         terminal.type(b'\x04')
         self.assertEqual(terminal.end(), 0)
         self.assertIn('{ role="assistant" content="half"},{ role="user" content="Q2"}', server.log())
@@ -622,6 +634,7 @@ class Chat(Case):
         terminal.until(b'\r\n> ')
         terminal.type(b'Q1\n')
         terminal.until(b'A1\r\n')
+        terminal.until(b'> ')
         terminal.type(b'/quit\n')
         self.assertEqual(terminal.end(), 0)
         self.assertIn('content="Q1"', server.log())
@@ -632,12 +645,16 @@ class Chat(Case):
         terminal.until(b'> ')
         terminal.type(b'Q1\n')
         terminal.until(b'too long')
+        terminal.until(b'> ')
         terminal.type(b'/help\n')
         terminal.until(b'/undo')
+        terminal.until(b'> ')
         terminal.type(b'/nonsense\n')
         terminal.until(b'unknown command /nonsense')
+        terminal.until(b'> ')
         terminal.type(b'Q2\n')
         terminal.until(b'A2\r\n')
+        terminal.until(b'> ')
         terminal.type(b'\x04')
         self.assertEqual(terminal.end(), 0)
         self.assertIn('messages={ role="user" content="Q2"}', server.log())
