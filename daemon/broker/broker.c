@@ -1,59 +1,37 @@
-/* broker.c - the process.  See broker.h. */
+/* broker.c - putting the parts together: start, signals, what may run now, the end.  See broker.h. */
 #include "broker.h"
 
 #include <grp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include "client.h"
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
 #include "daemon/util/loop.h"
 #include "daemon/util/sd.h"
+#include "proto/frame.h"
 #include "proto/status.h"
-#include "report.h"
 #include "request.h"
 #include "textop.h"
 
-enum { BROKER_TELL_MS = 500 }; /* positions at most twice a second */
-
-/* deferred */
-
-static void broker_on_pump(int fd, short what, void *arg)
-{
-    struct broker *broker = arg;
-
-    request_start_next(broker);
-    broker_tell(broker);
-}
-
-static void broker_on_reap(int fd, short what, void *arg)
-{
-    struct broker *broker = arg;
-    struct client *client;
-
-    LIST_FOREACH(client, &broker->clients, node)
-    if (client->dead)
-        client_free(client);
-}
-
-static void broker_on_tell(int fd, short what, void *arg)
-{
-    struct broker *broker = arg;
-
-    request_tell_all(broker);
-    report_notify(broker);
-}
+#define BROKER_ADMIN_GROUP "qwend-admin"
+enum { BROKER_FDS_OTHER = 64 }; /* beside connections and prompt memfds: epoll, signals, engine, log … */
 
 uint32_t broker_new_handle(struct broker *broker)
 {
-    return ++broker->last_handle ? broker->last_handle : ++broker->last_handle; /* 0 is the engine itself */
+    if (!++broker->last_handle) /* after 4 billion requests; none of the first is left */
+        ++broker->last_handle;
+    return broker->last_handle;
 }
 
 void broker_kick(struct broker *broker)
 {
-    loop_defer(broker->pump);
+    if (broker->pump)
+        loop_defer(broker->pump);
 }
 
 void broker_reap(struct broker *broker)
@@ -61,193 +39,269 @@ void broker_reap(struct broker *broker)
     loop_defer(broker->reap);
 }
 
-void broker_tell(struct broker *broker)
+static void broker_on_reap(int fd, short what, void *arg)
 {
-    if (!loop_is_armed(broker->tell))
-        loop_arm_ms(broker->tell, BROKER_TELL_MS);
+    struct broker *broker = arg;
+    struct client *client;
+
+    LIST_FOREACH (client, &broker->clients, node)
+        if (client->dead)
+            client_free(client);
+    broker_kick(broker);
 }
 
-void broker_status_changed(struct broker *broker)
+/* what may run */
+/* Requests of a dead engine first, in their old order; they hold their slots already. */
+static bool broker_submit_replays(struct broker *broker)
 {
-    broker_tell(broker);
+    struct request *request;
+
+    LIST_FOREACH (request, &broker->requests, node)
+        if (request->state == REQUEST_REPLAYING && request_submit(request))
+            return false;
+    return true;
 }
 
-/* stopping */
-
-static void broker_stop(struct broker *broker)
+static void broker_submit_next(struct broker *broker)
 {
-    broker->stopping = true;
+    while (broker->queue.n_started < supervise_slots(&broker->supervise)) {
+        struct queue_item *item = queue_next(&broker->queue);
+
+        if (!item || request_submit(list_entry(item, struct request, item)))
+            return;
+    }
+}
+
+static bool broker_is_working(const struct broker *broker)
+{
+    const struct request *request;
+
+    LIST_FOREACH (request, &broker->requests, node)
+        if (request_is_in_engine(request) && !request->out.blocked)
+            return true;
+    return textop_is_pending(broker);
+}
+
+/* Tells positions that changed; those told a moment ago have to wait for the timer. */
+static void broker_tell_positions(struct broker *broker)
+{
+    const uint64_t now_ns = clock_now_ns();
+    struct request *request;
+    bool later = false;
+
+    LIST_FOREACH (request, &broker->requests, node)
+        later |= request_tell_position(request, now_ns);
+    if (later && !loop_is_armed(broker->tell))
+        loop_arm_ms(broker->tell, REQUEST_TELL_MS);
+}
+
+static bool broker_has_drained(struct broker *broker)
+{
+    struct client *client;
+
+    if (!list_is_empty(&broker->requests) || !list_is_empty(&broker->textops))
+        return false;
+    LIST_FOREACH (client, &broker->clients, node)
+        if (!client->dead && buf_size(&client->sock.out))
+            return false;
+    return true;
+}
+
+static void broker_on_pump(int fd, short what, void *arg)
+{
+    struct broker *broker = arg;
+
+    if (broker->supervise.state == SUPERVISE_SERVING && link_is_open(&broker->link)) {
+        textop_pump(broker);
+        if (broker_submit_replays(broker))
+            broker_submit_next(broker);
+    }
+    broker_tell_positions(broker);
+    supervise_watch(&broker->supervise, broker_is_working(broker));
+    if (broker->draining && broker_has_drained(broker))
+        event_base_loopbreak(broker->base);
+}
+
+/* the end */
+/* Requests that have not begun are refused, the others get drain_s to finish. */
+static void broker_drain(struct broker *broker)
+{
+    struct fault fault;
+    struct request *request;
+
+    broker->draining = true;
+    sd_notify_put("STOPPING=1\nSTATUS=finishing running requests");
+    log_info("stopping: %u requests have %u s to end, %u that wait are refused", broker->queue.n_started,
+             broker->options->drain_s, broker->queue.n_waiting);
+    fault_set(&fault, STATUS_DRAINING, "qwend is being stopped");
+    LIST_FOREACH (request, &broker->requests, node) {
+        if (request->state == REQUEST_QUEUED || request->state == REQUEST_RECEIVING)
+            request_fail(request, &fault);
+        else
+            request_tell_event(request, QWP__EVENT__KIND__DRAINING);
+    }
+    loop_arm_ms(broker->drain, broker->options->drain_s * 1000ull);
+    broker_kick(broker);
+}
+
+/* Time is over: who still runs hears it, as far as its socket takes it at once. */
+static void broker_cut_off(struct broker *broker)
+{
+    struct fault fault;
+    struct request *request;
+    struct client *client;
+
+    fault_set(&fault, STATUS_DRAINING, "qwend was stopped before the request had ended");
+    LIST_FOREACH (request, &broker->requests, node)
+        request_fail(request, &fault);
+    textop_fail_all(broker, &fault);
+    LIST_FOREACH (client, &broker->clients, node)
+        if (!client->dead)
+            (void)sock_flush(&client->sock);
+}
+
+static void broker_on_drain_end(int fd, short what, void *arg)
+{
+    struct broker *broker = arg;
+
+    log_warn("stopping: requests still run after %u s and are cut off", broker->options->drain_s);
     event_base_loopbreak(broker->base);
 }
 
-static void broker_stop_if_drained(struct broker *broker)
-{
-    if (broker->draining && list_is_empty(&broker->requests) && list_is_empty(&broker->textops))
-        broker_stop(broker);
-}
-
-void broker_on_request_gone(struct broker *broker)
-{
-    if (broker->draining)
-        loop_defer(broker->drained); /* what it still has to say is queued by then */
-}
-
-static void broker_on_drained(int fd, short what, void *arg)
-{
-    broker_stop_if_drained(arg);
-}
-
-/* The time is up.  An event of its own: deferring a timer disarms it. */
-static void broker_on_drain(int fd, short what, void *arg)
-{
-    struct broker *broker = arg;
-    struct request *request;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    request_refuse_text(request, STATUS_DRAINING, "the service was stopped before this request was done");
-    textop_fail_all(broker, "the service was stopped before this was answered");
-    broker_stop(broker);
-}
-
-static void broker_drain(struct broker *broker)
-{
-    if (broker->draining) { /* asked twice: at once */
-        broker_stop(broker);
-        return;
-    }
-    log_info("stopping: %u requests have %u s to end", broker->queue.n_started + broker->queue.n_waiting,
-             broker->options->drain_s);
-    broker->draining = true;
-    sd_notify_put("STOPPING=1");
-    broker_status_changed(broker);
-    loop_arm_ms(broker->drain, broker->options->drain_s * 1000ull);
-    broker_stop_if_drained(broker);
-}
-
-static void broker_on_signal(int sig, short what, void *arg)
+static void broker_on_signal(int signal, short what, void *arg)
 {
     struct broker *broker = arg;
 
-    if (sig == SIGCHLD)
+    if (signal == SIGCHLD) {
         supervise_on_child(&broker->supervise);
-    else if (sig == SIGHUP)
-        log_warn("SIGHUP: the configuration is read at start only; restart the service");
-    else
+    } else if (!broker->draining) {
         broker_drain(broker);
+    } else {
+        log_warn("stopping at once");
+        event_base_loopbreak(broker->base);
+    }
 }
 
-/* Twice per interval, from the loop itself: a loop that hangs is noticed. */
 static void broker_on_beat(int fd, short what, void *arg)
 {
     struct broker *broker = arg;
 
     sd_notify_put("WATCHDOG=1");
-    loop_arm_ms(broker->beat, sd_watchdog_us() / 2000);
+    loop_arm_ms(broker->beat, sd_watchdog_us() / 2000); /* twice as often as asked for */
 }
 
-/* life */
+/* the beginning */
+/* Each connection and each queued prompt may need an fd; fewer of them than fds are promised. */
+static int broker_check_fds(const struct options *options, struct fault *fault)
+{
+    const rlim_t want = (rlim_t)options->max_connections + options->max_requests + BROKER_FDS_OTHER;
+    struct rlimit limit;
 
-static int broker_make_signals(struct broker *broker)
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return err_errno();
+    if (limit.rlim_max != RLIM_INFINITY && limit.rlim_max < want)
+        return fault_set(fault, BROKER_E_START,
+                         "max_connections and max_requests need %llu file descriptors, the limit is %llu",
+                         (unsigned long long)want, (unsigned long long)limit.rlim_max);
+    if (limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < want) {
+        limit.rlim_cur = want;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+            return err_errno();
+    }
+    return 0;
+}
+
+/* The only name resolution there ever is: no request causes one. */
+static void broker_find_admin_group(struct broker *broker)
+{
+    const struct group *group = getgrnam(BROKER_ADMIN_GROUP);
+
+    broker->has_admin_gid = group;
+    broker->admin_gid = group ? group->gr_gid : 0;
+}
+
+static int broker_init_events(struct broker *broker)
 {
     static const int signals[BROKER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
-    int r = 0;
+    const struct {
+        event_callback_fn on_event;
+        struct event **event;
+    } timers[] = {
+        {broker_on_pump, &broker->pump}, {broker_on_reap, &broker->reap},
+        {broker_on_pump, &broker->tell}, {broker_on_drain_end, &broker->drain},
+        {broker_on_beat, &broker->beat},
+    };
+    int r = loop_new(&broker->base);
 
-    for (size_t i = 0; !r && i < ARRAY_SIZE(signals); i++) {
+    for (size_t i = 0; i < ARRAY_SIZE(timers) && !r; i++)
+        r = loop_event_new(broker->base, -1, 0, timers[i].on_event, broker, timers[i].event);
+    for (size_t i = 0; i < BROKER_SIGNALS && !r; i++) {
         r = loop_event_new(broker->base, signals[i], EV_SIGNAL | EV_PERSIST, broker_on_signal, broker,
                            &broker->signals[i]);
         if (!r)
             r = loop_watch(broker->signals[i]);
     }
+    if (!r && sd_watchdog_us())
+        r = loop_arm_ms(broker->beat, 0);
     return r;
-}
-
-static int broker_make_events(struct broker *broker)
-{
-    const struct {
-        event_callback_fn on_event;
-        struct event **event;
-    } rows[] = {
-        {broker_on_pump, &broker->pump}, {broker_on_reap, &broker->reap},
-        {broker_on_tell, &broker->tell}, {broker_on_drain, &broker->drain},
-        {broker_on_beat, &broker->beat}, {broker_on_drained, &broker->drained},
-    };
-    int r = loop_new(&broker->base);
-
-    for (size_t i = 0; !r && i < ARRAY_SIZE(rows); i++)
-        r = loop_event_new(broker->base, -1, 0, rows[i].on_event, broker, rows[i].event);
-    return r ? r : broker_make_signals(broker);
-}
-
-static void broker_find_admins(struct broker *broker)
-{
-    const struct group *group = getgrnam("qwend-admin"); /* at start only: no request causes a look-up */
-
-    broker->has_admin_gid = group;
-    if (group)
-        broker->admin_gid = group->gr_gid;
 }
 
 int broker_init(struct broker *broker, const struct options *options, struct fault *fault)
 {
-    const uint64_t max[QUOTA_SLOT_N] = {[QUOTA_CONNECTIONS] = options->max_connections,
-                                        [QUOTA_REQUESTS] = options->max_requests,
-                                        [QUOTA_BYTES] = (uint64_t)options->max_mib << 20};
+    const uint64_t max[QUOTA_SLOT_N] = {
+        [QUOTA_CONNECTIONS] = options->max_connections,
+        [QUOTA_REQUESTS] = options->max_requests,
+        [QUOTA_BYTES] = (uint64_t)options->max_mib << 20,
+    };
     int r;
 
     *broker = (struct broker){.options = options, .started_ns = clock_now_ns()};
-    broker->listener.fd = broker->listener.spare_fd = -1;
+    broker->link.sock.fd = broker->listener.fd = broker->listener.spare_fd = -1;
+    broker->supervise.broker = broker;
     list_init(&broker->clients);
     list_init(&broker->requests);
     list_init(&broker->textops);
     quota_init(&broker->quota, max);
     queue_init(&broker->queue);
-    link_init(broker, &broker->link);
-    broker_find_admins(broker);
-    if (getrandom(broker->boot_id, sizeof(broker->boot_id), 0) != sizeof(broker->boot_id))
+    broker_find_admin_group(broker);
+    if (getrandom(broker->boot_id, sizeof(broker->boot_id), 0) < 0)
         return err_errno();
-    r = broker_make_events(broker);
+    r = broker_check_fds(options, fault);
     if (!r)
-        r = supervise_init(broker, &broker->supervise, options->engine, fault);
+        r = broker_init_events(broker);
+    if (!r)
+        r = supervise_init(&broker->supervise, broker, fault);
     if (!r)
         r = listener_open(broker, options->socket, &broker->listener, fault);
-    return r ? r : supervise_start(&broker->supervise);
+    return r;
 }
 
 int broker_run(struct broker *broker)
 {
-    struct client *client;
-
+    supervise_start(&broker->supervise);
+    dprintf(STDERR_FILENO, "ready %s\n", broker->options->socket);
     sd_notify_put("READY=1");
-    if (sd_watchdog_us())
-        loop_arm_ms(broker->beat, sd_watchdog_us() / 2000);
     if (event_base_dispatch(broker->base) < 0)
         return err_origin(-EIO);
-    LIST_FOREACH(client, &broker->clients, node) /* last words, as far as the sockets take them at once */
-    sock_flush(&client->sock);
+    broker_cut_off(broker);
     return 0;
 }
 
 void broker_deinit(struct broker *broker)
 {
+    struct event **timers[] = {&broker->pump, &broker->reap, &broker->tell, &broker->drain, &broker->beat};
     struct client *client;
 
-    broker->stopping = true;
-    if (broker->clients.next)
-        LIST_FOREACH(client, &broker->clients, node)
-    client_free(client);
     listener_close(&broker->listener);
-    link_close(&broker->link);
+    LIST_FOREACH (client, &broker->clients, node)
+        client_free(client);
     supervise_deinit(&broker->supervise);
-    if (broker->queue.accounts.next)
-        queue_deinit(&broker->queue);
-    for (size_t i = 0; i < ARRAY_SIZE(broker->signals); i++)
+    queue_deinit(&broker->queue);
+    for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
+        loop_event_free(timers[i]);
+    for (size_t i = 0; i < BROKER_SIGNALS; i++)
         loop_event_free(&broker->signals[i]);
-    loop_event_free(&broker->pump);
-    loop_event_free(&broker->reap);
-    loop_event_free(&broker->tell);
-    loop_event_free(&broker->drain);
-    loop_event_free(&broker->drained);
-    loop_event_free(&broker->beat);
     if (broker->base)
         event_base_free(broker->base);
+    broker->base = NULL;
 }

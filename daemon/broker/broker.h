@@ -13,6 +13,7 @@
 #include "quota.h"
 #include "supervise.h"
 
+enum { BROKER_OK, BROKER_E_START };
 enum { BROKER_BOOT_ID_BYTES = 16, BROKER_SIGNALS = 4 };
 
 struct broker {
@@ -26,10 +27,10 @@ struct broker {
     struct list clients;        /* struct client */
     struct list requests;       /* struct request, oldest first */
     struct list textops;        /* struct textop, oldest first */
-    struct event *pump, *reap, *tell, *drain, *drained, *beat;
+    struct event *pump, *reap, *tell, *drain, *beat;
     struct event *signals[BROKER_SIGNALS];
     gid_t admin_gid;
-    bool has_admin_gid, draining, stopping;
+    bool has_admin_gid, draining;
     uint8_t boot_id[BROKER_BOOT_ID_BYTES];
     uint32_t last_handle, n_clients;
     uint64_t last_client, started_ns;
@@ -46,6 +47,3 @@ void broker_deinit(struct broker *broker);
 uint32_t broker_new_handle(struct broker *broker);
 void broker_kick(struct broker *broker); /* something changed that may let a request start; deferred */
 void broker_reap(struct broker *broker); /* a client is dead; deferred */
-void broker_tell(struct broker *broker); /* positions may have changed: clients hear of it soon */
-void broker_on_request_gone(struct broker *broker); /* the last one ends a drain */
-void broker_status_changed(struct broker *broker);

@@ -148,13 +148,18 @@ void client_abort(struct client *client)
 
 void client_fail(struct client *client, int code, const char *text)
 {
-    const struct fault *fault = &(struct fault){.code = code};
+    struct fault fault = {};
 
     if (client->dead || client->state == CLIENT_CLOSING)
         return;
-    memcpy((void *)fault->text, text, MIN(strlen(text), sizeof(fault->text) - 1));
+    fault_set(&fault, code, "%s", text);
     log_warn("uid %u pid %d: connection closed: %d %s", client->peer.uid, client->peer.pid, code, text);
-    client_refuse(client, 0, fault);
+    client_refuse(client, 0, &fault);
+    client_close_after_flush(client);
+}
+
+void client_close_after_flush(struct client *client)
+{
     if (client->dead)
         return;
     client->state = CLIENT_CLOSING;
@@ -162,6 +167,12 @@ void client_fail(struct client *client, int code, const char *text)
     textop_cancel_client(client);
     loop_unwatch(client->readable);
     loop_arm_ms(client->deadline, CLIENT_FLUSH_MS);
+}
+
+void client_welcome(struct client *client)
+{
+    client->state = CLIENT_READY;
+    loop_unwatch(client->deadline);
 }
 
 /* Streams that waited for room go on once half of it is free, not at every byte. */
@@ -191,6 +202,8 @@ static void client_on_writable(int fd, short what, void *arg)
         client_release_if_empty(&client->sock.out, &client->out_charge);
         if (client->state == CLIENT_CLOSING)
             client_abort(client);
+        if (client->broker->draining)
+            broker_kick(client->broker); /* it waits for the last byte */
     }
     client_wake_streams(client);
 }
@@ -296,7 +309,7 @@ static void client_on_readable(int fd, short what, void *arg)
         return;
     }
     client_take_frames(client);
-    if (!buf_size(&client->sock.in) && client->sock.in_fd >= 0)
+    if (client->sock.n_in_fds && !buf_size(&client->sock.in))
         client_fail(client, STATUS_BAD_MESSAGE, "a file descriptor that no frame announces");
     client_release_if_empty(&client->sock.in, &client->in_charge);
     client_set_deadline(client);

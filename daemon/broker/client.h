@@ -4,13 +4,12 @@
  * room for the control frames of all streams; a client that does not even read those is dropped. */
 #pragma once
 
-#include "proto/wire.h"
-
 #include "daemon/util/list.h"
 #include "daemon/util/peer.h"
 #include "daemon/util/sock.h"
 #include "policy.h"
 #include "quota.h"
+#include "qwend.pb-c.h"
 
 struct broker;
 struct event;
@@ -64,6 +63,9 @@ struct client *client_free(struct client *client); /* cancels what it has runnin
 void client_abort(struct client *client); /* no more reading or writing; freed as soon as nobody uses it */
 /* Error on stream 0; the connection is closed when it is sent. */
 void client_fail(struct client *client, int code, const char *text);
+
+void client_close_after_flush(struct client *client); /* its last Error is queued */
+void client_welcome(struct client *client);           /* Hello was right: no deadline runs any more */
 
 enum { CLIENT_OK, CLIENT_E_FULL };
 /* Queues a frame.  put: control frames, which may use the reserve; a client without room even for those is

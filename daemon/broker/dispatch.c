@@ -1,13 +1,14 @@
-/* dispatch.c - frames of a client to the functions that handle them.  See dispatch.h, docs/PROTOCOL.md §2-4.
- */
+/* dispatch.c - the table of what may be said when, and the small answers.  See dispatch.h, docs/PROTOCOL.md
+ * §2-3. */
 #include "dispatch.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "broker.h"
 #include "client.h"
-#include "daemon/util/loop.h"
+#include "engine.pb-c.h"
 #include "proto/frame.h"
 #include "proto/status.h"
 #include "proto/wire.h"
@@ -15,272 +16,333 @@
 #include "request.h"
 #include "textop.h"
 
-enum { DISPATCH_VERSION = 1, DISPATCH_IGNORABLE = 0x8000 };
+enum { DISPATCH_VERSION = 1 }; /* of QWP/1 */
 
-enum dispatch_stream {
-    DISPATCH_CONNECTION, /* stream 0 */
-    DISPATCH_NEW,        /* opens one */
-    DISPATCH_LIVE,       /* one that is open; frames for one that just ended are ignored */
-    DISPATCH_LIVE_OR_NEW,
+enum dispatch_place {
+    ON_CONNECTION, /* stream 0 */
+    ON_NEW,        /* opens a stream */
+    ON_LIVE,       /* a stream that was opened; ignored once we ended it */
+    ON_NEW_OR_LIVE,
 };
 
-/* msg is the handler's: it frees it or keeps it. */
-typedef void (*dispatch_fn)(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
+struct dispatch_call {
+    struct client *client;
+    const struct frame *frame;
+    struct client_stream *stream; /* NULL on the connection */
+    ProtobufCMessage *msg;        /* checked */
+};
 
-static void dispatch_hello(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_ping(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_pong(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_generate(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_body(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_credit(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_cancel(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_text(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_status(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
-static void dispatch_list(struct client *client, const struct frame *frame, ProtobufCMessage *msg);
+static void dispatch_on_hello(struct dispatch_call *call);
+static void dispatch_on_ping(struct dispatch_call *call);
+static void dispatch_on_pong(struct dispatch_call *call);
+static void dispatch_on_generate(struct dispatch_call *call);
+static void dispatch_on_body(struct dispatch_call *call);
+static void dispatch_on_credit(struct dispatch_call *call);
+static void dispatch_on_cancel(struct dispatch_call *call);
+static void dispatch_on_tokenize(struct dispatch_call *call);
+static void dispatch_on_detokenize(struct dispatch_call *call);
+static void dispatch_on_render(struct dispatch_call *call);
+static void dispatch_on_status(struct dispatch_call *call);
+static void dispatch_on_list(struct dispatch_call *call);
 
+/* What may be said when is data.  Anything else is answered with the reason, then closed. */
 static const struct dispatch_row {
-    uint16_t type, flags; /* flags that it may have beside END_STREAM */
-    unsigned states;
-    enum dispatch_stream stream;
-    dispatch_fn handle;
+    uint16_t type;
+    unsigned states; /* enum client_state */
+    enum dispatch_place place;
+    uint16_t flags; /* allowed beside END_STREAM */
+    void (*handler)(struct dispatch_call *call);
 } dispatch_table[] = {
-    {MSG_HELLO, 0, CLIENT_HELLO, DISPATCH_CONNECTION, dispatch_hello},
-    {MSG_PING, 0, CLIENT_READY, DISPATCH_CONNECTION, dispatch_ping},
-    {MSG_PONG, 0, CLIENT_READY, DISPATCH_CONNECTION, dispatch_pong},
-    {MSG_GENERATE, FRAME_HAS_FD | FRAME_MORE, CLIENT_READY, DISPATCH_NEW, dispatch_generate},
-    {MSG_BODY, FRAME_MORE, CLIENT_READY, DISPATCH_LIVE, dispatch_body},
-    {MSG_CREDIT, 0, CLIENT_READY, DISPATCH_LIVE, dispatch_credit},
-    {MSG_CANCEL, 0, CLIENT_READY, DISPATCH_LIVE_OR_NEW, dispatch_cancel},
-    {MSG_TOKENIZE, 0, CLIENT_READY, DISPATCH_NEW, dispatch_text},
-    {MSG_DETOKENIZE, 0, CLIENT_READY, DISPATCH_NEW, dispatch_text},
-    {MSG_RENDER, 0, CLIENT_READY, DISPATCH_NEW, dispatch_text},
-    {MSG_STATUS, 0, CLIENT_READY, DISPATCH_NEW, dispatch_status},
-    {MSG_LIST_REQUESTS, 0, CLIENT_READY, DISPATCH_NEW, dispatch_list},
+    {MSG_HELLO, CLIENT_HELLO, ON_CONNECTION, 0, dispatch_on_hello},
+    {MSG_PING, CLIENT_READY, ON_CONNECTION, 0, dispatch_on_ping},
+    {MSG_PONG, CLIENT_READY, ON_CONNECTION, 0, dispatch_on_pong},
+    {MSG_GENERATE, CLIENT_READY, ON_NEW, FRAME_MORE | FRAME_HAS_FD, dispatch_on_generate},
+    {MSG_BODY, CLIENT_READY, ON_LIVE, FRAME_MORE, dispatch_on_body},
+    {MSG_CREDIT, CLIENT_READY, ON_LIVE, 0, dispatch_on_credit},
+    {MSG_CANCEL, CLIENT_READY, ON_NEW_OR_LIVE, 0, dispatch_on_cancel},
+    {MSG_TOKENIZE, CLIENT_READY, ON_NEW, 0, dispatch_on_tokenize},
+    {MSG_DETOKENIZE, CLIENT_READY, ON_NEW, 0, dispatch_on_detokenize},
+    {MSG_RENDER, CLIENT_READY, ON_NEW, FRAME_MORE, dispatch_on_render},
+    {MSG_STATUS, CLIENT_READY, ON_NEW, 0, dispatch_on_status},
+    {MSG_LIST_REQUESTS, CLIENT_READY, ON_NEW, 0, dispatch_on_list},
 };
 
-static const struct dispatch_row *dispatch_find(uint16_t type)
+/* connection */
+static void dispatch_keep_name(struct client *client, const char *name)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(dispatch_table); i++)
-        if (dispatch_table[i].type == type)
-            return &dispatch_table[i];
-    return NULL;
+    snprintf(client->name, sizeof(client->name), "%s", name ? name : "");
+    for (char *p = client->name; *p; p++)
+        if (!isprint((unsigned char)*p))
+            *p = '?'; /* also what snprintf() cut inside of a character */
 }
 
-/* handlers */
-
-static void dispatch_hello(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+static void dispatch_refuse_version(struct client *client, const Qwp__Hello *hello)
 {
-    const Qwp__Hello *hello = (const Qwp__Hello *)msg;
+    Qwp__Error error = QWP__ERROR__INIT;
+    Qwp__Detail min = QWP__DETAIL__INIT, max = QWP__DETAIL__INIT, *details[] = {&min, &max};
+
+    min.key = (char *)"min";
+    max.key = (char *)"max";
+    min.value = max.value = (char *)"1";
+    error.has_code = true;
+    error.code = STATUS_VERSION;
+    error.text = (char *)"no version of QWP/1 in common: this qwend speaks version 1";
+    error.details = details;
+    error.n_details = ARRAY_SIZE(details);
+    client_put_error(client, 0, &error);
+    client_close_after_flush(client);
+}
+
+static void dispatch_on_hello(struct dispatch_call *call)
+{
+    const Qwp__Hello *hello = (Qwp__Hello *)call->msg;
     const uint32_t min = hello->has_version_min ? hello->version_min : DISPATCH_VERSION;
     const uint32_t max = hello->has_version_max ? hello->version_max : min;
-    Qwp__Error error = QWP__ERROR__INIT;
-    Qwp__Detail details[] = {QWP__DETAIL__INIT, QWP__DETAIL__INIT}, *ptrs[] = {&details[0], &details[1]};
 
-    snprintf(client->name, sizeof(client->name), "%s", hello->client ? hello->client : "");
-    for (char *p = client->name; *p; p++)
-        if ((uint8_t)*p < 0x20 || (uint8_t)*p >= 0x7f)
-            *p = '?'; /* it is shown on terminals and in the journal */
-    wire_free(msg);
-    if (min <= DISPATCH_VERSION && max >= DISPATCH_VERSION) {
-        client->state = CLIENT_READY;
-        loop_unwatch(client->deadline);
-        report_put_welcome(client, DISPATCH_VERSION);
+    if (min > DISPATCH_VERSION || max < DISPATCH_VERSION) {
+        dispatch_refuse_version(call->client, hello);
         return;
     }
-    error.has_code = 1;
-    error.code = STATUS_VERSION;
-    error.text = "no version of the protocol in common";
-    details[0].key = "min";
-    details[1].key = "max";
-    details[0].value = details[1].value = "1";
-    error.n_details = ARRAY_SIZE(ptrs);
-    error.details = ptrs;
-    client_put_error(client, 0, &error);
-    client->state = CLIENT_CLOSING;
-    if (client->dead)
-        return;
-    loop_unwatch(client->readable);
-    loop_arm_ms(client->deadline, CLIENT_FLUSH_MS);
+    dispatch_keep_name(call->client, hello->client);
+    client_welcome(call->client);
+    report_welcome(call->client);
 }
 
-static void dispatch_ping(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+static void dispatch_on_ping(struct dispatch_call *call)
 {
-    const Qwp__Ping *ping = (const Qwp__Ping *)msg;
+    const Qwp__Ping *ping = (Qwp__Ping *)call->msg;
     Qwp__Pong pong = QWP__PONG__INIT;
 
     pong.has_opaque = ping->has_opaque;
     pong.opaque = ping->opaque;
-    wire_free(msg);
-    client_put(client, 0, MSG_PONG, 0, &pong.base);
+    client_put(call->client, 0, MSG_PONG, 0, &pong.base);
 }
 
-static void dispatch_pong(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+static void dispatch_on_pong(struct dispatch_call *call)
 {
-    wire_free(msg);
+    /* We never ping, and a Pong too many harms nobody. */
 }
 
-static void dispatch_generate(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+/* generation */
+static void dispatch_on_generate(struct dispatch_call *call)
 {
-    request_open(client, frame, (Qwp__Generate *)msg);
+    struct client *client = call->client;
+    _cleanup_(closep) int memfd = -1;
+
+    if (call->frame->flags & FRAME_HAS_FD) {
+        memfd = sock_claim_fd(&client->sock);
+        if (memfd < 0) {
+            client_fail(client, STATUS_BAD_MESSAGE,
+                        "a Generate frame announces a file descriptor, none came");
+            return;
+        }
+    }
+    request_open(client, call->stream, (Qwp__Generate *)call->msg, call->frame->flags, &memfd);
 }
 
-static void dispatch_body(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+static void dispatch_on_body(struct dispatch_call *call)
 {
-    struct client_stream *stream = client_stream_find(client, frame->stream);
+    const Qwp__Body *body = (Qwp__Body *)call->msg;
+    const bool more = call->frame->flags & FRAME_MORE;
+
+    if (call->stream->request && request_is_receiving(call->stream->request))
+        request_on_body(call->stream->request, body->data.data, body->data.len, more);
+    else if (call->stream->textop && textop_is_receiving(call->stream->textop))
+        textop_on_body(call->stream->textop, body->data.data, body->data.len, more);
+    else
+        client_fail(call->client, STATUS_BAD_MESSAGE, "a Body frame on a stream whose prompt is complete");
+}
+
+static void dispatch_on_credit(struct dispatch_call *call)
+{
+    if (call->stream->request)
+        stream_on_credit(call->stream->request, (Qwp__Credit *)call->msg);
+    else
+        client_fail(call->client, STATUS_BAD_MESSAGE, "Credit on a stream without a Generate");
+}
+
+static void dispatch_cancel_many(struct dispatch_call *call, const Qwp__Cancel *cancel)
+{
+    struct client *client = call->client;
+    const uint32_t id = call->frame->stream;
+    Qwp__Cancelled cancelled = QWP__CANCELLED__INIT;
+    struct fault fault;
+
+    client_stream_close(client, id);
+    if (cancel->has_request_id == (cancel->has_mine && cancel->mine)) {
+        fault_set(&fault, STATUS_INVALID, "Cancel on a new stream names either request_id or mine");
+        client_refuse(client, id, &fault);
+        return;
+    }
+    cancelled.has_n_cancelled = true;
+    if (cancel->has_request_id)
+        cancelled.n_cancelled = request_cancel_id(client, cancel->request_id.data, cancel->request_id.len);
+    else
+        cancelled.n_cancelled = request_cancel_uid(client);
+    if (cancel->has_request_id && !cancelled.n_cancelled) {
+        fault_set(&fault, STATUS_UNKNOWN_REQUEST, "no such request of yours is queued or running");
+        client_refuse(client, id, &fault);
+        return;
+    }
+    client_put(client, id, MSG_CANCELLED, FRAME_END_STREAM, &cancelled.base);
+}
+
+static void dispatch_on_cancel(struct dispatch_call *call)
+{
+    struct client_stream *stream = call->stream;
 
     if (stream->request)
-        request_on_body(stream->request, frame, (const Qwp__Body *)msg);
-    else
-        client_fail(client, STATUS_BAD_MESSAGE, "a Body frame on a stream that takes no prompt");
-    wire_free(msg);
-}
-
-static void dispatch_credit(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
-{
-    struct client_stream *stream = client_stream_find(client, frame->stream);
-    const Qwp__Credit *credit = (const Qwp__Credit *)msg;
-    struct fault fault = {};
-    int r;
-
-    if (stream->request) {
-        r = policy_check_credit(stream->request->stream.credit, credit, &fault);
-        if (r)
-            request_refuse_text(stream->request, r, fault.text);
-        else
-            stream_add_credit(stream->request, credit->bytes);
-    }
-    wire_free(msg);
-}
-
-static void dispatch_cancel_others(struct client *client, const struct frame *frame,
-                                   const Qwp__Cancel *cancel)
-{
-    Qwp__Cancelled cancelled = QWP__CANCELLED__INIT;
-    struct fault fault = {};
-
-    if (cancel->has_request_id && cancel->request_id.len != POLICY_ID_BYTES)
-        fault_set(&fault, STATUS_INVALID, "request_id has %zu bytes, must be %d", cancel->request_id.len,
-                  POLICY_ID_BYTES);
-    else if (cancel->has_request_id == (cancel->has_mine && cancel->mine))
-        fault_set(&fault, STATUS_INVALID, "Cancel on a new stream needs either request_id or mine");
-    if (fault.code) {
-        client_refuse(client, frame->stream, &fault);
-        return;
-    }
-    cancelled.has_n_cancelled = 1;
-    cancelled.n_cancelled =
-        request_cancel_matching(client, cancel->has_request_id ? cancel->request_id.data : NULL);
-    if (cancel->has_request_id && !cancelled.n_cancelled) {
-        fault_set(&fault, STATUS_UNKNOWN_REQUEST, "there is no such request of yours");
-        client_refuse(client, frame->stream, &fault);
-        return;
-    }
-    client_put(client, frame->stream, MSG_CANCELLED, FRAME_END_STREAM, &cancelled.base);
-}
-
-static void dispatch_cancel(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
-{
-    struct client_stream *stream = client_stream_find(client, frame->stream);
-
-    if (stream->request) {
         request_cancel(stream->request);
-    } else if (stream->textop) {
+    else if (stream->textop)
         textop_cancel(stream->textop);
-    } else {
-        dispatch_cancel_others(client, frame, (const Qwp__Cancel *)msg);
-        client_stream_close(client, frame->stream);
-    }
-    wire_free(msg);
+    else
+        dispatch_cancel_many(call, (Qwp__Cancel *)call->msg);
 }
 
-static void dispatch_text(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+/* text */
+static void dispatch_on_tokenize(struct dispatch_call *call)
 {
-    textop_open(client, frame, msg);
+    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+
+    op.tokenize = (Qwp__Tokenize *)call->msg;
+    textop_open(call->client, call->stream, &op, MSG_TOKENIZE, false);
 }
 
-static void dispatch_status(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+static void dispatch_on_detokenize(struct dispatch_call *call)
 {
-    wire_free(msg);
-    report_put_status(client, frame->stream);
-    client_stream_close(client, frame->stream);
+    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+
+    op.detokenize = (Qwp__Detokenize *)call->msg;
+    textop_open(call->client, call->stream, &op, MSG_DETOKENIZE, false);
 }
 
-static void dispatch_list(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
+static void dispatch_on_render(struct dispatch_call *call)
 {
-    wire_free(msg);
-    report_put_requests(client, frame->stream);
-    client_stream_close(client, frame->stream);
+    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+
+    op.render = (Qwp__Render *)call->msg;
+    textop_open(call->client, call->stream, &op, MSG_RENDER, call->frame->flags & FRAME_MORE);
 }
 
-/* checks */
-
-static void dispatch_fail(struct client *client, const struct frame *frame, int code, const char *what)
+/* looking at the service */
+static void dispatch_on_status(struct dispatch_call *call)
 {
-    char text[300];
+    client_stream_close(call->client, call->frame->stream);
+    report_status(call->client, call->frame->stream);
+}
 
-    snprintf(text, sizeof(text), "%s on stream %u: %s", msg_type_name(frame->type), frame->stream, what);
+static void dispatch_on_list(struct dispatch_call *call)
+{
+    client_stream_close(call->client, call->frame->stream);
+    report_requests(call->client, call->frame->stream);
+}
+
+/* rules */
+static void dispatch_fail(struct client *client, int code, const struct frame *frame, const char *what)
+{
+    char text[sizeof(((struct fault *)0)->text)];
+
+    snprintf(text, sizeof(text), "%s (type %u) on stream %u: %.400s", msg_type_name(frame->type), frame->type,
+             frame->stream, what);
     client_fail(client, code, text);
 }
 
-/* > 0: go on; 0: the frame is to be ignored; < 0: the connection was closed. */
-static int dispatch_stream(struct client *client, const struct frame *frame, const struct dispatch_row *row)
+static const struct dispatch_row *dispatch_find(struct client *client, const struct frame *frame)
 {
-    const bool is_live = client_stream_find(client, frame->stream);
-    struct fault fault = {};
+    for (size_t i = 0; i < ARRAY_SIZE(dispatch_table); i++) {
+        const struct dispatch_row *row = &dispatch_table[i];
+        const uint16_t flags = frame->flags & (uint16_t)~FRAME_END_STREAM;
 
-    if (row->stream == DISPATCH_CONNECTION) {
-        if (!frame->stream)
-            return 1;
-        dispatch_fail(client, frame, STATUS_BAD_STREAM, "belongs on stream 0");
-        return -1;
+        if (row->type != frame->type)
+            continue;
+        if (!(row->states & client->state))
+            dispatch_fail(client, STATUS_BAD_MESSAGE, frame,
+                          client->state == CLIENT_HELLO ? "Hello must come first" : "Hello was already said");
+        else if (flags & ~row->flags)
+            dispatch_fail(client, STATUS_BAD_MESSAGE, frame, "it may not have HAS_FD or MORE");
+        else if ((flags & FRAME_MORE) && (frame->flags & FRAME_END_STREAM))
+            dispatch_fail(client, STATUS_BAD_MESSAGE, frame, "MORE and END_STREAM exclude each other");
+        else
+            return row;
+        return NULL;
     }
-    if (row->stream != DISPATCH_NEW && is_live)
-        return 1;
-    if (row->stream == DISPATCH_LIVE && frame->stream % 2 && frame->stream <= client->last_stream)
-        return 0; /* the stream ended while this was under way */
-    /* A late Cancel cannot be told from one on a used number by its stream; it has no fields, the other kind
-     * has. */
-    if (row->stream == DISPATCH_LIVE_OR_NEW && frame->stream % 2 && frame->stream <= client->last_stream)
-        return 0;
-    if (row->stream == DISPATCH_LIVE || !(frame->stream % 2) || frame->stream <= client->last_stream) {
-        dispatch_fail(client, frame, STATUS_BAD_STREAM,
-                      row->stream == DISPATCH_LIVE ? "no such stream is open"
-                                                   : "not odd and higher than the last");
-        return -1;
+    if (!(frame->type & 0x8000))
+        dispatch_fail(client, STATUS_BAD_MESSAGE, frame, "not a message that a client sends");
+    return NULL;
+}
+
+static void dispatch_refuse_stream(struct client *client, uint32_t id)
+{
+    Qwp__Error error = QWP__ERROR__INIT;
+    Qwp__Detail used = QWP__DETAIL__INIT, limit = QWP__DETAIL__INIT, *details[] = {&used, &limit};
+    char number[16];
+
+    snprintf(number, sizeof(number), "%d", POLICY_STREAMS_MAX);
+    used.key = (char *)"used";
+    limit.key = (char *)"limit";
+    used.value = limit.value = number;
+    error.has_code = true;
+    error.code = STATUS_CONCURRENCY;
+    error.text = (char *)"this connection has 64 streams open, as many as it may";
+    error.details = details;
+    error.n_details = ARRAY_SIZE(details);
+    client_put_error(client, id, &error);
+}
+
+/* Finds or opens the stream that the frame is for.  False: the frame is not to be handled. */
+static bool dispatch_take_stream(struct client *client, const struct frame *frame, enum dispatch_place place,
+                                 struct client_stream **ret_stream)
+{
+    const uint32_t id = frame->stream;
+    const bool is_new = id % 2 == 1 && id > client->last_stream;
+
+    *ret_stream = NULL;
+    if (place == ON_CONNECTION) {
+        if (id)
+            dispatch_fail(client, STATUS_BAD_STREAM, frame, "belongs on stream 0");
+        return !id;
     }
-    client->last_stream = frame->stream;
-    if (client_stream_open(client, frame->stream))
-        return 1;
-    fault_set(&fault, STATUS_CONCURRENCY, "%u streams are open on this connection, at most %d",
-              client->n_streams, POLICY_STREAMS_MAX);
-    if (frame->flags & FRAME_HAS_FD)
-        closep(&client->sock.in_fd);
-    client_refuse(client, frame->stream, &fault);
-    return 0;
+    if (is_new && place != ON_LIVE) {
+        client->last_stream = id;
+        *ret_stream = client_stream_open(client, id);
+        if (!*ret_stream)
+            dispatch_refuse_stream(client, id);
+        return *ret_stream;
+    }
+    if (place == ON_NEW || id % 2 == 0 || is_new) {
+        dispatch_fail(client, STATUS_BAD_STREAM, frame,
+                      place == ON_LIVE ? "there is no such stream"
+                                       : "a new stream needs an odd, higher number");
+        return false;
+    }
+    *ret_stream = client_stream_find(client, id);
+    if (*ret_stream && (*ret_stream)->ended) {
+        dispatch_fail(client, STATUS_BAD_STREAM, frame, "the client ended this stream");
+        return false;
+    }
+    return *ret_stream; /* none: we ended it before the client knew */
 }
 
 void dispatch_frame(struct client *client, const struct frame *frame)
 {
-    const struct dispatch_row *row = dispatch_find(frame->type);
+    struct dispatch_call call = {.client = client, .frame = frame};
+    const struct dispatch_row *row = dispatch_find(client, frame);
     struct fault fault = {};
-    ProtobufCMessage *msg;
     int r;
 
-    if (!row && frame->type & DISPATCH_IGNORABLE)
-        return;
     if (!row)
-        return dispatch_fail(client, frame, STATUS_BAD_MESSAGE, "a type that clients do not send");
-    if (!(row->states & client->state))
-        return dispatch_fail(client, frame, STATUS_BAD_MESSAGE,
-                             client->state == CLIENT_HELLO ? "Hello comes first" : "Hello was said already");
-    if (frame->flags & ~(row->flags | FRAME_END_STREAM))
-        return dispatch_fail(client, frame, STATUS_BAD_MESSAGE, "a flag that this type cannot have");
-    if (frame->flags & FRAME_HAS_FD && client->sock.in_fd < 0)
-        return dispatch_fail(client, frame, STATUS_BAD_MESSAGE, "HAS_FD without a file descriptor");
-    if (dispatch_stream(client, frame, row) <= 0)
         return;
-    r = wire_unpack(wire_message_type(frame->type), frame->body, frame->length, &fault, &msg);
-    if (r)
-        return client_fail(client, STATUS_BAD_MESSAGE, r > 0 ? fault.text : "out of memory");
-    row->handle(client, frame, msg);
+    r = wire_unpack(wire_message_type(frame->type), frame->body, frame->length, &fault, &call.msg);
+    if (r) {
+        dispatch_fail(client, STATUS_BAD_MESSAGE, frame, r < 0 ? "out of memory" : fault.text);
+        return;
+    }
+    if (dispatch_take_stream(client, frame, row->place, &call.stream)) {
+        if (call.stream && (frame->flags & FRAME_END_STREAM))
+            call.stream->ended = true;
+        row->handler(&call);
+    } else if (frame->flags & FRAME_HAS_FD) {
+        _cleanup_(closep) _unused_ int fd = sock_claim_fd(&client->sock); /* of a stream that was refused */
+    }
+    wire_free(call.msg);
 }

@@ -1,8 +1,9 @@
-/* dispatch.h - what a client may say, and when: a table, so that it can be read as one. */
+/* dispatch.h - what a client's frame means: who may say it when, on which stream, and who handles it. */
 #pragma once
 
 struct client;
 struct frame;
 
-/* One whole frame.  May refuse its stream, close the connection, or free requests; never frees the client. */
+/* One whole frame.  Breaking a rule ends in client_fail(), so the client may be closing or dead afterwards.
+ */
 void dispatch_frame(struct client *client, const struct frame *frame);

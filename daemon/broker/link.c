@@ -1,11 +1,10 @@
-/* link.c - the broker's end of the socketpair to its engine.  See link.h. */
+/* link.c - frames to and from the engine.  See link.h. */
 #include "link.h"
 
 #include <fcntl.h>
+#include <string.h>
 
 #include "broker.h"
-#include "daemon/util/clock.h"
-#include "daemon/util/log.h"
 #include "daemon/util/loop.h"
 #include "proto/frame.h"
 #include "proto/wire.h"
@@ -13,39 +12,218 @@
 #include "textop.h"
 
 enum {
-    LINK_IN_BYTES = FRAME_HEADER_BYTES + FRAME_MAX_BYTES + (128 << 10), /* one frame and a read more */
-    LINK_READ_BYTES = 128 << 10,
-    LINK_READS_MAX = 8, /* per turn of the loop, so that clients get theirs */
-    /* Prompts are charged to their users before they come here; this only bounds a mistake. */
-    LINK_OUT_BYTES = 1 << 30,
+    LINK_IN_BYTES = FRAME_HEADER_BYTES + FRAME_MAX_BYTES_ENGINE + (256 << 10),
+    LINK_OUT_BYTES = 2 * FRAME_MAX_BYTES_ENGINE, /* one Submit under way while the next is packed */
+    LINK_RESERVE_BYTES = 1 << 20,                /* tens of thousands of Cancel, Pause and Resume */
+    LINK_READ_BYTES = 64 << 10,
+    LINK_READ_MAX_BYTES = 1 << 20,
 };
 
-static void link_on_readable(int fd, short what, void *arg);
-static void link_on_writable(int fd, short what, void *arg);
+struct link_call {
+    struct link *link;
+    const struct frame *frame;
+    ProtobufCMessage *msg; /* checked; the handler may take it and leave NULL */
+};
 
-void link_init(struct broker *broker, struct link *link)
+static struct request *link_find_request(struct link *link, uint32_t handle)
 {
-    *link = (struct link){.broker = broker};
-    sock_init(&link->sock, -1, LINK_IN_BYTES, LINK_OUT_BYTES);
+    struct request *request;
+
+    LIST_FOREACH (request, &link->broker->requests, node)
+        if (request->handle == handle)
+            return request;
+    return NULL;
 }
 
-int link_open(struct link *link, int fd)
+/* handlers: 0, or < 0 if no sane engine would send this */
+static int link_on_loading(struct link_call *call)
 {
-    struct event_base *base = link->broker->base;
+    return supervise_on_loading(&call->link->broker->supervise, (Qwe__Loading *)call->msg);
+}
+
+static int link_on_ready(struct link_call *call)
+{
+    Qwe__Ready *ready = (Qwe__Ready *)call->msg;
+
+    call->msg = NULL;
+    return supervise_on_ready(&call->link->broker->supervise, ready);
+}
+
+static int link_on_failed(struct link_call *call)
+{
+    return supervise_on_failed(&call->link->broker->supervise, (Qwe__Failed *)call->msg);
+}
+
+static int link_on_beat(struct link_call *call)
+{
+    supervise_on_progress(&call->link->broker->supervise, true);
+    return 0;
+}
+
+static int link_on_started(struct link_call *call)
+{
+    struct request *request = link_find_request(call->link, call->frame->stream);
+
+    supervise_on_progress(&call->link->broker->supervise, false);
+    return request ? request_on_started(request, (Qwe__Started *)call->msg) : 0;
+}
+
+static int link_on_emit(struct link_call *call)
+{
+    struct request *request = link_find_request(call->link, call->frame->stream);
+
+    supervise_on_progress(&call->link->broker->supervise, true);
+    if (!request)
+        return 0; /* cancelled meanwhile */
+    return request_on_emit(request, (Qwe__Emit *)call->msg, call->frame->body, call->frame->length);
+}
+
+static int link_on_refused(struct link_call *call)
+{
+    struct request *request = link_find_request(call->link, call->frame->stream);
+    const Qwe__Refused *refused = (Qwe__Refused *)call->msg;
+
+    supervise_on_progress(&call->link->broker->supervise, false);
+    if (request && request_is_in_engine(request))
+        request_on_refused(request, refused);
+    else
+        textop_on_refused(call->link->broker, call->frame->stream, refused);
+    return 0;
+}
+
+static int link_on_text_reply(struct link_call *call)
+{
+    supervise_on_progress(&call->link->broker->supervise, false);
+    return textop_on_reply(call->link->broker, call->frame->stream, (Qwe__TextReply *)call->msg);
+}
+
+static const struct link_row {
+    uint16_t type;
+    int (*handler)(struct link_call *call);
+} link_table[] = {
+    {MSG_E_LOADING, link_on_loading},       {MSG_E_READY, link_on_ready}, {MSG_E_FAILED, link_on_failed},
+    {MSG_E_STARTED, link_on_started},       {MSG_E_EMIT, link_on_emit},   {MSG_E_REFUSED, link_on_refused},
+    {MSG_E_TEXT_REPLY, link_on_text_reply}, {MSG_E_BEAT, link_on_beat},
+};
+
+static void link_break(struct link *link, const char *why)
+{
+    if (link->is_broken)
+        return;
+    link->is_broken = true;
+    loop_unwatch(link->readable);
+    loop_unwatch(link->writable);
+    supervise_kill(&link->broker->supervise, why);
+}
+
+static int link_handle(struct link *link, const struct frame *frame)
+{
+    struct link_call call = {.link = link, .frame = frame};
+    struct fault fault;
+    int r = -EBADMSG;
+
+    for (size_t i = 0; i < ARRAY_SIZE(link_table); i++) {
+        if (link_table[i].type != frame->type)
+            continue;
+        if (wire_unpack(wire_message_type(frame->type), frame->body, frame->length, &fault, &call.msg))
+            return -EBADMSG;
+        r = link_table[i].handler(&call);
+        wire_free(call.msg);
+    }
+    return r;
+}
+
+static void link_take_frames(struct link *link)
+{
+    struct frame frame;
     int r;
 
-    link_close(link);
-    sock_init(&link->sock, fd, LINK_IN_BYTES, LINK_OUT_BYTES);
-    link->last_frame_ns = clock_now_ns();
-    link->eof = false;
-    r = loop_event_new(base, fd, EV_READ | EV_PERSIST, link_on_readable, link, &link->readable);
+    while (!link->is_broken) {
+        r = frame_next(&link->sock.in, FRAME_MAX_BYTES_ENGINE, &frame);
+        if (r == FRAME_E_AGAIN)
+            return;
+        if (!r)
+            r = link_handle(link, &frame);
+        if (r)
+            link_break(link, "it sent what is not in engine.proto");
+        else
+            frame_consume(&link->sock.in, &frame);
+    }
+}
+
+static size_t link_read_size(const struct link *link)
+{
+    struct frame frame;
+
+    if (buf_size(&link->sock.in) < FRAME_HEADER_BYTES ||
+        frame_next(&link->sock.in, FRAME_MAX_BYTES_ENGINE, &frame) != FRAME_E_AGAIN)
+        return LINK_READ_BYTES;
+    return CLAMP(FRAME_HEADER_BYTES + frame.length - buf_size(&link->sock.in), LINK_READ_BYTES,
+                 LINK_READ_MAX_BYTES);
+}
+
+static int link_read(struct link *link)
+{
+    int r = sock_read(&link->sock, link_read_size(link));
+
+    if (r == SOCK_OK)
+        link_take_frames(link);
+    return r;
+}
+
+static void link_on_readable(int fd, short what, void *arg)
+{
+    struct link *link = arg;
+    int r = link_read(link);
+
+    if (r == SOCK_E_EOF)
+        link_break(link, NULL);
+    else if (r && r != SOCK_E_AGAIN)
+        link_break(link, "its socket cannot be read");
+}
+
+void link_drain(struct link *link)
+{
+    while (link_is_open(link))
+        if (link_read(link))
+            return;
+}
+
+static void link_on_writable(int fd, short what, void *arg)
+{
+    struct link *link = arg;
+    int r;
+
+    if (!link_is_open(link))
+        return;
+    r = sock_flush(&link->sock);
+    if (r == SOCK_E_AGAIN) {
+        loop_watch(link->writable);
+        return;
+    }
+    /* An engine that died is noticed by reading, when all it still said has been heard. */
+    if (r == SOCK_OK)
+        buf_deinit(&link->sock.out);
+    broker_kick(link->broker); /* there is room again */
+}
+
+int link_open(struct link *link, struct broker *broker, int fd)
+{
+    int r;
+
+    *link = (struct link){.broker = broker};
+    sock_init(&link->sock, -1, LINK_IN_BYTES, LINK_OUT_BYTES);
+    r = loop_event_new(broker->base, fd, EV_READ | EV_PERSIST, link_on_readable, link, &link->readable);
     if (!r)
-        r = loop_event_new(base, fd, EV_WRITE, link_on_writable, link, &link->writable);
+        r = loop_event_new(broker->base, fd, EV_WRITE, link_on_writable, link, &link->writable);
     if (!r)
         r = loop_watch(link->readable);
-    if (r)
+    if (r) {
         link_close(link);
-    return r;
+        return r;
+    }
+    link->sock.fd = fd;
+    return 0;
 }
 
 void link_close(struct link *link)
@@ -53,149 +231,89 @@ void link_close(struct link *link)
     loop_event_free(&link->readable);
     loop_event_free(&link->writable);
     sock_deinit(&link->sock);
+    link->sock.fd = -1;
 }
 
-/* in */
-
-static void link_dispatch(struct link *link, const struct frame *frame, const ProtobufCMessage *msg)
+/* Opens a frame of n bytes and starts sending; limit leaves room for the small ones. */
+static int link_append(struct link *link, size_t limit, uint32_t handle, uint16_t type, uint16_t flags,
+                       size_t n, uint8_t **ret_body)
 {
-    struct broker *broker = link->broker;
+    int r;
 
-    link->last_frame_ns = clock_now_ns();
-    switch (frame->type) {
-    case MSG_E_LOADING:
-        supervise_on_loading(&broker->supervise, (const Qwe__Loading *)msg);
-        break;
-    case MSG_E_READY:
-        supervise_on_ready(&broker->supervise, frame->body, frame->length);
-        break;
-    case MSG_E_FAILED:
-        supervise_on_failed(&broker->supervise, (const Qwe__Failed *)msg);
-        break;
-    case MSG_E_STARTED:
-        request_on_started(broker, frame->stream, (const Qwe__Started *)msg);
-        break;
-    case MSG_E_EMIT:
-        supervise_on_step(&broker->supervise);
-        request_on_emit(broker, frame->stream, frame->body, frame->length);
-        break;
-    case MSG_E_REFUSED:
-        if (!textop_on_refused(broker, frame->stream, (const Qwe__Refused *)msg))
-            request_on_refused(broker, frame->stream, (const Qwe__Refused *)msg);
-        break;
-    case MSG_E_TEXT_REPLY:
-        textop_on_reply(broker, frame->stream, (const Qwe__TextReply *)msg);
-        break;
-    case MSG_E_BEAT:
-        supervise_on_step(&broker->supervise);
-        break;
-    default:
-        log_err("engine: a %s frame, which is not an answer; it is replaced", msg_type_name(frame->type));
-        supervise_kill(&broker->supervise);
-    }
-}
-
-static bool link_take_frame(struct link *link)
-{
-    struct fault fault = {};
-    struct frame frame;
-    ProtobufCMessage *msg;
-    const ProtobufCMessageDescriptor *type;
-    int r = frame_next(&link->sock.in, FRAME_MAX_BYTES, &frame);
-
-    if (r == FRAME_E_AGAIN)
-        return false;
-    type = r ? NULL : wire_message_type(frame.type);
-    if (!type) {
-        log_err("engine: not our protocol; it is replaced");
-        supervise_kill(&link->broker->supervise);
-        return false;
-    }
-    r = wire_unpack(type, frame.body, frame.length, &fault, &msg);
-    if (r) {
-        log_err("engine: %s; it is replaced", r > 0 ? fault.text : "out of memory");
-        supervise_kill(&link->broker->supervise);
-        return false;
-    }
-    link_dispatch(link, &frame, msg);
-    wire_free(msg);
-    if (!link_is_open(link))
-        return false;
-    frame_consume(&link->sock.in, &frame);
-    return true;
-}
-
-/* One read and all whole frames in it; false: nothing more for now. */
-static bool link_read(struct link *link)
-{
-    int r = sock_read(&link->sock, LINK_READ_BYTES);
-
-    if (r && r != SOCK_E_FULL) {
-        if (r == SOCK_E_EOF)
-            link->eof = true;
-        return false;
-    }
-    while (link_take_frame(link))
-        ;
-    return link_is_open(link);
-}
-
-static void link_on_readable(int fd, short what, void *arg)
-{
-    struct link *link = arg;
-
-    for (int i = 0; i < LINK_READS_MAX && link_read(link); i++)
-        ;
-    if (link->eof && link_is_open(link)) {
-        loop_unwatch(link->readable);
-        supervise_kill(
-            &link->broker->supervise); /* it may live on without its socket; SIGCHLD says when it is gone */
-    }
-}
-
-void link_drain(struct link *link)
-{
-    while (link_is_open(link) && !link->eof && link_read(link))
-        ;
-}
-
-/* out */
-
-static void link_on_writable(int fd, short what, void *arg)
-{
-    struct link *link = arg;
-    int r = sock_flush(&link->sock);
-
-    if (r == SOCK_E_AGAIN)
-        loop_watch(link->writable);
-    /* the peer's end is noticed by reading */
-}
-
-void link_put(struct link *link, uint32_t handle, uint16_t type, const ProtobufCMessage *msg, int fd)
-{
-    const size_t n = protobuf_c_message_get_packed_size(msg);
-    _cleanup_(closep) int copy = -1;
-    uint8_t *body;
-    int r = 0;
-
-    if (!link_is_open(link))
-        return; /* the request is replayed when the next one is there */
-    if (fd >= 0) {
-        copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-        r = copy < 0 ? err_errno() : sock_put_fd(&link->sock, copy);
-        if (!r)
-            copy = -1; /* taken */
-    }
-    if (!r && n > FRAME_MAX_BYTES_ENGINE)
-        r = err_origin(-EMSGSIZE);
-    if (!r)
-        r = frame_open(&link->sock.out, handle, type, fd >= 0 ? FRAME_HAS_FD : 0, n, &body);
-    if (r) {
-        log_err("engine: a %s for it could not be queued; it is replaced", msg_type_name(type));
-        supervise_kill(&link->broker->supervise);
-        return;
-    }
-    protobuf_c_message_pack(msg, body);
+    if (!link_is_open(link) || buf_size(&link->sock.out) + FRAME_HEADER_BYTES + n > limit)
+        return LINK_E_FULL;
+    r = frame_open(&link->sock.out, handle, type, flags, n, ret_body);
+    if (r)
+        return r < 0 ? r : LINK_E_FULL;
     sock_appended(&link->sock);
     loop_defer(link->writable);
+    return LINK_OK;
+}
+
+int link_put(struct link *link, uint32_t handle, uint16_t type, const ProtobufCMessage *msg)
+{
+    const size_t n = protobuf_c_message_get_packed_size(msg);
+    uint8_t *body;
+    int r = link_append(link, LINK_OUT_BYTES - LINK_RESERVE_BYTES, handle, type, 0, n, &body);
+
+    if (!r)
+        protobuf_c_message_pack(msg, body);
+    return r;
+}
+
+int link_put_packed(struct link *link, uint32_t handle, uint16_t type, const void *body, size_t n_bytes)
+{
+    uint8_t *tail;
+    int r = link_append(link, LINK_OUT_BYTES - LINK_RESERVE_BYTES, handle, type, 0, n_bytes, &tail);
+
+    if (!r)
+        memcpy(tail, body, n_bytes);
+    return r;
+}
+
+int link_submit(struct link *link, struct request *request, const Qwe__Submit *tail)
+{
+    const size_t n = request->n_head + qwe__submit__get_packed_size(tail);
+    const uint16_t flags = request->memfd >= 0 ? FRAME_HAS_FD : 0;
+    _cleanup_(closep) int fd = -1;
+    uint8_t *body;
+    int r;
+
+    if (link->sock.n_out_fds == SOCK_OUT_FDS_MAX ||
+        buf_size(&link->sock.out) + FRAME_HEADER_BYTES + n > LINK_OUT_BYTES - LINK_RESERVE_BYTES)
+        return LINK_E_FULL;
+    if (flags) {
+        fd = fcntl(request->memfd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return err_errno();
+        sock_put_fd(&link->sock, fd);
+        fd = -1;
+    }
+    r = link_append(link, LINK_OUT_BYTES - LINK_RESERVE_BYTES, request->handle, MSG_E_SUBMIT, flags, n,
+                    &body);
+    if (r) { /* out of memory, or the engine just died: an fd without its frame must not be sent */
+        link_break(link, "no memory to talk to it");
+        return r;
+    }
+    memcpy(body, request->head, request->n_head);
+    qwe__submit__pack(tail, body + request->n_head);
+    return LINK_OK;
+}
+
+static void link_put_small(struct link *link, uint32_t handle, uint16_t type)
+{
+    uint8_t *body;
+
+    if (link_is_open(link) && link_append(link, LINK_OUT_BYTES, handle, type, 0, 0, &body))
+        link_break(link, "it does not read");
+}
+
+void link_cancel(struct link *link, uint32_t handle)
+{
+    link_put_small(link, handle, MSG_E_CANCEL);
+}
+
+void link_pause(struct link *link, uint32_t handle, bool paused)
+{
+    link_put_small(link, handle, paused ? MSG_E_PAUSE : MSG_E_RESUME);
 }

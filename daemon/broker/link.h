@@ -1,7 +1,7 @@
-/* link.h - the broker's end of the socketpair to its engine: whole, checked frames in, frames out.
+/* link.h - the socketpair to the engine: frames out, frames in, checked as a client's are.
  *
- * One link serves one engine process after the other.  What arrives is checked like a client's message: the
- * engine is the process that parses clients' text. */
+ * The link only carries; what an engine's message means for the service is supervise.c's, for a request
+ * request's. */
 #pragma once
 
 #include "daemon/util/sock.h"
@@ -9,26 +9,32 @@
 
 struct broker;
 struct event;
+struct request;
+
+enum { LINK_OK, LINK_E_FULL };
 
 struct link {
     struct broker *broker; /* borrowed */
     struct sock sock;      /* fd -1: no engine */
     struct event *readable, *writable;
-    uint64_t last_frame_ns; /* when the engine last said anything */
-    bool eof;
+    bool is_broken; /* EOF or nonsense: nothing more is read or written */
 };
 
-void link_init(struct broker *broker, struct link *link);
-int link_open(struct link *link, int fd); /* takes fd, also on failure */
-void link_close(struct link *link);       /* safe to call twice */
+int link_open(struct link *link, struct broker *broker, int fd); /* takes fd on success */
+void link_close(struct link *link);                              /* safe to call twice */
 static inline bool link_is_open(const struct link *link)
 {
-    return link->sock.fd >= 0;
+    return link->sock.fd >= 0 && !link->is_broken;
 }
 
-/* Reads and dispatches what the engine said before it died. */
+/* Reads what a dead engine still left in the socket. */
 void link_drain(struct link *link);
 
-/* fd: travels with the frame, duplicated; -1: none.  A link that cannot take it is given up: the engine is
- * replaced. */
-void link_put(struct link *link, uint32_t handle, uint16_t type, const ProtobufCMessage *msg, int fd);
+/* LINK_E_FULL: the engine has not read what it was sent; < 0 errno. */
+int link_put(struct link *link, uint32_t handle, uint16_t type, const ProtobufCMessage *msg);
+int link_put_packed(struct link *link, uint32_t handle, uint16_t type, const void *body, size_t n_bytes);
+/* The request's packed head and the rest of the Submit, and its memfd if it has one. */
+int link_submit(struct link *link, struct request *request, const Qwe__Submit *tail);
+/* Small and always possible: an engine that leaves no room for these is taken for dead. */
+void link_cancel(struct link *link, uint32_t handle);
+void link_pause(struct link *link, uint32_t handle, bool paused);

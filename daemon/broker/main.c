@@ -1,4 +1,6 @@
-/* main.c - qwend: reads options, refuses what it should, runs the broker. */
+/* main.c - qwend: the broker between the clients of this machine and one engine.  See broker.h,
+ * docs/ARCHITECTURE.md. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -7,61 +9,72 @@
 #include "daemon/util/log.h"
 #include "daemon/util/sd.h"
 
-enum { MAIN_FAULT = 1, MAIN_USAGE = 2 };
+enum { MAIN_FAILED = 1, MAIN_USAGE = 2 };
 
-static int main_complain(int r, const struct fault *fault)
+/* fds 0 to 2 must be taken, or a socket would get such a number and be written to as stderr. */
+static int main_open_std_fds(void)
 {
-    fprintf(stderr, "qwend: %s\n", fault->text[0] ? fault->text : strerror(-r));
-    return MAIN_FAULT;
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+    return fd < 0 ? MAIN_FAILED : 0;
 }
 
 static int main_serve(const struct options *options)
 {
     struct fault fault = {};
     struct broker broker;
-    int r;
+    int r = broker_init(&broker, options, &fault);
 
+    if (!r)
+        r = broker_run(&broker);
+    if (r > 0)
+        log_err("%s", fault.text);
+    else if (r < 0)
+        log_errno(r, "cannot go on");
+    broker_deinit(&broker);
+    if (!r)
+        log_info("stopped");
+    return r ? MAIN_FAILED : 0;
+}
+
+static int main_run(const struct options *options)
+{
+    log_init("qwend", options->verbose);
     if (!geteuid() && !options->allow_root) {
-        fputs("qwend: refuses to run as root: nothing in it needs that.  Start it as a user of its own "
-              "(systemd does), "
-              "or give --allow-root\n",
-              stderr);
+        log_err(
+            "qwend does not need to be root and refuses to be: start it as user qwend, or say --allow-root");
         return MAIN_USAGE;
     }
-    log_init("qwend", options->verbose);
+    signal(SIGPIPE, SIG_IGN); /* of stderr; sockets are written with MSG_NOSIGNAL */
     sd_init();
-    signal(SIGPIPE, SIG_IGN);
-    r = broker_init(&broker, options, &fault);
-    if (r) {
-        main_complain(r, &fault);
-    } else {
-        fprintf(stderr, "ready %s\n", options->socket);
-        r = broker_run(&broker);
-        if (r)
-            log_errno(r, "the event loop failed");
-        log_info("stopped");
-    }
-    broker_deinit(&broker);
-    return r ? MAIN_FAULT : 0;
+    return main_serve(options);
 }
 
 int main(int argc, char **argv)
 {
     enum options_action action = OPTIONS_RUN;
-    struct fault fault = {};
     struct options options;
-    int r = options_read(&options, argc, argv, &action, &fault), status = 0;
+    struct fault fault = {};
+    int r;
 
+    if (main_open_std_fds())
+        return MAIN_FAILED;
+    r = options_read(&options, argc, argv, &action, &fault);
     if (r) {
-        main_complain(r, &fault);
-        status = MAIN_USAGE;
+        fprintf(stderr, "qwend: %s\n", r > 0 ? fault.text : strerror(-r));
+        r = MAIN_USAGE;
     } else if (action == OPTIONS_HELP) {
         options_print_help();
     } else if (action == OPTIONS_VERSION) {
         puts("qwend " QWEND_VERSION);
     } else {
-        status = main_serve(&options);
+        r = main_run(&options);
     }
     options_deinit(&options);
-    return status;
+    return r;
 }

@@ -31,8 +31,8 @@ void queue_deinit(struct queue *queue)
 {
     struct queue_account *account;
 
-    LIST_FOREACH(account, &queue->accounts, node)
-    queue_account_free(queue, account);
+    LIST_FOREACH (account, &queue->accounts, node)
+        queue_account_free(queue, account);
 }
 
 static bool queue_account_is_active(const struct queue_account *account)
@@ -46,9 +46,9 @@ static void queue_forget_one(struct queue *queue)
 {
     struct queue_account *account, *least = NULL;
 
-    LIST_FOREACH(account, &queue->accounts, node)
-    if (!queue_account_is_active(account) && (!least || account->counter < least->counter))
-        least = account;
+    LIST_FOREACH (account, &queue->accounts, node)
+        if (!queue_account_is_active(account) && (!least || account->counter < least->counter))
+            least = account;
     if (least)
         queue_account_free(queue, least);
 }
@@ -57,9 +57,9 @@ static struct queue_account *queue_account_get(struct queue *queue, uid_t uid)
 {
     struct queue_account *account;
 
-    LIST_FOREACH(account, &queue->accounts, node)
-    if (account->uid == uid)
-        return account;
+    LIST_FOREACH (account, &queue->accounts, node)
+        if (account->uid == uid)
+            return account;
     if (queue->n_accounts >= QUEUE_IDLE_ACCOUNTS_MAX)
         queue_forget_one(queue);
     account = calloc(1, sizeof(*account));
@@ -78,9 +78,9 @@ static void queue_lift_floor(struct queue *queue)
     const struct queue_account *account;
     uint64_t least = UINT64_MAX;
 
-    LIST_FOREACH(account, &queue->accounts, node)
-    if (queue_account_is_active(account))
-        least = MIN(least, account->counter);
+    LIST_FOREACH (account, &queue->accounts, node)
+        if (queue_account_is_active(account))
+            least = MIN(least, account->counter);
     if (least != UINT64_MAX)
         queue->floor = MAX(queue->floor, least);
 }
@@ -125,9 +125,9 @@ struct queue_item *queue_next(const struct queue *queue)
 {
     const struct queue_account *account, *best = NULL;
 
-    LIST_FOREACH(account, &queue->accounts, node)
-    if (account->n_waiting && (!best || queue_account_precedes(account, 0, best, 0)))
-        best = account;
+    LIST_FOREACH (account, &queue->accounts, node)
+        if (account->n_waiting && (!best || queue_account_precedes(account, 0, best, 0)))
+            best = account;
     return best ? queue_account_first(best) : NULL;
 }
 
@@ -175,8 +175,7 @@ static unsigned queue_rank(const struct queue_item *item)
     unsigned n = 0;
 
     for (int i = 0; i <= (int)item->priority; i++)
-        LIST_FOREACH(other, &account->waiting[i], node)
-        {
+        LIST_FOREACH (other, &account->waiting[i], node) {
             if (other == item)
                 return n;
             n++;
@@ -193,8 +192,7 @@ uint32_t queue_position(const struct queue *queue, const struct queue_item *item
         return 0;
     rank = queue_rank(item);
     n += rank;
-    LIST_FOREACH(account, &queue->accounts, node)
-    {
+    LIST_FOREACH (account, &queue->accounts, node) {
         unsigned ahead = 0;
 
         /* at most rank + own starts + 1 rounds, so cheap however long the other's queue is */

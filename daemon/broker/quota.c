@@ -17,9 +17,9 @@ static struct quota_user *quota_user_find(const struct quota *quota, uid_t uid)
 {
     struct quota_user *user;
 
-    LIST_FOREACH(user, &quota->users, node)
-    if (user->uid == uid)
-        return user;
+    LIST_FOREACH (user, &quota->users, node)
+        if (user->uid == uid)
+            return user;
     return NULL;
 }
 

@@ -1,196 +1,201 @@
-/* report.c - what the service says of itself.  See report.h. */
+/* report.c - Welcome, StatusReply and Requests.  See report.h. */
 #include "report.h"
 
-#include <stdio.h>
-#include <string.h>
-
 #include "broker.h"
+#include "client.h"
 #include "daemon/util/clock.h"
-#include "daemon/util/sd.h"
 #include "proto/frame.h"
 #include "proto/status.h"
 #include "request.h"
 
-enum { REPORT_REQUESTS_MAX = 4096 }; /* Requests.requests' cap in the wire check */
+#define REPORT_SERVER "qwend " QWEND_VERSION
 
-static char report_server[] = "qwend " QWEND_VERSION;
+void report_welcome(struct client *client)
+{
+    struct broker *broker = client->broker;
+    const Qwe__Ready *ready = broker->supervise.ready;
+    char *capabilities[] = {(char *)"memfd"};
+    Qwp__Limits limits = QWP__LIMITS__INIT;
+    Qwp__Welcome welcome = QWP__WELCOME__INIT;
+
+    limits.has_frame_bytes = limits.has_streams = limits.has_body_bytes = limits.has_credit_bytes = true;
+    limits.frame_bytes = FRAME_MAX_BYTES;
+    limits.streams = POLICY_STREAMS_MAX;
+    limits.body_bytes = POLICY_BODY_BYTES_MAX;
+    limits.credit_bytes = POLICY_CREDIT_BYTES_MAX;
+    limits.has_context = ready && ready->has_context;
+    limits.context = limits.has_context ? ready->context : 0;
+    welcome.has_version = welcome.has_connection = welcome.has_boot_id = true;
+    welcome.version = 1;
+    welcome.connection = client->id;
+    welcome.server = (char *)REPORT_SERVER;
+    welcome.uid_class = client->is_admin ? (char *)"admin" : (char *)"user";
+    welcome.limits = &limits;
+    welcome.model = ready ? ready->model : NULL;
+    welcome.backend = ready ? ready->backend : NULL;
+    welcome.boot_id = (ProtobufCBinaryData){.data = broker->boot_id, .len = sizeof(broker->boot_id)};
+    welcome.capabilities = capabilities;
+    welcome.n_capabilities = ARRAY_SIZE(capabilities);
+    client_put(client, 0, MSG_WELCOME, 0, &welcome.base);
+}
 
 static Qwp__StatusReply__State report_state(const struct broker *broker)
 {
+    const struct supervise *supervise = &broker->supervise;
+
     if (broker->draining)
         return QWP__STATUS_REPLY__STATE__DRAINING;
-    switch (broker->supervise.state) {
-    case SUPERVISE_LOADING:
-        return QWP__STATUS_REPLY__STATE__LOADING;
-    case SUPERVISE_READY:
+    switch (supervise->state) {
+    case SUPERVISE_SERVING:
         return QWP__STATUS_REPLY__STATE__SERVING;
-    case SUPERVISE_DOWN:
-        return QWP__STATUS_REPLY__STATE__DEGRADED;
     case SUPERVISE_FAILED:
         return QWP__STATUS_REPLY__STATE__FAILED;
-    default:
+    case SUPERVISE_OFF:
         return QWP__STATUS_REPLY__STATE__STARTING;
+    case SUPERVISE_LOADING:
+    case SUPERVISE_BACKOFF:
+        break;
     }
+    return supervise->ready ? QWP__STATUS_REPLY__STATE__DEGRADED : QWP__STATUS_REPLY__STATE__LOADING;
 }
 
+/* What the engine said of itself. */
 static void report_fill_engine(const Qwe__Ready *ready, Qwp__StatusReply *reply)
 {
     reply->model = ready->model;
     reply->backend = ready->backend;
     reply->isa = ready->isa;
     reply->kv_type = ready->kv_type;
-    reply->has_context = reply->has_slots = reply->has_threads = 1;
-    reply->has_weights_bytes = reply->has_state_bytes = reply->has_weights_locked = 1;
+    reply->has_context = ready->has_context;
     reply->context = ready->context;
-    reply->slots = ready->slots;
+    reply->has_threads = ready->has_threads;
     reply->threads = ready->threads;
+    reply->has_weights_bytes = ready->has_weights_bytes;
     reply->weights_bytes = ready->weights_bytes;
+    reply->has_state_bytes = ready->has_state_bytes;
     reply->state_bytes = ready->state_bytes;
+    reply->has_weights_locked = ready->has_weights_locked;
     reply->weights_locked = ready->weights_locked;
 }
 
+/* What the broker counts. */
 static void report_fill_counts(const struct broker *broker, Qwp__StatusReply *reply)
 {
-    reply->has_running = reply->has_queued = reply->has_connections = reply->has_engine_restarts = 1;
-    reply->has_prompt_tokens = reply->has_output_tokens = reply->has_requests = reply->has_load_permille = 1;
+    reply->has_pid = reply->has_uptime_s = reply->has_running = reply->has_queued = true;
+    reply->pid = (uint32_t)getpid();
+    reply->uptime_s = clock_ms(clock_now_ns() - broker->started_ns) / 1e3;
     reply->running = broker->queue.n_started;
     reply->queued = broker->queue.n_waiting;
+    reply->has_connections = reply->has_requests = true;
     reply->connections = broker->n_clients;
-    reply->engine_restarts = broker->supervise.n_restarts;
+    reply->requests = broker->totals.requests;
+    reply->has_prompt_tokens = reply->has_output_tokens = true;
     reply->prompt_tokens = broker->totals.prompt_tokens;
     reply->output_tokens = broker->totals.output_tokens;
-    reply->requests = broker->totals.requests;
-    reply->load_permille = broker->supervise.ready ? 1000 : broker->supervise.permille;
 }
 
-void report_put_status(struct client *client, uint32_t stream)
+void report_status(struct client *client, uint32_t stream)
 {
     struct broker *broker = client->broker;
+    struct supervise *supervise = &broker->supervise;
     Qwp__StatusReply reply = QWP__STATUS_REPLY__INIT;
 
-    reply.has_state = reply.has_pid = reply.has_engine_pid = reply.has_uptime_s = 1;
+    reply.has_state = true;
     reply.state = report_state(broker);
-    reply.server = report_server;
-    reply.pid = (uint32_t)getpid();
-    reply.engine_pid = (uint32_t)broker->supervise.pid;
-    reply.uptime_s = clock_ms(clock_now_ns() - broker->started_ns) / 1000;
-    if (broker->supervise.ready)
-        report_fill_engine(broker->supervise.ready, &reply);
+    reply.server = (char *)REPORT_SERVER;
     report_fill_counts(broker, &reply);
-    if (broker->supervise.note[0])
-        reply.note = broker->supervise.note;
+    if (supervise->ready)
+        report_fill_engine(supervise->ready, &reply);
+    reply.has_engine_pid = supervise->pid > 0;
+    reply.engine_pid = (uint32_t)supervise->pid;
+    reply.has_slots = supervise->ready != NULL;
+    reply.slots = supervise_slots(supervise);
+    reply.has_engine_restarts = reply.has_load_permille = true;
+    reply.engine_restarts = supervise->n_restarts;
+    reply.load_permille = supervise->load_permille;
+    reply.note = *supervise->note ? supervise->note : NULL;
     client_put(client, stream, MSG_STATUS_REPLY, FRAME_END_STREAM, &reply.base);
 }
 
 static Qwp__RequestInfo__State report_request_state(const struct request *request)
 {
-    if (request->state == REQUEST_REPLAY)
-        return QWP__REQUEST_INFO__STATE__REPLAYING;
-    if (request->state == REQUEST_UPLOAD || request->state == REQUEST_QUEUED)
-        return QWP__REQUEST_INFO__STATE__QUEUED;
-    if (request->stream.paused)
+    if (request->out.blocked)
         return QWP__REQUEST_INFO__STATE__PAUSED;
-    return request->state == REQUEST_PREFILL ? QWP__REQUEST_INFO__STATE__PREFILL
-                                             : QWP__REQUEST_INFO__STATE__DECODE;
+    switch (request->state) {
+    case REQUEST_RECEIVING:
+    case REQUEST_QUEUED:
+        return QWP__REQUEST_INFO__STATE__QUEUED;
+    case REQUEST_PREFILL:
+        return QWP__REQUEST_INFO__STATE__PREFILL;
+    case REQUEST_REPLAYING:
+        return QWP__REQUEST_INFO__STATE__REPLAYING;
+    case REQUEST_DECODE:
+    case REQUEST_DONE:
+        break;
+    }
+    return QWP__REQUEST_INFO__STATE__DECODE;
 }
 
-static void report_fill_request(const struct request *request, Qwp__RequestInfo *info)
+static void report_fill_request(struct request *request, Qwp__RequestInfo *info)
 {
-    const Qwp__Generate *g = request->generate;
-
     qwp__request_info__init(info);
-    info->has_request_id = info->has_uid = info->has_pid = info->has_state = info->has_position = 1;
-    info->has_output_tokens = info->has_age_s = info->has_priority = info->has_replays = 1;
-    info->has_prompt_tokens = request->has_prompt_tokens;
-    info->request_id = (ProtobufCBinaryData){.data = (uint8_t *)request->id, .len = sizeof(request->id)};
+    info->has_request_id = info->has_uid = info->has_pid = info->has_state = info->has_position = true;
+    info->request_id = (ProtobufCBinaryData){.data = request->id, .len = sizeof(request->id)};
     info->uid = request->client->peer.uid;
     info->pid = (uint32_t)request->client->peer.pid;
-    info->client = request->client->name;
+    info->client = *request->client->name ? request->client->name : NULL;
     info->state = report_request_state(request);
-    info->position =
-        request->state == REQUEST_QUEUED ? queue_position(&request->broker->queue, &request->queue_item) : 0;
+    info->position = queue_position(&request->broker->queue, &request->item);
+    info->has_prompt_tokens = request->has_started;
     info->prompt_tokens = request->prompt_tokens;
+    info->has_output_tokens = info->has_age_s = info->has_priority = info->has_replays = true;
     info->output_tokens = (uint32_t)request->n_ids;
-    info->age_s = clock_ms(clock_now_ns() - request->received_ns) / 1000;
-    info->priority = g->has_priority ? g->priority : QWP__PRIORITY__PRIORITY_NORMAL;
-    info->replays = request->n_replays;
+    info->age_s = clock_ms(clock_now_ns() - request->received_ns) / 1e3;
+    info->priority = request->priority;
+    info->replays = request->replays;
 }
 
-void report_put_requests(struct client *client, uint32_t stream)
+static size_t report_count(const struct client *client)
 {
-    struct broker *broker = client->broker;
-    _cleanup_(freep) Qwp__RequestInfo *infos = NULL;
-    _cleanup_(freep) Qwp__RequestInfo **ptrs = NULL;
-    Qwp__Requests requests = QWP__REQUESTS__INIT;
-    struct fault fault = {};
+    const struct request *request;
+    size_t n = 0;
+
+    LIST_FOREACH (request, &client->broker->requests, node)
+        n += client->is_admin || request->client->peer.uid == client->peer.uid;
+    return n;
+}
+
+static void report_too_much(struct client *client, uint32_t stream, bool no_memory)
+{
+    struct fault fault;
+
+    if (no_memory)
+        fault_set(&fault, STATUS_INTERNAL, "out of memory for the list");
+    else
+        fault_set(&fault, STATUS_SLOW_CONSUMER, "the connection has no room for the list");
+    client_refuse(client, stream, &fault);
+}
+
+void report_requests(struct client *client, uint32_t stream)
+{
+    const size_t max = report_count(client);
+    _cleanup_(freep) Qwp__RequestInfo *infos = calloc(max + 1, sizeof(*infos));
+    _cleanup_(freep) Qwp__RequestInfo **list = calloc(max + 1, sizeof(*list));
+    Qwp__Requests reply = QWP__REQUESTS__INIT;
     struct request *request;
 
-    infos = calloc(REPORT_REQUESTS_MAX, sizeof(*infos));
-    ptrs = calloc(REPORT_REQUESTS_MAX, sizeof(Qwp__RequestInfo *));
-    if (!infos || !ptrs) {
-        fault_set(&fault, STATUS_OOM, "the broker is out of memory");
-        client_refuse(client, stream, &fault);
+    if (!infos || !list) {
+        report_too_much(client, stream, true);
         return;
     }
-    LIST_FOREACH(request, &broker->requests, node)
-    {
-        if (requests.n_requests == REPORT_REQUESTS_MAX)
-            break;
-        if (request->client->peer.uid != client->peer.uid && !client->is_admin)
+    LIST_FOREACH (request, &client->broker->requests, node) {
+        if (!client->is_admin && request->client->peer.uid != client->peer.uid)
             continue;
-        ptrs[requests.n_requests] = &infos[requests.n_requests];
-        report_fill_request(request, ptrs[requests.n_requests++]);
+        report_fill_request(request, &infos[reply.n_requests]);
+        list[reply.n_requests] = &infos[reply.n_requests];
+        reply.n_requests++;
     }
-    requests.requests = ptrs;
-    client_put(client, stream, MSG_REQUESTS, FRAME_END_STREAM, &requests.base);
-}
-
-void report_put_welcome(struct client *client, uint32_t version)
-{
-    struct broker *broker = client->broker;
-    const Qwe__Ready *ready = broker->supervise.ready;
-    Qwp__Welcome welcome = QWP__WELCOME__INIT;
-    Qwp__Limits limits = QWP__LIMITS__INIT;
-    char *capabilities[] = {"memfd"};
-
-    limits.has_frame_bytes = limits.has_streams = limits.has_body_bytes = limits.has_credit_bytes = 1;
-    limits.frame_bytes = FRAME_MAX_BYTES;
-    limits.streams = POLICY_STREAMS_MAX;
-    limits.body_bytes = POLICY_BODY_BYTES_MAX;
-    limits.credit_bytes = POLICY_CREDIT_BYTES_MAX;
-    if (ready) {
-        limits.has_context = 1;
-        limits.context = ready->context;
-        welcome.model = ready->model;
-        welcome.backend = ready->backend;
-    }
-    welcome.has_version = welcome.has_connection = welcome.has_boot_id = 1;
-    welcome.version = version;
-    welcome.connection = client->id;
-    welcome.server = report_server;
-    welcome.uid_class = client->is_admin ? "admin" : "user";
-    welcome.limits = &limits;
-    welcome.boot_id = (ProtobufCBinaryData){.data = broker->boot_id, .len = sizeof(broker->boot_id)};
-    welcome.n_capabilities = ARRAY_SIZE(capabilities);
-    welcome.capabilities = capabilities;
-    client_put(client, 0, MSG_WELCOME, 0, &welcome.base);
-}
-
-void report_notify(struct broker *broker)
-{
-    static const char *const names[] = {
-        [QWP__STATUS_REPLY__STATE__STARTING] = "starting",
-        [QWP__STATUS_REPLY__STATE__LOADING] = "loading the model",
-        [QWP__STATUS_REPLY__STATE__SERVING] = "serving",
-        [QWP__STATUS_REPLY__STATE__DEGRADED] = "replacing the engine",
-        [QWP__STATUS_REPLY__STATE__DRAINING] = "stopping",
-        [QWP__STATUS_REPLY__STATE__FAILED] = "failed",
-    };
-    const struct supervise *s = &broker->supervise;
-
-    if (s->note[0])
-        sd_notify_put("STATUS=%s: %s", names[report_state(broker)], s->note);
-    else
-        sd_notify_put("STATUS=%s, %u running, %u queued", names[report_state(broker)],
-                      broker->queue.n_started, broker->queue.n_waiting);
+    reply.requests = list;
+    if (client_offer(client, stream, MSG_REQUESTS, FRAME_END_STREAM, &reply.base))
+        report_too_much(client, stream, false);
 }

@@ -1,10 +1,11 @@
-/* report.h - Status, ListRequests, and the line that systemd shows. */
+/* report.h - what the service says about itself: Welcome, StatusReply, Requests. */
 #pragma once
 
-#include "client.h"
+#include <stdint.h>
 
-void report_put_status(struct client *client, uint32_t stream);
-void report_put_requests(struct client *client,
-                         uint32_t stream); /* the asker's own; all for an administrator */
-void report_put_welcome(struct client *client, uint32_t version);
-void report_notify(struct broker *broker); /* STATUS= */
+struct client;
+
+void report_welcome(struct client *client);
+void report_status(struct client *client, uint32_t stream);
+void report_requests(struct client *client,
+                     uint32_t stream); /* of the client's uid; all for an administrator */

@@ -1,531 +1,342 @@
-/* request.c - the life of a request and its dealings with the engine.  See request.h. */
+/* request.c - how a request begins and ends.  See request.h. */
 #include "request.h"
 
 #include <string.h>
 #include <sys/random.h>
 
 #include "broker.h"
+#include "client.h"
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
 #include "daemon/util/loop.h"
 #include "proto/frame.h"
 #include "proto/status.h"
-#include "proto/wire.h"
 
-/* What a request costs its user beside the bytes it brings. */
-enum { REQUEST_BYTES = sizeof(struct request) };
+/* What a request may emit, as far as is known, is reserved in the replay log when it comes in. */
+enum { REQUEST_CONTEXT_GUESS = 32768 }; /* before the first engine has said how much it can do */
 
-static struct request *request_find(struct broker *broker, uint32_t handle)
+bool request_is_receiving(const struct request *request)
 {
-    struct request *request;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    if (request->handle == handle)
-        return request;
-    return NULL;
+    return request->state == REQUEST_RECEIVING;
 }
 
-static bool request_is_started(const struct request *request)
+/* Frees everything; the client's stream and the engine's sequence are somebody else's business by then. */
+static void request_destroy(struct request *request)
 {
-    return request->state == REQUEST_PREFILL || request->state == REQUEST_DECODE ||
-           request->state == REQUEST_REPLAY;
-}
-
-unsigned request_n_started(const struct broker *broker)
-{
-    struct request *request;
-    unsigned n = 0;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    n += request_is_started(request);
-    return n;
-}
-
-unsigned request_n_active(const struct broker *broker)
-{
-    struct request *request;
-    unsigned n = 0;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    n += request_is_started(request) && !request->stream.paused;
-    return n;
-}
-
-/* life */
-
-void request_engine_done(struct request *request)
-{
-    queue_remove(&request->broker->queue, &request->queue_item);
-    broker_kick(request->broker);
-}
-
-struct request *request_free(struct request *request)
-{
-    struct client_stream *stream;
-
-    if (!request)
-        return NULL;
-    stream = client_stream_find(request->client, request->stream_id);
-    if (stream && stream->request == request)
-        client_stream_close(request->client, request->stream_id);
-    if (request->state == REQUEST_UPLOAD)
-        request->client->n_input -= request->n_body;
-    request_engine_done(request);
-    stream_deinit(&request->stream);
-    wire_free(request->generate ? &request->generate->base : NULL);
-    free(request->body);
-    free(request->ids);
-    closep(&request->memfd);
-    quota_release(&request->request_charge);
-    quota_release(&request->bytes_charge);
+    queue_remove(&request->broker->queue, &request->item);
     list_remove(&request->node);
-    broker_on_request_gone(request->broker);
+    stream_deinit(request);
+    buf_deinit(&request->body);
+    closep(&request->memfd);
+    free(request->head);
+    free(request->ids);
+    free(request->stop);
+    quota_release(&request->request_charge);
+    quota_release(&request->body_charge);
+    quota_release(&request->log_charge);
     free(request);
-    return NULL;
 }
 
-/* The engine forgets it, if it ever heard of it. */
-static void request_withdraw(struct request *request)
+void request_free(struct request *request)
 {
-    Qwe__CancelSeq cancel = QWE__CANCEL_SEQ__INIT;
+    struct broker *broker = request->broker;
+    struct client *client = request->client;
 
-    if (request->state == REQUEST_PREFILL || request->state == REQUEST_DECODE)
-        link_put(&request->broker->link, request->handle, MSG_E_CANCEL, &cancel.base, -1);
+    if (request_is_in_engine(request))
+        link_cancel(&broker->link, request->handle);
+    if (request_is_receiving(request))
+        client->n_input -= buf_size(&request->body);
+    client_stream_close(client, request->stream);
+    request_destroy(request);
+    broker_kick(broker);
 }
 
-void request_refuse(struct request *request, const Qwp__Error *error)
+void request_fail_with(struct request *request, const Qwp__Error *error)
 {
-    request_withdraw(request);
-    client_put_error(request->client, request->stream_id, error);
+    client_put_error(request->client, request->stream, error);
     request_free(request);
 }
 
-void request_refuse_text(struct request *request, int code, const char *text)
+void request_fail(struct request *request, const struct fault *fault)
 {
-    Qwp__Error error = QWP__ERROR__INIT;
-
-    error.has_code = 1;
-    error.code = (uint32_t)code;
-    error.text = (char *)text;
-    request_refuse(request, &error);
+    if (fault->code >= 300)
+        log_info("uid %u: request ended: %d %s", request->client->peer.uid, fault->code, fault->text);
+    client_refuse(request->client, request->stream, fault);
+    request_free(request);
 }
 
 void request_cancel(struct request *request)
 {
-    request_withdraw(request);
-    request->over_ns = request->over_ns ? request->over_ns : clock_now_ns();
-    stream_put_usage(request, QWP__FINISH__FINISH_CANCEL);
+    /* A flood of open-and-cancel pays for the work it makes: as much as some 64 tokens of prompt. */
+    queue_charge(&request->broker->queue, &request->item, 64);
+    if (!request->done_ns)
+        request->done_ns = clock_now_ns();
+    request->finish = QWP__FINISH__FINISH_CANCEL;
+    request_put_usage(request);
     request_free(request);
 }
 
 void request_cancel_client(struct client *client)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(client->streams); i++) {
-        struct request *request = client->streams[i].request;
-
-        if (!request)
-            continue;
-        request_withdraw(request);
-        request_free(request);
-    }
+    for (size_t i = 0; i < ARRAY_SIZE(client->streams); i++)
+        if (client->streams[i].request)
+            request_free(client->streams[i].request);
 }
 
-uint32_t request_cancel_matching(struct client *asker, const uint8_t *id)
+static bool request_may_cancel(const struct client *by, const struct request *request)
+{
+    return by->is_admin || by->peer.uid == request->client->peer.uid;
+}
+
+uint32_t request_cancel_id(struct client *by, const uint8_t *id, size_t n)
 {
     struct request *request;
-    uint32_t n = 0;
+    uint32_t n_cancelled = 0;
 
-    LIST_FOREACH(request, &asker->broker->requests, node)
-    {
-        const bool own = request->client->peer.uid == asker->peer.uid;
-
-        if (id ? (memcmp(request->id, id, sizeof(request->id)) || (!own && !asker->is_admin)) : !own)
-            continue;
-        request_cancel(request);
-        n++;
-    }
-    return n;
+    LIST_FOREACH (request, &by->broker->requests, node)
+        if (n == POLICY_ID_BYTES && !memcmp(request->id, id, n) && request_may_cancel(by, request)) {
+            request_cancel(request);
+            n_cancelled++;
+        }
+    return n_cancelled;
 }
 
-/* opening */
-
-static int request_charge(struct request *request, size_t n_bytes, struct fault *fault)
+uint32_t request_cancel_uid(struct client *by)
 {
-    struct quota *quota = &request->broker->quota;
-    const uid_t uid = request->client->peer.uid;
-    int r = 0;
+    struct request *request;
+    uint32_t n_cancelled = 0;
 
-    if (!request->request_charge.user) {
-        r = quota_charge(quota, uid, QUOTA_REQUESTS, 1, &request->request_charge);
-        if (r > 0)
-            return fault_set(fault, STATUS_CONCURRENCY, "you have %llu requests, at most %llu now",
-                             (unsigned long long)quota_used(quota, uid, QUOTA_REQUESTS),
-                             (unsigned long long)quota_share(quota, uid, QUOTA_REQUESTS));
-    }
-    if (!r && !request->bytes_charge.user)
-        r = quota_charge(quota, uid, QUOTA_BYTES, n_bytes, &request->bytes_charge);
-    else if (!r)
-        r = quota_resize(&request->bytes_charge, n_bytes);
-    if (r > 0)
-        return fault_set(fault, STATUS_CONCURRENCY, "you hold %llu bytes here, at most %llu now",
-                         (unsigned long long)quota_used(quota, uid, QUOTA_BYTES),
-                         (unsigned long long)quota_share(quota, uid, QUOTA_BYTES));
-    return r < 0 ? fault_set(fault, STATUS_OOM, "the broker is out of memory") : 0;
+    LIST_FOREACH (request, &by->broker->requests, node)
+        if (request->client->peer.uid == by->peer.uid) {
+            request_cancel(request);
+            n_cancelled++;
+        }
+    return n_cancelled;
 }
 
-static int request_set_ids(struct request *request, struct fault *fault)
+/* beginning */
+/* Packs all of the Submit that is known by now; the rest is appended when it is sent. */
+static int request_pack_head(struct request *request, const Qwp__Generate *generate)
 {
-    const Qwp__Generate *g = request->generate;
-    const Qwp__Sampling *sampling = g->sampling;
+    Qwp__Sampling none = QWP__SAMPLING__INIT, sampling = generate->sampling ? *generate->sampling : none;
+    Qwe__Submit submit = QWE__SUBMIT__INIT;
 
-    if (g->has_request_id)
-        memcpy(request->id, g->request_id.data, sizeof(request->id));
-    else if (getrandom(request->id, sizeof(request->id), 0) != sizeof(request->id))
-        return fault_set(fault, STATUS_INTERNAL, "no random numbers from the kernel");
-    if (sampling && sampling->has_seed)
-        request->seed = sampling->seed;
-    else if (getrandom(&request->seed, sizeof(request->seed), 0) != sizeof(request->seed))
-        return fault_set(fault, STATUS_INTERNAL, "no random numbers from the kernel");
+    sampling.has_seed = true;
+    sampling.seed = request->seed;
+    submit.sampling = &sampling;
+    submit.has_max_tokens = generate->has_max_tokens;
+    submit.max_tokens = generate->max_tokens;
+    submit.n_stop = generate->n_stop;
+    submit.stop = generate->stop;
+    submit.has_thinking = generate->has_thinking;
+    submit.thinking = generate->thinking;
+    submit.has_logprobs = generate->has_logprobs;
+    submit.logprobs = generate->logprobs;
+    submit.has_ignore_eos = generate->has_ignore_eos;
+    submit.ignore_eos = generate->ignore_eos;
+    request->head = malloc(qwe__submit__get_packed_size(&submit));
+    if (!request->head)
+        return err_origin(-ENOMEM);
+    request->n_head = qwe__submit__pack(&submit, request->head);
     return 0;
 }
 
-static int request_check(struct request *request, const struct frame *frame, struct fault *fault)
+/* Values the client left to us; the rest of the request's plain fields. */
+static int request_take_fields(struct request *request, const Qwp__Generate *generate)
 {
-    uint64_t n;
-    int r = policy_check_generate(request->generate, frame->flags, fault);
+    const bool has_seed = generate->sampling && generate->sampling->has_seed;
 
-    if (r)
-        return r;
-    if (request->broker->draining)
-        return fault_set(fault, STATUS_DRAINING, "the service is being stopped");
-    if (request->broker->supervise.state == SUPERVISE_FAILED)
-        return fault_set(fault, STATUS_ENGINE_LOST, "%s", request->broker->supervise.note);
-    if (frame->flags & FRAME_HAS_FD) {
-        r = policy_check_memfd(request->memfd, fault, &n);
-        if (r)
-            return r;
-    }
-    r = request_set_ids(request, fault);
-    return r ? r : request_charge(request, REQUEST_BYTES + frame->length, fault);
+    if (has_seed)
+        request->seed = generate->sampling->seed;
+    else if (getrandom(&request->seed, sizeof(request->seed), 0) < 0)
+        return err_errno();
+    if (generate->has_request_id)
+        memcpy(request->id, generate->request_id.data, POLICY_ID_BYTES);
+    else if (getrandom(request->id, sizeof(request->id), 0) < 0)
+        return err_errno();
+    request->priority = generate->has_priority ? generate->priority : QWP__PRIORITY__PRIORITY_NORMAL;
+    request->max_tokens = generate->has_max_tokens ? generate->max_tokens : 0;
+    request->want_ids = generate->has_want_ids && generate->want_ids;
+    return request_pack_head(request, generate);
 }
 
-static enum queue_priority request_priority(const struct request *request)
+static int request_over_quota(struct request *request, enum quota_slot slot, const char *what,
+                              struct fault *fault)
 {
-    const Qwp__Generate *g = request->generate;
+    const struct quota *quota = &request->broker->quota;
+    const uid_t uid = request->client->peer.uid;
+    const uint64_t used = quota_used(quota, uid, slot);
 
-    if (!g->has_priority)
-        return QUEUE_NORMAL;
-    return g->priority == QWP__PRIORITY__PRIORITY_INTERACTIVE ? QUEUE_INTERACTIVE
-           : g->priority == QWP__PRIORITY__PRIORITY_BATCH     ? QUEUE_BATCH
-                                                              : QUEUE_NORMAL;
+    /* Was it this uid's own doing, or is the service full? */
+    return fault_set(fault, used > quota->used[slot] - used ? STATUS_CONCURRENCY : STATUS_QUEUE_FULL,
+                     "uid %u holds %llu %s, at most %llu now", uid, (unsigned long long)used, what,
+                     (unsigned long long)quota_share(quota, uid, slot));
 }
 
-/* The prompt is complete. */
-static void request_enqueue(struct request *request)
+static int request_charge(struct request *request, struct fault *fault)
 {
     struct broker *broker = request->broker;
-
-    if (request->state == REQUEST_UPLOAD)
-        request->client->n_input -= request->n_body;
-    request->state = REQUEST_QUEUED;
-    if (queue_push(&broker->queue, request->client->peer.uid, request_priority(request),
-                   &request->queue_item)) {
-        request_refuse_text(request, STATUS_OOM, "the broker is out of memory");
-        return;
-    }
-    broker->totals.requests++;
-    stream_put_accepted(request, queue_position(&broker->queue, &request->queue_item));
-    broker_kick(broker);
-    broker_status_changed(broker);
-}
-
-void request_open(struct client *client, const struct frame *frame, Qwp__Generate *generate)
-{
-    struct request *request = calloc(1, sizeof(*request));
-    struct fault fault = {};
-
-    if (!request) {
-        fault_set(&fault, STATUS_OOM, "the broker is out of memory");
-        client_refuse(client, frame->stream, &fault);
-        client_stream_close(client, frame->stream);
-        wire_free(&generate->base);
-        return;
-    }
-    *request = (struct request){.broker = client->broker,
-                                .client = client,
-                                .stream_id = frame->stream,
-                                .handle = broker_new_handle(client->broker),
-                                .state = REQUEST_UPLOAD,
-                                .generate = generate,
-                                .memfd = frame->flags & FRAME_HAS_FD ? sock_claim_fd(&client->sock) : -1,
-                                .received_ns = clock_now_ns()};
-    list_push(&client->broker->requests, &request->node);
-    client_stream_find(client, frame->stream)->request = request;
-    stream_init(request);
-    fault.code = request_check(request, frame, &fault);
-    if (fault.code) {
-        request_refuse_text(request, fault.code, fault.text);
-        return;
-    }
-    if (!(frame->flags & FRAME_MORE))
-        request_enqueue(request);
-}
-
-/* Grows by doubling; what is charged is what is allocated. */
-static int request_append_body(struct request *request, const Qwp__Body *body, struct fault *fault)
-{
-    const size_t n = body->has_data ? body->data.len : 0, want = request->n_body + n;
-    size_t cap = MAX(request->cap_body, (size_t)(64 << 10));
-    uint8_t *grown;
+    const uid_t uid = request->client->peer.uid;
+    const Qwe__Ready *ready = broker->supervise.ready;
+    const uint32_t context = ready && ready->has_context ? ready->context : REQUEST_CONTEXT_GUESS;
+    const uint64_t n_log = request->max_tokens ? MIN(request->max_tokens, context) : context;
     int r;
 
-    if (want > POLICY_BODY_BYTES_MAX)
+    r = quota_charge(&broker->quota, uid, QUOTA_REQUESTS, 1, &request->request_charge);
+    if (r > 0)
+        return request_over_quota(request, QUOTA_REQUESTS, "requests", fault);
+    if (!r)
+        r = quota_charge(&broker->quota, uid, QUOTA_BYTES, n_log * sizeof(*request->ids) + request->n_head,
+                         &request->log_charge);
+    if (!r)
+        r = quota_charge(&broker->quota, uid, QUOTA_BYTES, 0, &request->body_charge);
+    return r > 0 ? request_over_quota(request, QUOTA_BYTES, "bytes", fault) : r;
+}
+
+static int request_append_body(struct request *request, const uint8_t *data, size_t n, struct fault *fault)
+{
+    const size_t n_body = buf_size(&request->body) + n;
+    int r;
+
+    if (n_body > POLICY_BODY_BYTES_MAX)
         return fault_set(fault, STATUS_TOO_LONG, "the prompt body has more than %d bytes",
                          POLICY_BODY_BYTES_MAX);
     if (request->client->n_input + n > POLICY_INPUT_BYTES_MAX)
         return fault_set(fault, STATUS_CONCURRENCY,
-                         "this connection has %llu bytes of unfinished prompts, at most %d",
-                         (unsigned long long)request->client->n_input + n, POLICY_INPUT_BYTES_MAX);
-    while (cap < want)
-        cap *= 2;
-    if (cap > request->cap_body) {
-        r = request_charge(request, request->bytes_charge.amount + cap - request->cap_body, fault);
-        if (r)
-            return r;
-        grown = realloc(request->body, cap);
-        if (!grown)
-            return fault_set(fault, STATUS_OOM, "the broker is out of memory");
-        request->body = grown;
-        request->cap_body = cap;
-    }
-    if (n)
-        memcpy(request->body + request->n_body, body->data.data, n);
-    request->n_body = want;
-    request->client->n_input += n;
-    return 0;
+                         "the unfinished prompts of this connection exceed %d bytes", POLICY_INPUT_BYTES_MAX);
+    /* twice: buf.c doubles */
+    r = quota_resize(&request->body_charge, MIN(2 * n_body, (size_t)POLICY_BODY_BYTES_MAX));
+    if (r > 0)
+        return request_over_quota(request, QUOTA_BYTES, "bytes", fault);
+    return r ? r : buf_append(&request->body, data, n);
 }
 
-void request_on_body(struct request *request, const struct frame *frame, const Qwp__Body *body)
+static bool request_id_is_taken(const struct request *request)
 {
-    struct fault fault = {};
-    int r = 0;
+    const struct request *other;
 
-    if (request->state != REQUEST_UPLOAD)
-        r = fault_set(&fault, STATUS_INVALID, "a Body frame behind the end of the prompt");
-    else
-        r = request_append_body(request, body, &fault);
+    LIST_FOREACH (other, &request->broker->requests, node)
+        if (other != request && other->client->peer.uid == request->client->peer.uid &&
+            !memcmp(other->id, request->id, POLICY_ID_BYTES))
+            return true;
+    return false;
+}
+
+static int request_take_body(struct request *request, const Qwp__Generate *generate, int *memfd,
+                             struct fault *fault)
+{
+    uint64_t n_bytes;
+    int r;
+
+    if (*memfd >= 0) {
+        r = policy_check_memfd(*memfd, fault, &n_bytes);
+        if (!r)
+            request->memfd = steal_fd(memfd);
+        return r;
+    }
+    return generate->has_body ? request_append_body(request, generate->body.data, generate->body.len, fault)
+                              : 0;
+}
+
+/* Whether requests are taken at all now. */
+static int request_check_service(const struct broker *broker, struct fault *fault)
+{
+    if (broker->draining)
+        return fault_set(fault, STATUS_DRAINING, "qwend is being stopped");
+    return supervise_check(&broker->supervise, fault);
+}
+
+/* The prompt is complete: it may run. */
+static int request_admit(struct request *request)
+{
+    static const enum queue_priority bands[] = {
+        [QWP__PRIORITY__PRIORITY_INTERACTIVE] = QUEUE_INTERACTIVE,
+        [QWP__PRIORITY__PRIORITY_NORMAL] = QUEUE_NORMAL,
+        [QWP__PRIORITY__PRIORITY_BATCH] = QUEUE_BATCH,
+    };
+    int r = queue_push(&request->broker->queue, request->client->peer.uid, bands[request->priority],
+                       &request->item);
+
     if (r)
-        request_refuse_text(request, r, fault.text);
-    else if (!(frame->flags & FRAME_MORE))
-        request_enqueue(request);
-}
-
-/* engine */
-
-static void request_submit(struct request *request)
-{
-    const Qwp__Generate *g = request->generate;
-    Qwp__Sampling sampling = QWP__SAMPLING__INIT;
-    Qwe__Submit submit = QWE__SUBMIT__INIT;
-
-    if (g->sampling)
-        sampling = *g->sampling;
-    sampling.has_seed = 1;
-    sampling.seed = request->seed;
-    submit.sampling = &sampling;
-    if (request->memfd < 0) {
-        submit.has_body = 1;
-        submit.body =
-            g->has_body ? g->body : (ProtobufCBinaryData){.data = request->body, .len = request->n_body};
-    }
-    submit.has_max_tokens = g->has_max_tokens;
-    submit.max_tokens = g->max_tokens;
-    submit.n_stop = g->n_stop;
-    submit.stop = g->stop;
-    submit.has_thinking = g->has_thinking;
-    submit.thinking = g->thinking;
-    submit.has_logprobs = g->has_logprobs;
-    submit.logprobs = g->logprobs;
-    submit.has_ignore_eos = g->has_ignore_eos;
-    submit.ignore_eos = g->ignore_eos;
-    submit.n_forced = request->n_ids;
-    submit.forced = request->ids;
-    submit.has_paused = 1;
-    submit.paused = request->stream.paused;
-    request->state = REQUEST_PREFILL;
-    link_put(&request->broker->link, request->handle, MSG_E_SUBMIT, &submit.base, request->memfd);
-    supervise_arm_watchdog(&request->broker->supervise);
-}
-
-void request_start_next(struct broker *broker)
-{
-    struct queue_item *item;
-
-    while (broker->supervise.state == SUPERVISE_READY &&
-           broker->queue.n_started < broker->supervise.ready->slots && (item = queue_next(&broker->queue))) {
-        struct request *request = list_entry(item, struct request, queue_item);
-
-        queue_start(&broker->queue, item);
-        request->started_ns = clock_now_ns();
-        stream_put_accepted(request, 0);
-        request_submit(request);
-    }
-}
-
-void request_on_started(struct broker *broker, uint32_t handle, const Qwe__Started *msg)
-{
-    struct request *request = request_find(broker, handle);
-
-    if (!request)
-        return; /* cancelled meanwhile */
-    if (!request->has_prompt_tokens) {
-        request->has_prompt_tokens = true;
-        request->prompt_tokens = msg->prompt_tokens;
-        request->cached_tokens = msg->cached_tokens;
-        broker->totals.prompt_tokens += msg->prompt_tokens;
-        queue_charge(&broker->queue, &request->queue_item, msg->prompt_tokens);
-        stream_put_accepted(request, 0);
-    }
-    if (request->n_replays)
-        stream_put_event(request, QWP__EVENT__KIND__RESUMED);
-}
-
-/* The replay log grows by doubling, charged before it is allocated. */
-static int request_log_ids(struct request *request, const uint32_t *ids, size_t n)
-{
-    size_t cap = MAX(request->cap_ids, (size_t)256);
-    uint32_t *grown;
-
-    while (cap < request->n_ids + n)
-        cap *= 2;
-    if (cap > request->cap_ids) {
-        if (request_charge(request, request->bytes_charge.amount + (cap - request->cap_ids) * sizeof(*ids),
-                           NULL))
-            return -EDQUOT;
-        grown = realloc(request->ids, cap * sizeof(*ids));
-        if (!grown)
-            return -ENOMEM;
-        request->ids = grown;
-        request->cap_ids = cap;
-    }
-    if (n)
-        memcpy(request->ids + request->n_ids, ids, n * sizeof(*ids));
-    request->n_ids += n;
+        return r;
+    request->state = REQUEST_QUEUED;
+    request->received_ns = clock_now_ns();
+    request->broker->totals.requests++;
+    broker_kick(request->broker);
     return 0;
 }
 
-static void request_note_tokens(struct request *request, size_t n)
+static int request_fill(struct request *request, const Qwp__Generate *generate, uint16_t flags, int *memfd,
+                        struct fault *fault)
 {
-    if (!n)
+    int r = request_check_service(request->broker, fault);
+
+    if (!r)
+        r = policy_check_generate(generate, flags, fault);
+    if (!r)
+        r = request_take_fields(request, generate);
+    if (!r && request_id_is_taken(request))
+        r = fault_set(fault, STATUS_INVALID, "request_id: a request of yours with this id is running");
+    if (!r)
+        r = request_charge(request, fault);
+    if (!r)
+        r = stream_init(request,
+                        generate->has_credit_bytes ? generate->credit_bytes : POLICY_CREDIT_BYTES_DEFAULT);
+    if (!r)
+        r = request_take_body(request, generate, memfd, fault);
+    if (!r && !(flags & FRAME_MORE))
+        r = request_admit(request);
+    return r;
+}
+
+void request_open(struct client *client, struct client_stream *stream, const Qwp__Generate *generate,
+                  uint16_t flags, int *memfd)
+{
+    struct broker *broker = client->broker;
+    struct request *request = calloc(1, sizeof(*request));
+    struct fault fault = {};
+    int r = request ? 0 : err_origin(-ENOMEM);
+
+    if (!r) {
+        *request = (struct request){.broker = broker, .client = client, .stream = stream->id, .memfd = -1};
+        request->body = BUF_INIT(POLICY_BODY_BYTES_MAX);
+        request->handle = broker_new_handle(broker);
+        request->received_ns = clock_now_ns();
+        list_push(&broker->requests, &request->node);
+        r = request_fill(request, generate, flags, memfd, &fault);
+    }
+    if (!r) {
+        stream->request = request;
         return;
-    if (!request->first_ns)
-        request->first_ns = clock_now_ns();
-    request->state = REQUEST_DECODE;
-    request->n_deaths = 0;
-    request->broker->totals.output_tokens += n;
-    queue_charge(&request->broker->queue, &request->queue_item, 2 * n); /* a token made costs two read: VTC */
+    }
+    if (r < 0) {
+        log_errno(r, "uid %u: request dropped", client->peer.uid);
+        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+    } else if (r >= 300) {
+        log_info("uid %u: request refused: %d %s", client->peer.uid, r, fault.text);
+    }
+    client_refuse(client, stream->id, &fault);
+    client_stream_close(client, stream->id);
+    if (request)
+        request_destroy(request);
 }
 
-void request_on_emit(struct broker *broker, uint32_t handle, const uint8_t *body, size_t n)
+void request_on_body(struct request *request, const uint8_t *data, size_t n, bool more)
 {
-    struct request *request = request_find(broker, handle);
-    ProtobufCMessage *msg;
-    Qwe__Emit *emit;
+    struct client *client = request->client;
+    struct fault fault = {};
+    int r = request_append_body(request, data, n, &fault);
 
-    if (!request || request->state == REQUEST_OVER)
-        return; /* cancelled meanwhile */
-    if (wire_unpack(&qwe__emit__descriptor, body, n, NULL, &msg)) {
-        request_refuse_text(request, STATUS_OOM, "the broker is out of memory");
-        return;
+    if (!r)
+        client->n_input += n;
+    if (!r && !more) {
+        client->n_input -= buf_size(&request->body);
+        r = request_admit(request);
+        if (r)
+            client->n_input += buf_size(&request->body); /* request_free() takes it off */
     }
-    emit = (Qwe__Emit *)msg;
-    if (request_log_ids(request, emit->ids, emit->n_ids)) {
-        wire_free(msg);
-        request_refuse_text(request, STATUS_CONCURRENCY, "no room left for the record of this answer");
-        return;
-    }
-    request_note_tokens(request, emit->n_ids);
-    if (emit->has_finish) {
-        request->over_ns = clock_now_ns();
-        request->state = REQUEST_OVER;
-        request_engine_done(request);
-    }
-    stream_push(request, emit);
-}
-
-void request_on_refused(struct broker *broker, uint32_t handle, const Qwe__Refused *msg)
-{
-    struct request *request = request_find(broker, handle);
-    Qwp__Error error = QWP__ERROR__INIT;
-
-    if (!request)
-        return;
-    error.has_code = 1;
-    error.code = msg->has_code ? msg->code : STATUS_INTERNAL;
-    error.text = msg->text;
-    error.n_details = msg->n_details;
-    error.details = msg->details;
-    request->state = REQUEST_OVER; /* the engine has dropped it */
-    request_refuse(request, &error);
-}
-
-void request_on_engine_death(struct broker *broker)
-{
-    struct request *request;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    {
-        if (!request_is_started(request))
-            continue;
-        if (request->state != REQUEST_REPLAY && ++request->n_deaths >= REQUEST_DEATHS_MAX) {
-            request->state = REQUEST_OVER;
-            log_err("uid %u: request %u lost, the engine died %d times without a new token",
-                    request->client->peer.uid, request->handle, REQUEST_DEATHS_MAX);
-            request_refuse_text(request, STATUS_ENGINE_LOST,
-                                "the engine died three times without a new token");
-            continue;
-        }
-        if (request->state != REQUEST_REPLAY)
-            request->n_replays++;
-        request->state = REQUEST_REPLAY;
-        stream_put_event(request, QWP__EVENT__KIND__ENGINE_RESTART);
-    }
-}
-
-void request_replay_all(struct broker *broker)
-{
-    struct request *request;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    if (request->state == REQUEST_REPLAY)
-        request_submit(request);
-}
-
-void request_fail_all(struct broker *broker, const char *note)
-{
-    struct request *request;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    {
-        if (request->state == REQUEST_OVER || request->state == REQUEST_UPLOAD)
-            continue;
-        request->state = REQUEST_OVER; /* no engine to withdraw it from */
-        request_refuse_text(request, STATUS_ENGINE_LOST, note);
-    }
-}
-
-void request_tell_all(struct broker *broker)
-{
-    struct request *request;
-
-    LIST_FOREACH(request, &broker->requests, node)
-    {
-        uint32_t position;
-
-        if (request->state != REQUEST_QUEUED)
-            continue;
-        position = queue_position(&broker->queue, &request->queue_item);
-        if (position != request->told_position || broker->supervise.permille != request->told_permille)
-            stream_put_accepted(request, position);
-    }
+    if (r < 0)
+        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+    if (r)
+        request_fail(request, &fault);
 }

@@ -1,78 +1,95 @@
-/* request.h - one Generate from its first frame to its Usage: the prompt as it came, and every token id made
- * so far.
+/* request.h - one generation, from Generate to Usage.
  *
- * Both are kept until the end, because the engine may die at any moment: the next one gets the same request
- * and the ids, and goes on where the last one stopped.  request.c: life and engine; stream.c: what the client
- * sees. */
+ * It keeps what is needed to run it again from the start after an engine died: the request as it came, its
+ * seed and the token ids that were emitted.  These ids are forced on replay, so what a client was sent can
+ * neither change nor come twice (the replay log, daemon.md's promise L1). */
 #pragma once
 
-#include "client.h"
 #include "engine.pb-c.h"
+#include "policy.h"
 #include "queue.h"
-#include "qwend.pb-c.h"
+#include "quota.h"
 #include "stream.h"
 
-struct frame;
-
-enum { REQUEST_DEATHS_MAX = 3 }; /* in a row, without a new token: then it is refused, 501 */
+struct broker;
+struct client;
+struct client_stream;
 
 enum request_state {
-    REQUEST_UPLOAD,
+    REQUEST_RECEIVING, /* its prompt is still arriving */
     REQUEST_QUEUED,
-    REQUEST_PREFILL,
-    REQUEST_DECODE,
-    REQUEST_REPLAY,
-    REQUEST_OVER
+    REQUEST_PREFILL,   /* submitted */
+    REQUEST_DECODE,    /* the first token came */
+    REQUEST_REPLAYING, /* its engine died; to be submitted again */
+    REQUEST_DONE,      /* the engine is through with it; its reader is not */
 };
 
 struct request {
-    struct list node;      /* in the broker's list */
+    struct list node;      /* of the broker's requests */
     struct broker *broker; /* borrowed */
-    struct client *client; /* borrowed; outlives its requests */
-    uint32_t stream_id, handle;
+    struct client *client; /* borrowed; outlives it */
+    struct queue_item item;
+    enum request_state state;
+    uint32_t stream, handle;
     uint8_t id[POLICY_ID_BYTES];
-    enum request_state state; /* OVER: the engine is done with it, the client has not got everything yet */
-    Qwp__Generate *generate;  /* owned */
-    uint8_t *body;            /* owned: of Body frames */
-    size_t n_body, cap_body;
-    int memfd; /* owned or -1 */
+    /* what was asked */
+    uint8_t *head; /* owned; a packed Submit without body, forced and paused */
+    size_t n_head;
+    struct buf body; /* the prompt, unread; or */
+    int memfd;       /* owned; -1: none */
+    Qwp__Priority priority;
+    uint32_t max_tokens; /* 0: none given */
     uint64_t seed;
-    struct queue_item queue_item;
-    struct quota_charge request_charge, bytes_charge;
-    size_t n_charged; /* bytes of generate and body, without the ids */
-
-    uint32_t *ids; /* owned: the replay log */
+    bool want_ids;
+    /* the replay log */
+    uint32_t *ids; /* owned, [n_ids] */
     size_t n_ids, cap_ids;
-    uint32_t n_replays, n_deaths, prompt_tokens, cached_tokens;
-    bool has_prompt_tokens;
-
+    struct quota_charge request_charge, body_charge, log_charge;
+    /* how far it is */
+    struct stream out;
+    uint32_t prompt_tokens, cached_tokens, n_reasoning, n_answer;
+    bool has_started;              /* the two above are known */
+    Qwp__Finish finish;            /* once REQUEST_DONE */
+    char *stop;                    /* owned; the stop string that ended it, or NULL */
+    uint32_t replays, idle_deaths; /* deaths lived through; since the last new token */
+    bool restart_told;
     uint32_t told_position, told_permille;
-    uint64_t received_ns, started_ns, first_ns, over_ns;
-    struct stream stream;
+    uint64_t told_ns; /* 0: no Accepted was sent */
+    uint64_t received_ns, submitted_ns, first_ns, done_ns;
 };
 
-/* client side */
-void request_open(struct client *client, const struct frame *frame,
-                  Qwp__Generate *generate); /* takes generate */
-void request_on_body(struct request *request, const struct frame *frame, const Qwp__Body *body);
-void request_cancel(struct request *request);      /* by its owner: Usage says so */
-void request_cancel_client(struct client *client); /* the connection is gone: nothing is said */
-uint32_t request_cancel_matching(struct client *asker,
-                                 const uint8_t *id);                   /* id NULL: all of the asker's uid */
-void request_refuse(struct request *request, const Qwp__Error *error); /* frees */
-void request_refuse_text(struct request *request, int code, const char *text); /* frees */
-struct request *request_free(struct request *request);
+enum { REQUEST_DEATHS_MAX = 3, REQUEST_TELL_MS = 500 };
 
-/* engine side */
-void request_start_next(struct broker *broker); /* as many as there are free slots */
-void request_on_started(struct broker *broker, uint32_t handle, const Qwe__Started *msg);
-void request_on_emit(struct broker *broker, uint32_t handle, const uint8_t *body, size_t n);
-void request_on_refused(struct broker *broker, uint32_t handle, const Qwe__Refused *msg);
-void request_on_engine_death(struct broker *broker);
-void request_replay_all(struct broker *broker);
-void request_fail_all(struct broker *broker, const char *note);
-void request_tell_all(struct broker *broker); /* positions and load progress that changed */
+/* From a Generate on a stream just opened: refused on that stream, or made.  Takes *memfd if it uses it. */
+void request_open(struct client *client, struct client_stream *stream, const Qwp__Generate *generate,
+                  uint16_t flags, int *memfd);
+bool request_is_receiving(const struct request *request);
+void request_on_body(struct request *request, const uint8_t *data, size_t n, bool more);
 
-unsigned request_n_started(const struct broker *broker); /* in the engine, or waiting for the next one */
-unsigned request_n_active(const struct broker *broker);  /* of these, not paused */
-void request_engine_done(struct request *request);       /* frees its slot */
+/* Ends it with an Error, or without a word (request_free). */
+void request_fail(struct request *request, const struct fault *fault);
+void request_fail_with(struct request *request, const Qwp__Error *error);
+void request_free(struct request *request);
+/* Ends it with Usage FINISH_CANCEL. */
+void request_cancel(struct request *request);
+void request_cancel_client(struct client *client); /* its connection is gone: all of them, without a word */
+uint32_t request_cancel_id(struct client *by, const uint8_t *id, size_t n);
+uint32_t request_cancel_uid(struct client *by);
+
+/* the engine's side (request_engine.c) */
+int request_submit(struct request *request); /* LINK_E_FULL: later */
+bool request_is_in_engine(const struct request *request);
+void request_pause(struct request *request, bool paused);
+int request_on_started(struct request *request, const Qwe__Started *started);
+int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw);
+void request_on_refused(struct request *request, const Qwe__Refused *refused);
+void request_error_from_refused(const Qwe__Refused *refused, Qwp__Error *error); /* borrows from refused */
+void request_on_engine_lost(struct request *request);                            /* it may be freed */
+
+/* saying so (request_tell.c) */
+bool request_tell_position(struct request *request,
+                           uint64_t now_ns); /* true: something is left to say later */
+void request_tell_accepted(struct request *request, uint32_t position);
+void request_tell_event(struct request *request, Qwp__Event__Kind kind);
+void request_finish_if_done(struct request *request); /* all was read: Usage, and it is freed */
+void request_put_usage(struct request *request);

@@ -1,40 +1,34 @@
-/* stream.h - what the client of a request gets to see: Deltas as its credit and its socket allow, then Usage.
+/* stream.h - the way of a request's output: from the engine's Emit to Deltas that the client has credit and
+ * room for.
  *
- * What cannot be sent yet is kept as the engine said it; the engine is told to pause, so no more than what
- * was under way comes after it.  A reader that lets a request wait longer than slow_s loses it. */
+ * What cannot be sent yet is kept as the engine sent it, in order, and the request is paused in the engine;
+ * so at most what was under way is kept (STREAM_HELD_BYTES).  Credit is exact: a text is cut between
+ * characters where it ends. */
 #pragma once
 
-#include "daemon/util/list.h"
 #include "engine.pb-c.h"
+#include "proto/buf.h"
+#include "quota.h"
 
-struct request;
 struct event;
+struct request;
 
-enum { STREAM_WAITING_MAX = 1024 }; /* Emits kept; an engine that does not heed Pause is no reason to grow */
-
-struct stream_item { /* one Emit that is not sent to its end */
-    struct list node;
-    Qwe__Emit *emit; /* owned */
-    size_t i_piece, offset;
-    bool ids_sent;
-};
+enum { STREAM_HELD_BYTES = 256 << 10 }; /* hundreds of Emits; a pause reaches the engine within one step */
 
 struct stream {
-    struct list waiting; /* struct stream_item */
-    unsigned n_waiting;
-    uint64_t seq, credit;
-    bool paused, want_ids, want_logprobs;
+    uint64_t credit, seq;
+    struct buf held;            /* u32 length and Emit body, each */
+    struct quota_charge charge; /* of held */
+    size_t piece, offset;       /* how much of the oldest Emit was sent */
+    bool meta_sent;             /* its ids and logprobs were */
+    bool blocked;               /* paused in the engine, and the clock of slow_s runs */
+    Qwp__Channel channel;       /* of the last text */
     struct event *slow;
-    Qwp__Finish finish; /* 0: not yet */
-    char *stop;         /* owned */
-    uint32_t reasoning_tokens, answer_tokens;
 };
 
-void stream_init(struct request *request);
-void stream_deinit(struct stream *stream);
-void stream_push(struct request *request, Qwe__Emit *emit); /* takes emit; may free the request */
-void stream_add_credit(struct request *request, uint32_t bytes);
-void stream_resume(struct request *request); /* there is room again; may free the request */
-void stream_put_accepted(struct request *request, uint32_t position);
-void stream_put_event(struct request *request, Qwp__Event__Kind kind);
-void stream_put_usage(struct request *request, Qwp__Finish finish); /* the last word */
+int stream_init(struct request *request, uint64_t credit);
+void stream_deinit(struct request *request);
+/* An Emit, unpacked and as it came.  The request may have ended and been freed when it returns false. */
+bool stream_push(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw);
+void stream_resume(struct request *request); /* credit or room may have come; the request may be freed */
+void stream_on_credit(struct request *request, const Qwp__Credit *credit);

@@ -1,328 +1,316 @@
-/* supervise.c - the engine process.  See supervise.h. */
+/* supervise.c - the engine's life, seen from outside.  See supervise.h, daemon.md §1.1-1.2. */
 #include "supervise.h"
 
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include "broker.h"
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
 #include "daemon/util/loop.h"
+#include "daemon/util/sd.h"
 #include "proto/frame.h"
+#include "proto/status.h"
 #include "proto/wire.h"
 #include "request.h"
+#include "spawn.h"
 #include "textop.h"
 
 enum {
-    SUPERVISE_FD = 3,
-    SUPERVISE_PAUSE_MS = 100,
-    SUPERVISE_PAUSE_MAX_MS = 5000,
-    SUPERVISE_DEATHS_MAX = 10, /* in a row, without a finished step, within a minute */
-    SUPERVISE_EXEC_FAILED = 127,
+    SUPERVISE_BACKOFF_MIN_MS = 100,
+    SUPERVISE_BACKOFF_MAX_MS = 5000,
+    SUPERVISE_END_MS = 2000,   /* a step on a slow CPU may take its time; then it is killed */
+    SUPERVISE_SLOTS_MAX = 256, /* what an engine may claim to run at once */
 };
-static const uint64_t supervise_minute_ns = 60ull * 1000000000;
+#define SUPERVISE_MINUTE_NS 60000000000ull
 
-/* binary */
-
-static char *supervise_try(const char *folder, const char *name)
+static void supervise_set(struct supervise *s, enum supervise_state state)
 {
-    char *path;
+    static const char *const texts[] = {
+        [SUPERVISE_OFF] = "stopped",         [SUPERVISE_LOADING] = "loading the model",
+        [SUPERVISE_SERVING] = "serving",     [SUPERVISE_BACKOFF] = "restarting the engine",
+        [SUPERVISE_FAILED] = "cannot serve",
+    };
 
-    if (asprintf(&path, "%s/%s", folder, name) < 0)
-        return NULL;
-    if (!access(path, X_OK))
-        return path;
-    free(path);
-    return NULL;
+    s->state = state;
+    sd_notify_put("STATUS=%s%s%.200s", texts[state], *s->note ? ": " : "", s->note);
+    broker_kick(s->broker);
 }
 
-/* Installed, else beside this program (a copied tree), else where the build leaves it. */
-static char *supervise_find(void)
+int supervise_check(const struct supervise *s, struct fault *fault)
 {
-    static const char *const beside[] = {"qwend-engine", "../engine/qwend-engine"};
-    char self[PATH_MAX], *slash, *path = NULL;
-    ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-
-    if (n > 0) {
-        self[n] = '\0';
-        slash = strrchr(self, '/');
-        if (slash)
-            *slash = '\0';
-        for (size_t i = 0; !path && i < ARRAY_SIZE(beside); i++)
-            path = supervise_try(self, beside[i]);
-    }
-    return path ? path : supervise_try(QWEND_LIBEXECDIR, "qwend-engine");
+    return s->state == SUPERVISE_FAILED ? fault_set(fault, s->failed_code, "%s", s->note) : 0;
 }
 
-static void supervise_on_restart(int fd, short what, void *arg);
-static void supervise_on_watchdog(int fd, short what, void *arg);
-
-int supervise_init(struct broker *broker, struct supervise *s, const char *engine, struct fault *fault)
+uint32_t supervise_slots(const struct supervise *s)
 {
-    int r;
-
-    *s = (struct supervise){.broker = broker, .pause_ms = SUPERVISE_PAUSE_MS};
-    s->path = engine ? strdup(engine) : supervise_find();
-    if (!s->path || access(s->path, X_OK) < 0)
-        return fault_set(fault, 1, "the engine program %s cannot be started: %s",
-                         s->path ? s->path : QWEND_LIBEXECDIR "/qwend-engine",
-                         strerror(s->path ? errno : ENOENT));
-    r = loop_event_new(broker->base, -1, 0, supervise_on_restart, s, &s->restart);
-    return r ? r : loop_event_new(broker->base, -1, 0, supervise_on_watchdog, s, &s->watchdog);
+    return s->ready && s->ready->has_slots ? CLAMP(s->ready->slots, 1u, (uint32_t)SUPERVISE_SLOTS_MAX) : 1;
 }
 
-void supervise_deinit(struct supervise *s)
+/* The service is over: whoever waits hears why. */
+static void supervise_fail(struct supervise *s, int code)
 {
-    if (s->pid) {
-        kill(s->pid, SIGKILL); /* it keeps no truth */
-        waitpid(s->pid, NULL, 0);
-    }
-    loop_event_free(&s->restart);
-    loop_event_free(&s->watchdog);
-    wire_free(s->ready ? &s->ready->base : NULL);
-    freep(&s->path);
+    struct request *request;
+    struct fault fault;
+
+    s->failed_code = code;
+    log_err("cannot serve: %s", s->note);
+    supervise_set(s, SUPERVISE_FAILED);
+    supervise_check(s, &fault);
+    LIST_FOREACH (request, &s->broker->requests, node)
+        if (request->state != REQUEST_DONE)
+            request_fail(request, &fault);
+    textop_fail_all(s->broker, &fault);
 }
 
-/* start */
-
-/* In the child, between fork and exec: only async-signal-safe calls. */
-_Noreturn static void supervise_exec(const char *path, int fd, pid_t parent, bool verbose)
+/* starting */
+static int supervise_send_start(struct supervise *s)
 {
-    char *const argv[] = {"qwend-engine", verbose ? "--verbose" : NULL, NULL};
-    sigset_t none;
-    int oom;
-
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    for (int i = 1; i < NSIG; i++)
-        signal(i, SIG_DFL);
-    /* Under memory pressure the part that can be replaced goes first; raising needs no privilege. */
-    oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-    if (oom >= 0 && write(oom, "0", 1) < 0)
-        close(oom);
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent)
-        _exit(0);
-    if (fd == SUPERVISE_FD)
-        fcntl(fd, F_SETFD, 0);
-    else if (dup2(fd, SUPERVISE_FD) < 0)
-        _exit(SUPERVISE_EXEC_FAILED);
-    execv(path, argv);
-    _exit(SUPERVISE_EXEC_FAILED);
-}
-
-static void supervise_send_start(struct supervise *s)
-{
-    const struct options *o = s->broker->options;
+    const struct options *options = s->broker->options;
     Qwe__Start start = QWE__START__INIT;
 
-    start.model_path = o->model;
-    start.backend = (char *)o->backend;
-    start.isa = o->cpu_isa;
-    start.kv_type = (char *)o->kv;
-    start.has_context = start.has_slots = start.has_threads = 1;
-    start.context = o->context;
-    start.slots = o->slots;
-    start.threads = o->threads;
-    link_put(&s->broker->link, 0, MSG_E_START, &start.base, -1);
+    start.model_path = options->model;
+    start.backend = (char *)options->backend;
+    start.isa = options->cpu_isa;
+    start.has_context = start.has_slots = start.has_threads = true;
+    start.context = options->context;
+    start.slots = options->slots;
+    start.threads = options->threads;
+    start.kv_type = (char *)options->kv;
+    return link_put(&s->broker->link, 0, MSG_E_START, &start.base);
 }
 
-int supervise_start(struct supervise *s)
+static int supervise_spawn(struct supervise *s)
 {
-    const pid_t self = getpid();
-    int fds[2], r;
-    pid_t pid;
+    _cleanup_(closep) int fd = -1;
+    int r;
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
-        return err_errno();
-    pid = fork();
-    if (!pid)
-        supervise_exec(s->path, fds[1], self, s->broker->options->verbose);
-    close(fds[1]);
-    if (pid < 0) {
-        r = err_errno();
-        close(fds[0]);
-        return r;
-    }
-    s->pid = pid;
-    s->state = s->ready ? SUPERVISE_DOWN : SUPERVISE_LOADING;
-    s->permille = 0;
-    r = link_open(&s->broker->link, fds[0]);
+    r = spawn_engine(s->engine, s->broker->options->verbose, &s->pid, &fd);
+    if (!r)
+        r = link_open(&s->broker->link, s->broker, fd);
     if (r)
         return r;
-    supervise_send_start(s);
-    return loop_arm_ms(s->watchdog, s->broker->options->load_timeout_s * 1000ull);
+    fd = -1;
+    return supervise_send_start(s);
+}
+
+static void supervise_schedule_restart(struct supervise *s)
+{
+    s->n_restarts++;
+    loop_arm_ms(s->restart, s->backoff_ms);
+    s->backoff_ms = MIN(2 * s->backoff_ms, (uint32_t)SUPERVISE_BACKOFF_MAX_MS);
+    supervise_set(s, SUPERVISE_BACKOFF);
+}
+
+void supervise_start(struct supervise *s)
+{
+    int r = supervise_spawn(s);
+
+    s->is_killed = false;
+    s->load_permille = 0;
+    s->progress_ns = clock_now_ns();
+    if (!r) {
+        supervise_set(s, SUPERVISE_LOADING);
+        return;
+    }
+    log_errno(r, "engine %s cannot be started, next try in %u ms", s->engine, s->backoff_ms);
+    if (s->pid)
+        supervise_kill(s, "it cannot be talked to"); /* SIGCHLD goes on from here */
+    else
+        supervise_schedule_restart(s);
 }
 
 static void supervise_on_restart(int fd, short what, void *arg)
 {
-    struct supervise *s = arg;
-    int r = supervise_start(s);
+    supervise_start(arg);
+}
 
-    if (!r)
+/* dying */
+void supervise_kill(struct supervise *s, const char *why)
+{
+    if (!s->pid)
         return;
-    log_errno(r, "engine: cannot be started, next try in %llu ms", (unsigned long long)s->pause_ms);
-    loop_arm_ms(s->restart, s->pause_ms);
+    if (why)
+        log_err("engine %d is killed: %s", s->pid, why);
+    s->is_killed = true;
+    kill(s->pid, SIGKILL);
 }
 
-/* watch */
-
-void supervise_kill(struct supervise *s)
-{
-    if (s->pid)
-        kill(s->pid, SIGKILL);
-}
-
-static uint64_t supervise_limit_ms(const struct supervise *s)
-{
-    const struct options *o = s->broker->options;
-
-    return (s->state == SUPERVISE_READY ? o->engine_timeout_s : o->load_timeout_s) * 1000ull;
-}
-
-void supervise_arm_watchdog(struct supervise *s)
-{
-    if (!loop_is_armed(s->watchdog))
-        loop_arm_ms(s->watchdog, supervise_limit_ms(s));
-}
-
-/* No timer runs for an idle engine; for a busy one it fires once per limit, not per frame. */
-static void supervise_on_watchdog(int fd, short what, void *arg)
-{
-    struct supervise *s = arg;
-    const uint64_t limit_ms = supervise_limit_ms(s);
-    const uint64_t silent_ms = (clock_now_ns() - s->broker->link.last_frame_ns) / 1000000;
-
-    if (!s->pid || (s->state == SUPERVISE_READY && !request_n_active(s->broker)))
-        return;
-    if (silent_ms < limit_ms) {
-        loop_arm_ms(s->watchdog, limit_ms - silent_ms);
-        return;
-    }
-    log_err("engine pid %d: silent for %llu s with work to do; it is replaced", s->pid,
-            (unsigned long long)silent_ms / 1000);
-    supervise_kill(s);
-}
-
-/* death */
-
-static void supervise_describe(char *text, size_t n, int status)
-{
-    if (WIFSIGNALED(status))
-        snprintf(text, n, "killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
-    else if (WEXITSTATUS(status) == SUPERVISE_EXEC_FAILED)
-        snprintf(text, n, "could not be executed");
-    else
-        snprintf(text, n, "ended with status %d", WEXITSTATUS(status));
-}
-
-static void supervise_give_up(struct supervise *s)
-{
-    s->state = SUPERVISE_FAILED;
-    log_err("engine: given up: %s", s->note);
-    request_fail_all(s->broker, s->note);
-    textop_fail_all(s->broker, s->note);
-    broker_status_changed(s->broker);
-}
-
-static bool supervise_dies_too_often(struct supervise *s)
+/* More than SUPERVISE_DEATHS_MAX in a minute, and no finished step between them? */
+static bool supervise_is_hopeless(struct supervise *s)
 {
     const uint64_t now = clock_now_ns();
 
-    if (!s->n_deaths_idle || now - s->first_death_ns > supervise_minute_ns) {
-        s->n_deaths_idle = 0;
-        s->first_death_ns = now;
+    if (s->n_deaths > SUPERVISE_DEATHS_MAX) {
+        memmove(s->deaths_ns, s->deaths_ns + 1, sizeof(s->deaths_ns) - sizeof(s->deaths_ns[0]));
+        s->n_deaths--;
     }
-    return ++s->n_deaths_idle > SUPERVISE_DEATHS_MAX;
+    s->deaths_ns[s->n_deaths++] = now;
+    return s->n_deaths > SUPERVISE_DEATHS_MAX && now - s->deaths_ns[0] <= SUPERVISE_MINUTE_NS;
 }
 
-static void supervise_on_death(struct supervise *s, int status)
+static unsigned supervise_lose_requests(struct supervise *s)
 {
-    char how[100];
+    struct request *request;
+    unsigned n = 0;
 
-    link_drain(&s->broker->link); /* what it said before it died counts */
-    link_close(&s->broker->link);
-    loop_unwatch(s->watchdog);
-    if (s->state == SUPERVISE_FAILED || s->broker->stopping)
-        return;
-    supervise_describe(how, sizeof(how), status);
-    s->n_restarts++;
-    s->state = s->ready ? SUPERVISE_DOWN : SUPERVISE_STARTING;
-    if (supervise_dies_too_often(s)) {
-        snprintf(s->note, sizeof(s->note),
-                 "the engine died %d times in a row without finishing a step, last: %s", SUPERVISE_DEATHS_MAX,
-                 how);
-        supervise_give_up(s);
+    LIST_FOREACH (request, &s->broker->requests, node) {
+        n += request_is_in_engine(request);
+        request_on_engine_lost(request);
+    }
+    textop_on_engine_lost(s->broker);
+    return n;
+}
+
+static void supervise_on_death(struct supervise *s, pid_t pid, int status)
+{
+    char how[96];
+    unsigned n;
+
+    spawn_describe_exit(status, how, sizeof(how));
+    n = supervise_lose_requests(s);
+    if (s->state == SUPERVISE_FAILED) {
+        log_info("engine %d %s", pid, how);
         return;
     }
-    log_err("engine: %s; %u requests wait for the next one, in %llu ms", how, request_n_started(s->broker),
-            (unsigned long long)s->pause_ms);
-    snprintf(s->note, sizeof(s->note), "the engine %s and is being replaced", how);
-    request_on_engine_death(s->broker);
-    textop_on_engine_death(s->broker);
-    loop_arm_ms(s->restart, s->pause_ms);
-    s->pause_ms = MIN(2 * s->pause_ms, (uint64_t)SUPERVISE_PAUSE_MAX_MS);
-    broker_status_changed(s->broker);
+    if (supervise_is_hopeless(s)) {
+        snprintf(s->note, sizeof(s->note), "the engine died %u times without finishing a step, at last: %s",
+                 s->n_deaths, how);
+        supervise_fail(s, STATUS_ENGINE_LOST);
+        return;
+    }
+    log_err("engine %d %s; %u requests go on with the next one in %u ms", pid, how, n, s->backoff_ms);
+    snprintf(s->note, sizeof(s->note), "the last engine %s", how);
+    supervise_schedule_restart(s);
 }
 
 void supervise_on_child(struct supervise *s)
 {
+    const pid_t pid = s->pid;
     int status;
 
-    if (!s->pid || waitpid(s->pid, &status, WNOHANG) != s->pid)
+    if (!pid || waitpid(pid, &status, WNOHANG) != pid)
         return;
+    link_drain(&s->broker->link); /* what it said before it died counts */
+    link_close(&s->broker->link);
+    loop_unwatch(s->watch);
     s->pid = 0;
-    supervise_on_death(s, status);
+    supervise_on_death(s, pid, status);
 }
 
-/* from the link */
-
-void supervise_on_loading(struct supervise *s, const Qwe__Loading *loading)
+/* watching */
+static uint64_t supervise_patience_ms(const struct supervise *s)
 {
-    s->permille = MIN(loading->permille, 1000u);
-    broker_tell(s->broker);
+    const struct options *options = s->broker->options;
+
+    return 1000ull * (s->state == SUPERVISE_LOADING ? options->load_timeout_s : options->engine_timeout_s);
 }
 
-void supervise_on_ready(struct supervise *s, const uint8_t *body, size_t n)
+void supervise_watch(struct supervise *s, bool working)
 {
-    ProtobufCMessage *msg;
+    const bool must_move =
+        s->pid && (s->state == SUPERVISE_LOADING || (s->state == SUPERVISE_SERVING && working));
 
-    if (wire_unpack(&qwe__ready__descriptor, body, n, NULL, &msg)) /* passed once; what can fail is memory */
-        return supervise_kill(s);
-    wire_free(s->ready ? &s->ready->base : NULL);
-    s->ready = (Qwe__Ready *)msg;
-    s->state = SUPERVISE_READY;
-    s->note[0] = '\0';
-    if (s->ready->note)
-        snprintf(s->note, sizeof(s->note), "%s", s->ready->note);
-    log_info("engine pid %d: ready, %s on %s %s, context %u, %u slots", s->pid,
-             s->ready->model && s->ready->model->name ? s->ready->model->name : "?",
-             s->ready->backend ? s->ready->backend : "?", s->ready->isa ? s->ready->isa : "",
-             s->ready->context, s->ready->slots);
-    request_replay_all(s->broker);
-    textop_resubmit_all(s->broker);
-    broker_kick(s->broker);
-    broker_status_changed(s->broker);
+    if (!must_move) {
+        loop_unwatch(s->watch);
+    } else if (!loop_is_armed(s->watch)) {
+        s->progress_ns = clock_now_ns();
+        loop_arm_ms(s->watch, supervise_patience_ms(s));
+    }
 }
 
-void supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
+/* The timer is not moved at every sign of life, which would cost more than the sign: it looks when it fires.
+ */
+static void supervise_on_watch(int fd, short what, void *arg)
 {
-    snprintf(s->note, sizeof(s->note), "%s", failed->text ? failed->text : "the engine gave no reason");
-    if (s->ready) /* it served before: its end is a death like any other */
+    struct supervise *s = arg;
+    const uint64_t patience_ms = supervise_patience_ms(s);
+    const uint64_t passed_ms = (clock_now_ns() - s->progress_ns) / 1000000;
+
+    if (passed_ms < patience_ms)
+        loop_arm_ms(s->watch, patience_ms - passed_ms);
+    else
+        supervise_kill(s, s->state == SUPERVISE_LOADING ? "no progress while loading"
+                                                        : "no finished step in time");
+}
+
+void supervise_on_progress(struct supervise *s, bool step_finished)
+{
+    s->progress_ns = clock_now_ns();
+    if (!step_finished)
         return;
-    fprintf(stderr, "qwend: the model cannot be served: %s\n", s->note);
-    supervise_give_up(s);
+    s->n_deaths = 0;
+    s->backoff_ms = SUPERVISE_BACKOFF_MIN_MS;
 }
 
-/* A finished step: what went before is forgiven. */
-void supervise_on_step(struct supervise *s)
+/* what it says */
+int supervise_on_loading(struct supervise *s, const Qwe__Loading *loading)
 {
-    s->pause_ms = SUPERVISE_PAUSE_MS;
-    s->n_deaths_idle = 0;
+    if (s->state != SUPERVISE_LOADING)
+        return err_origin(-EBADMSG);
+    supervise_on_progress(s, false);
+    s->load_permille = MIN(loading->permille, 1000u);
+    broker_kick(s->broker);
+    return 0;
+}
+
+int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
+{
+    wire_free((ProtobufCMessage *)s->ready);
+    s->ready = ready;
+    if (s->state != SUPERVISE_LOADING)
+        return err_origin(-EBADMSG);
+    supervise_on_progress(s, false);
+    s->load_permille = 1000;
+    snprintf(s->note, sizeof(s->note), "%s", ready->note ? ready->note : "");
+    loop_unwatch(s->watch);
+    log_info("engine %d serves %s on %s, %u slots of %u tokens%s%s", s->pid,
+             ready->model && ready->model->name ? ready->model->name : "a model without a name",
+             ready->backend ? ready->backend : "an unnamed backend", supervise_slots(s), ready->context,
+             *s->note ? "; " : "", s->note);
+    supervise_set(s, SUPERVISE_SERVING);
+    return 0;
+}
+
+int supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
+{
+    const bool is_first = !s->ready;
+    const int code = failed->has_code && failed->code ? (int)failed->code : STATUS_INTERNAL;
+
+    if (s->state != SUPERVISE_LOADING)
+        return err_origin(-EBADMSG);
+    snprintf(s->note, sizeof(s->note), "%s", failed->text ? failed->text : "the engine cannot serve");
+    if (is_first)
+        supervise_fail(s, code);
+    else /* it could before: memory may be short for the moment */
+        log_warn("engine %d: %s", s->pid, s->note);
+    return 0;
+}
+
+int supervise_init(struct supervise *s, struct broker *broker, struct fault *fault)
+{
+    int r;
+
+    *s = (struct supervise){.broker = broker, .backoff_ms = SUPERVISE_BACKOFF_MIN_MS};
+    r = spawn_find_engine(broker->options->engine, &s->engine, fault);
+    if (!r)
+        r = loop_event_new(broker->base, -1, 0, supervise_on_restart, s, &s->restart);
+    if (!r)
+        r = loop_event_new(broker->base, -1, 0, supervise_on_watch, s, &s->watch);
+    return r;
+}
+
+void supervise_deinit(struct supervise *s)
+{
+    link_close(&s->broker->link); /* an engine ends by itself when its socket does */
+    if (s->pid)
+        spawn_end(s->pid, SUPERVISE_END_MS);
+    s->pid = 0;
+    loop_event_free(&s->restart);
+    loop_event_free(&s->watch);
+    wire_free((ProtobufCMessage *)s->ready);
+    s->ready = NULL;
+    freep(&s->engine);
 }

@@ -1,9 +1,8 @@
-/* supervise.h - the engine process: started, watched, replaced.
+/* supervise.h - keeps an engine running: starts it, watches that it gets on, replaces it when it dies.
  *
- * It is started by fork and exec with its socket as fd 3.  Its death is learnt from SIGCHLD alone; whoever
- * wants it replaced kills it.  A start is tried again after a growing pause; an engine that says Failed at
- * its first start, or that dies ten times a minute without finishing a step, is not: the service then refuses
- * requests and says why. */
+ * The engine is allowed to die at any instant; all that is lost is time.  What ends the service is an engine
+ * that says itself that it cannot serve (Failed, at the first start), or that dies over and over without
+ * finishing a step. */
 #pragma once
 
 #include <sys/types.h>
@@ -15,36 +14,44 @@ struct broker;
 struct event;
 
 enum supervise_state {
-    SUPERVISE_STARTING,
-    SUPERVISE_LOADING,
-    SUPERVISE_READY,
-    SUPERVISE_DOWN,
-    SUPERVISE_FAILED
+    SUPERVISE_OFF,     /* not started, or stopped */
+    SUPERVISE_LOADING, /* an engine runs and is not ready */
+    SUPERVISE_SERVING,
+    SUPERVISE_BACKOFF, /* none runs; the next starts soon */
+    SUPERVISE_FAILED,  /* none runs, none will */
 };
+
+enum { SUPERVISE_DEATHS_MAX = 10 }; /* in a minute, without a finished step in between */
 
 struct supervise {
     struct broker *broker; /* borrowed */
     enum supervise_state state;
-    char *path; /* owned: engine binary */
-    pid_t pid;  /* 0: none */
-    struct event *restart, *watchdog;
-    uint64_t pause_ms; /* before the next start */
-    uint32_t permille; /* of the load */
-    Qwe__Ready *ready; /* owned: what the last engine said of itself; NULL before the first */
-    unsigned n_restarts, n_deaths_idle; /* the second: in a row, without a step between */
-    uint64_t first_death_ns;            /* of those in a row */
-    char note[500];                     /* why it is down or failed */
+    char *engine;      /* owned; path of the binary */
+    pid_t pid;         /* 0: none */
+    Qwe__Ready *ready; /* owned; of the last engine that was; NULL before the first */
+    uint32_t load_permille, n_restarts, backoff_ms;
+    uint64_t progress_ns; /* when the engine last showed that it gets on */
+    uint64_t deaths_ns[SUPERVISE_DEATHS_MAX + 1];
+    unsigned n_deaths;
+    int failed_code; /* with SUPERVISE_FAILED: what requests are refused with */
+    char note[512];  /* why it is degraded or failed, or what the engine had to say; "" if nothing */
+    bool is_killed;  /* by us, and the reason was logged */
+    struct event *restart, *watch;
 };
 
-int supervise_init(struct broker *broker, struct supervise *s, const char *engine, struct fault *fault);
-void supervise_deinit(struct supervise *s);
-int supervise_start(struct supervise *s);
-void supervise_kill(struct supervise *s);         /* SIGKILL; goes on in supervise_on_child() */
-void supervise_on_child(struct supervise *s);     /* SIGCHLD */
-void supervise_arm_watchdog(struct supervise *s); /* work was given to the engine */
+int supervise_init(struct supervise *supervise, struct broker *broker, struct fault *fault);
+void supervise_deinit(struct supervise *supervise); /* ends the engine and waits for it */
+void supervise_start(struct supervise *supervise);
+void supervise_on_child(struct supervise *supervise);              /* SIGCHLD */
+void supervise_kill(struct supervise *supervise, const char *why); /* why NULL: its socket was closed */
 
-/* from the link */
-void supervise_on_loading(struct supervise *s, const Qwe__Loading *loading);
-void supervise_on_ready(struct supervise *s, const uint8_t *body, size_t n);
-void supervise_on_failed(struct supervise *s, const Qwe__Failed *failed);
-void supervise_on_step(struct supervise *s);
+/* 0 if requests can be served now or soon; else the status code, with the note. */
+int supervise_check(const struct supervise *supervise, struct fault *fault);
+uint32_t supervise_slots(const struct supervise *supervise);
+/* working: the engine owes us something, so it must show progress within engine_timeout_s. */
+void supervise_watch(struct supervise *supervise, bool working);
+
+int supervise_on_loading(struct supervise *supervise, const Qwe__Loading *loading);
+int supervise_on_ready(struct supervise *supervise, Qwe__Ready *ready); /* takes it */
+int supervise_on_failed(struct supervise *supervise, const Qwe__Failed *failed);
+void supervise_on_progress(struct supervise *supervise, bool step_finished);

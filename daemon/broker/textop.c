@@ -1,108 +1,46 @@
-/* textop.c - Tokenize, Detokenize and Render.  See textop.h. */
+/* textop.c - questions about text, forwarded to the engine.  See textop.h. */
 #include "textop.h"
 
 #include "broker.h"
+#include "client.h"
+#include "daemon/util/log.h"
 #include "proto/frame.h"
 #include "proto/status.h"
-#include "proto/wire.h"
+#include "request.h"
 
-static struct textop *textop_free(struct textop *textop)
+static void textop_free(struct textop *textop)
 {
-    client_stream_close(textop->client, textop->stream_id);
-    wire_free(textop->msg);
+    if (textop->receiving)
+        textop->client->n_input -= buf_size(&textop->body);
+    client_stream_close(textop->client, textop->stream);
+    list_remove(&textop->node);
+    buf_deinit(&textop->body);
+    free(textop->packed);
     quota_release(&textop->request_charge);
     quota_release(&textop->bytes_charge);
-    list_remove(&textop->node);
-    broker_on_request_gone(textop->broker);
     free(textop);
-    return NULL;
 }
 
-static struct textop *textop_find(struct broker *broker, uint32_t handle)
+static void textop_fail(struct textop *textop, const struct fault *fault)
 {
-    struct textop *textop;
-
-    LIST_FOREACH(textop, &broker->textops, node)
-    if (textop->handle == handle)
-        return textop;
-    return NULL;
-}
-
-static void textop_refuse(struct textop *textop, int code, const char *text)
-{
-    Qwp__Error error = QWP__ERROR__INIT;
-
-    error.has_code = 1;
-    error.code = (uint32_t)code;
-    error.text = (char *)text;
-    client_put_error(textop->client, textop->stream_id, &error);
+    client_refuse(textop->client, textop->stream, fault);
     textop_free(textop);
 }
 
-static void textop_submit(struct textop *textop)
+void textop_fail_all(struct broker *broker, const struct fault *fault)
 {
-    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+    struct textop *textop;
 
-    if (textop->broker->supervise.state != SUPERVISE_READY)
-        return;
-    if (textop->type == MSG_TOKENIZE)
-        op.tokenize = (Qwp__Tokenize *)textop->msg;
-    else if (textop->type == MSG_DETOKENIZE)
-        op.detokenize = (Qwp__Detokenize *)textop->msg;
-    else
-        op.render = (Qwp__Render *)textop->msg;
-    textop->sent = true;
-    link_put(&textop->broker->link, textop->handle, MSG_E_TEXT, &op.base, -1);
-}
-
-static int textop_admit(struct textop *textop, size_t n_bytes, struct fault *fault)
-{
-    struct quota *quota = &textop->broker->quota;
-    const uid_t uid = textop->client->peer.uid;
-    int r;
-
-    if (textop->broker->supervise.state == SUPERVISE_FAILED)
-        return fault_set(fault, STATUS_ENGINE_LOST, "%s", textop->broker->supervise.note);
-    if (textop->broker->draining)
-        return fault_set(fault, STATUS_DRAINING, "the service is being stopped");
-    r = quota_charge(quota, uid, QUOTA_REQUESTS, 1, &textop->request_charge);
-    if (!r)
-        r = quota_charge(quota, uid, QUOTA_BYTES, sizeof(*textop) + n_bytes, &textop->bytes_charge);
-    if (r > 0)
-        return fault_set(fault, STATUS_CONCURRENCY, "you hold as many requests or bytes as one user may");
-    return r < 0 ? fault_set(fault, STATUS_OOM, "the broker is out of memory") : 0;
-}
-
-void textop_open(struct client *client, const struct frame *frame, ProtobufCMessage *msg)
-{
-    struct textop *textop = calloc(1, sizeof(*textop));
-    struct fault fault = {};
-
-    if (!textop) {
-        fault_set(&fault, STATUS_OOM, "the broker is out of memory");
-        client_refuse(client, frame->stream, &fault);
-        client_stream_close(client, frame->stream);
-        wire_free(msg);
-        return;
-    }
-    *textop = (struct textop){.broker = client->broker,
-                              .client = client,
-                              .stream_id = frame->stream,
-                              .handle = broker_new_handle(client->broker),
-                              .msg = msg,
-                              .type = frame->type};
-    list_push(&client->broker->textops, &textop->node);
-    client_stream_find(client, frame->stream)->textop = textop;
-    fault.code = textop_admit(textop, frame->length, &fault);
-    if (fault.code)
-        textop_refuse(textop, fault.code, fault.text);
-    else
-        textop_submit(textop);
+    LIST_FOREACH (textop, &broker->textops, node)
+        textop_fail(textop, fault);
 }
 
 void textop_cancel(struct textop *textop)
 {
-    textop_refuse(textop, STATUS_CANCELLED, "cancelled");
+    struct fault fault;
+
+    fault_set(&fault, STATUS_CANCELLED, "the question was cancelled");
+    textop_fail(textop, &fault);
 }
 
 void textop_cancel_client(struct client *client)
@@ -112,55 +50,231 @@ void textop_cancel_client(struct client *client)
             textop_free(client->streams[i].textop);
 }
 
-void textop_on_reply(struct broker *broker, uint32_t handle, const Qwe__TextReply *reply)
+/* asking */
+static int textop_over_quota(struct textop *textop, struct fault *fault)
 {
-    struct textop *textop = textop_find(broker, handle);
+    return fault_set(fault, STATUS_CONCURRENCY, "uid %u holds as many requests or bytes as it may now",
+                     textop->client->peer.uid);
+}
 
-    if (!textop)
-        return; /* cancelled meanwhile */
-    if (textop->type == MSG_TOKENIZE && reply->tokens) {
-        client_put(textop->client, textop->stream_id, MSG_TOKENS, FRAME_END_STREAM, &reply->tokens->base);
-        textop_free(textop);
-    } else if (textop->type != MSG_TOKENIZE && reply->text) {
-        client_put(textop->client, textop->stream_id, MSG_TEXT, FRAME_END_STREAM, &reply->text->base);
-        textop_free(textop);
-    } else {
-        textop_refuse(textop, STATUS_INTERNAL, "the engine gave an answer of another kind");
+static int textop_charge(struct textop *textop, size_t n_bytes, struct fault *fault)
+{
+    struct quota *quota = &textop->broker->quota;
+    const uid_t uid = textop->client->peer.uid;
+    int r = 0;
+
+    if (!textop->request_charge.user)
+        r = quota_charge(quota, uid, QUOTA_REQUESTS, 1, &textop->request_charge);
+    if (!r && !textop->bytes_charge.user)
+        r = quota_charge(quota, uid, QUOTA_BYTES, n_bytes, &textop->bytes_charge);
+    else if (!r)
+        r = quota_resize(&textop->bytes_charge, n_bytes);
+    return r > 0 ? textop_over_quota(textop, fault) : r;
+}
+
+/* The question is complete. */
+static int textop_pack(struct textop *textop, const Qwe__TextOp *op, struct fault *fault)
+{
+    const size_t n = qwe__text_op__get_packed_size(op);
+    int r = textop_charge(textop, n, fault);
+
+    if (r)
+        return r;
+    textop->packed = malloc(MAX(n, (size_t)1));
+    if (!textop->packed)
+        return err_origin(-ENOMEM);
+    textop->n_packed = qwe__text_op__pack(op, textop->packed);
+    broker_kick(textop->broker);
+    return 0;
+}
+
+static int textop_append_body(struct textop *textop, const uint8_t *data, size_t n, struct fault *fault)
+{
+    const size_t n_body = buf_size(&textop->body) + n;
+    int r;
+
+    if (n_body > POLICY_BODY_BYTES_MAX)
+        return fault_set(fault, STATUS_TOO_LONG, "the prompt body has more than %d bytes",
+                         POLICY_BODY_BYTES_MAX);
+    if (textop->client->n_input + n > POLICY_INPUT_BYTES_MAX)
+        return fault_set(fault, STATUS_CONCURRENCY,
+                         "the unfinished prompts of this connection exceed %d bytes", POLICY_INPUT_BYTES_MAX);
+    r = textop_charge(textop, 2 * n_body, fault); /* buf.c doubles, and it is packed once more */
+    if (!r)
+        r = buf_append(&textop->body, data, n);
+    if (!r)
+        textop->client->n_input += n;
+    return r;
+}
+
+static int textop_finish_body(struct textop *textop, struct fault *fault)
+{
+    Qwp__Render render = QWP__RENDER__INIT;
+    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+    int r;
+
+    render.has_body = true;
+    render.body = (ProtobufCBinaryData){.data = buf_head(&textop->body), .len = buf_size(&textop->body)};
+    render.has_thinking = textop->has_thinking;
+    render.thinking = textop->thinking;
+    op.render = &render;
+    r = textop_pack(textop, &op, fault);
+    if (r)
+        return r;
+    textop->client->n_input -= buf_size(&textop->body);
+    textop->receiving = false;
+    buf_deinit(&textop->body);
+    return 0;
+}
+
+static int textop_fill(struct textop *textop, const Qwe__TextOp *op, bool more, struct fault *fault)
+{
+    int r = supervise_check(&textop->broker->supervise, fault);
+
+    if (r)
+        return r;
+    if (textop->broker->draining)
+        return fault_set(fault, STATUS_DRAINING, "qwend is being stopped");
+    if (more && op->render->has_body)
+        return fault_set(fault, STATUS_INVALID, "the prompt comes in more than one way: body MORE");
+    if (!more)
+        return textop_pack(textop, op, fault);
+    textop->receiving = true;
+    textop->has_thinking = op->render->has_thinking;
+    textop->thinking = op->render->thinking;
+    return textop_charge(textop, 0, fault);
+}
+
+void textop_open(struct client *client, struct client_stream *stream, const Qwe__TextOp *op, uint16_t type,
+                 bool more)
+{
+    struct textop *textop = calloc(1, sizeof(*textop));
+    struct fault fault = {};
+    int r = textop ? 0 : err_origin(-ENOMEM);
+
+    if (!textop) {
+        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+        client_refuse(client, stream->id, &fault);
+        client_stream_close(client, stream->id);
+        return;
+    }
+    *textop = (struct textop){.broker = client->broker, .client = client, .stream = stream->id, .type = type};
+    textop->body = BUF_INIT(POLICY_BODY_BYTES_MAX);
+    textop->handle = broker_new_handle(client->broker);
+    list_push(&client->broker->textops, &textop->node);
+    stream->textop = textop;
+    r = textop_fill(textop, op, more, &fault);
+    if (r < 0)
+        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+    if (r)
+        textop_fail(textop, &fault);
+}
+
+void textop_on_body(struct textop *textop, const uint8_t *data, size_t n, bool more)
+{
+    struct fault fault = {};
+    int r = textop_append_body(textop, data, n, &fault);
+
+    if (!r && !more)
+        r = textop_finish_body(textop, &fault);
+    if (r < 0)
+        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+    if (r)
+        textop_fail(textop, &fault);
+}
+
+/* the engine's side */
+void textop_pump(struct broker *broker)
+{
+    struct textop *textop;
+
+    LIST_FOREACH (textop, &broker->textops, node) {
+        if (textop->sent || textop->receiving)
+            continue;
+        if (link_put_packed(&broker->link, textop->handle, MSG_E_TEXT, textop->packed, textop->n_packed))
+            return;
+        textop->sent = true;
     }
 }
 
-bool textop_on_refused(struct broker *broker, uint32_t handle, const Qwe__Refused *msg)
+bool textop_is_pending(const struct broker *broker)
+{
+    const struct textop *textop;
+
+    LIST_FOREACH (textop, &broker->textops, node)
+        if (textop->sent)
+            return true;
+    return false;
+}
+
+static struct textop *textop_find(const struct broker *broker, uint32_t handle)
+{
+    struct textop *textop;
+
+    LIST_FOREACH (textop, &broker->textops, node)
+        if (textop->handle == handle && textop->sent)
+            return textop;
+    return NULL;
+}
+
+/* An answer may be longer than the question: ids take up to four bytes each, a template adds its own words.
+ */
+static void textop_answer(struct textop *textop, uint16_t type, const ProtobufCMessage *msg)
+{
+    const size_t n = protobuf_c_message_get_packed_size(msg);
+    const size_t max = CLIENT_OUT_BYTES - CLIENT_RESERVE_BYTES - FRAME_HEADER_BYTES;
+    struct fault fault;
+
+    if (!client_offer(textop->client, textop->stream, type, FRAME_END_STREAM, msg)) {
+        textop_free(textop);
+        return;
+    }
+    if (n > max)
+        fault_set(&fault, STATUS_TOO_LONG, "the answer has %zu bytes, a frame takes %zu", n, max);
+    else
+        fault_set(&fault, STATUS_SLOW_CONSUMER, "the connection has no room for an answer of %zu bytes", n);
+    textop_fail(textop, &fault);
+}
+
+int textop_on_reply(struct broker *broker, uint32_t handle, const Qwe__TextReply *reply)
 {
     struct textop *textop = textop_find(broker, handle);
 
     if (!textop)
-        return false;
-    textop_refuse(textop, msg->has_code ? (int)msg->code : STATUS_INTERNAL,
-                  msg->text ? msg->text : "refused");
-    return true;
+        return 0; /* cancelled meanwhile */
+    if (textop->type == MSG_TOKENIZE && reply->tokens)
+        textop_answer(textop, MSG_TOKENS, &reply->tokens->base);
+    else if (textop->type != MSG_TOKENIZE && reply->text)
+        textop_answer(textop, MSG_TEXT, &reply->text->base);
+    else
+        return err_origin(-EBADMSG);
+    return 0;
 }
 
-void textop_on_engine_death(struct broker *broker)
+void textop_on_refused(struct broker *broker, uint32_t handle, const Qwe__Refused *refused)
 {
-    struct textop *textop;
+    struct textop *textop = textop_find(broker, handle);
+    Qwp__Error error = QWP__ERROR__INIT;
 
-    LIST_FOREACH(textop, &broker->textops, node)
-    textop->sent = false;
+    if (!textop)
+        return;
+    request_error_from_refused(refused, &error);
+    client_put_error(textop->client, textop->stream, &error);
+    textop_free(textop);
 }
 
-void textop_resubmit_all(struct broker *broker)
+void textop_on_engine_lost(struct broker *broker)
 {
     struct textop *textop;
+    struct fault fault;
 
-    LIST_FOREACH(textop, &broker->textops, node)
-    if (!textop->sent)
-        textop_submit(textop);
-}
-
-void textop_fail_all(struct broker *broker, const char *note)
-{
-    struct textop *textop;
-
-    LIST_FOREACH(textop, &broker->textops, node)
-    textop_refuse(textop, STATUS_ENGINE_LOST, note);
+    LIST_FOREACH (textop, &broker->textops, node) {
+        if (!textop->sent)
+            continue;
+        textop->sent = false;
+        if (++textop->deaths < REQUEST_DEATHS_MAX)
+            continue;
+        fault_set(&fault, STATUS_ENGINE_LOST, "the engine died %u times with this question", textop->deaths);
+        textop_fail(textop, &fault);
+    }
 }

@@ -1,32 +1,46 @@
-/* textop.h - Tokenize, Detokenize and Render: a question passed to the engine, and its one answer passed
- * back.
+/* textop.h - Tokenize, Detokenize and Render: one question to the engine, one answer, on the client's stream.
  *
- * The text work is the engine's, between its steps.  An unanswered question is asked again of the next
- * engine. */
+ * The question is kept packed until it is answered, so that it can be asked again after an engine died. */
 #pragma once
 
-#include "client.h"
 #include "engine.pb-c.h"
+#include "proto/buf.h"
+#include "quota.h"
 
-struct frame;
+struct broker;
+struct client;
+struct client_stream;
 
 struct textop {
-    struct list node;      /* in the broker's list */
+    struct list node;      /* of the broker's textops */
     struct broker *broker; /* borrowed */
     struct client *client; /* borrowed */
-    uint32_t stream_id, handle;
-    ProtobufCMessage *msg; /* owned: the client's question */
-    uint16_t type;
-    bool sent;
+    uint32_t stream, handle;
+    uint16_t type; /* MSG_TOKENIZE … */
+    bool receiving, sent;
+    uint32_t deaths;
+    struct buf body; /* of a Render, while it arrives */
+    bool has_thinking;
+    Qwp__Thinking thinking;
+    uint8_t *packed; /* owned; the TextOp */
+    size_t n_packed;
     struct quota_charge request_charge, bytes_charge;
 };
 
-void textop_open(struct client *client, const struct frame *frame, ProtobufCMessage *msg); /* takes msg */
-void textop_cancel(struct textop *textop);                                                 /* 603 */
-void textop_cancel_client(struct client *client);
-void textop_on_reply(struct broker *broker, uint32_t handle, const Qwe__TextReply *reply);
-bool textop_on_refused(struct broker *broker, uint32_t handle,
-                       const Qwe__Refused *msg); /* false: not one of ours */
-void textop_on_engine_death(struct broker *broker);
-void textop_resubmit_all(struct broker *broker);
-void textop_fail_all(struct broker *broker, const char *note);
+/* On a stream just opened: refused on that stream, or taken.  more: a Render's body follows. */
+void textop_open(struct client *client, struct client_stream *stream, const Qwe__TextOp *op, uint16_t type,
+                 bool more);
+static inline bool textop_is_receiving(const struct textop *textop)
+{
+    return textop->receiving;
+}
+void textop_on_body(struct textop *textop, const uint8_t *data, size_t n, bool more);
+void textop_cancel(struct textop *textop);
+void textop_cancel_client(struct client *client); /* without a word */
+void textop_fail_all(struct broker *broker, const struct fault *fault);
+
+void textop_pump(struct broker *broker);             /* the engine serves: sends what waits */
+bool textop_is_pending(const struct broker *broker); /* the engine owes an answer */
+int textop_on_reply(struct broker *broker, uint32_t handle, const Qwe__TextReply *reply);
+void textop_on_refused(struct broker *broker, uint32_t handle, const Qwe__Refused *refused);
+void textop_on_engine_lost(struct broker *broker);

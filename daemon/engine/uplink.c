@@ -58,7 +58,7 @@ static size_t uplink_n_want(const struct uplink *up)
     const size_t have = buf_size(&up->sock.in);
     struct frame frame;
 
-    if (up->sock.in_fd < 0)
+    if (!up->sock.n_in_fds)
         return UPLINK_READ_BYTES;
     if (have < FRAME_HEADER_BYTES)
         return FRAME_HEADER_BYTES - have;

@@ -10,13 +10,14 @@ enum {
 
 void sock_init(struct sock *sock, int fd, size_t max_in, size_t max_out)
 {
-    *sock = (struct sock){.fd = fd, .in_fd = -1, .in = BUF_INIT(max_in), .out = BUF_INIT(max_out)};
+    *sock = (struct sock){.fd = fd, .in = BUF_INIT(max_in), .out = BUF_INIT(max_out)};
 }
 
 void sock_deinit(struct sock *sock)
 {
     closep(&sock->fd);
-    closep(&sock->in_fd);
+    while (sock->n_in_fds)
+        close(sock_claim_fd(sock));
     for (int i = 0; i < sock->n_out_fds; i++)
         closep(&sock->out_fds[i].fd);
     sock->n_out_fds = 0;
@@ -24,7 +25,18 @@ void sock_deinit(struct sock *sock)
     buf_deinit(&sock->out);
 }
 
-/* Keeps one fd; closes the others and says so. */
+int sock_claim_fd(struct sock *sock)
+{
+    int fd;
+
+    if (!sock->n_in_fds)
+        return -1;
+    fd = sock->in_fds[0];
+    memmove(sock->in_fds, sock->in_fds + 1, (size_t)--sock->n_in_fds * sizeof(fd));
+    return fd;
+}
+
+/* Keeps what it has room for; closes the rest and says so. */
 static int sock_take_fds(struct sock *sock, struct msghdr *msg)
 {
     int r = msg->msg_flags & MSG_CTRUNC ? SOCK_E_FDS : SOCK_OK;
@@ -38,8 +50,8 @@ static int sock_take_fds(struct sock *sock, struct msghdr *msg)
             int fd;
 
             memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(int));
-            if (sock->in_fd < 0) {
-                sock->in_fd = fd;
+            if (sock->n_in_fds < SOCK_IN_FDS_MAX) {
+                sock->in_fds[sock->n_in_fds++] = fd;
             } else {
                 close(fd);
                 r = SOCK_E_FDS;

@@ -9,11 +9,15 @@
 
 enum { SOCK_OK, SOCK_E_AGAIN, SOCK_E_EOF, SOCK_E_FDS, SOCK_E_FULL };
 
-enum { SOCK_OUT_FDS_MAX = 16 };
+enum {
+    SOCK_IN_FDS_MAX = 2, /* one recvmsg may end a frame that has one and begin the next that has one */
+    SOCK_OUT_FDS_MAX = 16,
+};
 
 struct sock {
-    int fd;    /* owned; -1: closed */
-    int in_fd; /* owned; received and not yet claimed, or -1 */
+    int fd;                      /* owned; -1: closed */
+    int in_fds[SOCK_IN_FDS_MAX]; /* owned; received and not yet claimed, oldest first */
+    int n_in_fds;
     struct buf in, out;
     uint64_t n_put, n_sent; /* bytes ever appended to out, bytes ever sent */
     struct {
@@ -28,13 +32,11 @@ void sock_init(struct sock *sock, int fd, size_t max_in,
 void sock_deinit(struct sock *sock); /* closes and frees; safe to call twice */
 
 /* One recvmsg of at most n_want bytes into in.  SOCK_OK: something came; _AGAIN: nothing there; _EOF: the
- * peer closed or reset; _FDS: more than one fd unclaimed, all closed; _FULL: in has no room for n_want bytes.
+ * peer closed or reset; _FDS: more fds than may be unclaimed, the rest closed; _FULL: in has no room for
+ * n_want bytes.
  */
 int sock_read(struct sock *sock, size_t n_want);
-static inline int sock_claim_fd(struct sock *sock)
-{
-    return steal_fd(&sock->in_fd);
-} /* -1: none came */
+int sock_claim_fd(struct sock *sock); /* the oldest, now the caller's; -1: none came */
 
 /* Sends what it can.  SOCK_OK: out is empty; _AGAIN: wait until writable; _EOF: the peer is gone. */
 int sock_flush(struct sock *sock);

@@ -1,0 +1,205 @@
+/* request_engine.c - a request's life in the engine: submitted, emitting, lost, submitted again.  See
+ * request.h. */
+#include <string.h>
+
+#include "broker.h"
+#include "client.h"
+#include "daemon/util/clock.h"
+#include "proto/status.h"
+#include "request.h"
+
+/* Virtual cost of a token, as VTC weighs them: writing one takes a step, reading one a share of a step. */
+enum { REQUEST_COST_READ = 1, REQUEST_COST_WRITE = 2 };
+
+bool request_is_in_engine(const struct request *request)
+{
+    return request->state == REQUEST_PREFILL || request->state == REQUEST_DECODE;
+}
+
+int request_submit(struct request *request)
+{
+    Qwe__Submit tail = QWE__SUBMIT__INIT;
+    int r;
+
+    tail.has_body = request->memfd < 0;
+    tail.body = (ProtobufCBinaryData){.data = buf_head(&request->body), .len = buf_size(&request->body)};
+    tail.forced = request->ids;
+    tail.n_forced = request->n_ids;
+    tail.has_paused = request->out.blocked;
+    tail.paused = request->out.blocked;
+    r = link_submit(&request->broker->link, request, &tail);
+    if (r)
+        return r;
+    if (!request->item.started) {
+        queue_start(&request->broker->queue, &request->item);
+        request->submitted_ns = clock_now_ns();
+        request_tell_accepted(request, 0);
+    }
+    request->state = REQUEST_PREFILL;
+    return 0;
+}
+
+void request_pause(struct request *request, bool paused)
+{
+    if (!request_is_in_engine(request))
+        return;
+    link_pause(&request->broker->link, request->handle, paused);
+    broker_kick(request->broker);
+}
+
+int request_on_started(struct request *request, const Qwe__Started *started)
+{
+    uint32_t fresh;
+
+    if (!request_is_in_engine(request) || request->has_started)
+        return 0; /* a replay reads the same prompt again; nobody pays twice */
+    request->has_started = true;
+    request->prompt_tokens = started->prompt_tokens;
+    request->cached_tokens = MIN(started->cached_tokens, started->prompt_tokens);
+    fresh = request->prompt_tokens - request->cached_tokens;
+    queue_charge(&request->broker->queue, &request->item, (uint64_t)fresh * REQUEST_COST_READ);
+    request->broker->totals.prompt_tokens += request->prompt_tokens;
+    request_tell_accepted(request, 0);
+    return 0;
+}
+
+/* Room for n more ids.  > 0: the uid may hold no more. */
+static int request_log_reserve(struct request *request, size_t n)
+{
+    const size_t want = request->n_ids + n;
+    size_t cap = MAX(request->cap_ids, (size_t)64);
+    uint32_t *ids;
+
+    if (want <= request->cap_ids)
+        return 0;
+    while (cap < want)
+        cap *= 2;
+    if (cap * sizeof(*ids) > request->log_charge.amount) {
+        int r = quota_resize(&request->log_charge, cap * sizeof(*ids));
+
+        if (r)
+            return r;
+    }
+    ids = realloc(request->ids, cap * sizeof(*ids));
+    if (!ids)
+        return err_origin(-ENOMEM);
+    request->ids = ids;
+    request->cap_ids = cap;
+    return 0;
+}
+
+static int request_log_append(struct request *request, const Qwe__Emit *emit, struct fault *fault)
+{
+    int r = request_log_reserve(request, emit->n_ids);
+
+    if (r < 0)
+        return fault_set(fault, STATUS_INTERNAL, "out of memory for the replay log");
+    if (r)
+        return fault_set(fault, STATUS_CONCURRENCY, "the replay log would exceed what uid %u may hold",
+                         request->client->peer.uid);
+    if (emit->n_ids)
+        memcpy(request->ids + request->n_ids, emit->ids, emit->n_ids * sizeof(*emit->ids));
+    request->n_ids += emit->n_ids;
+    return 0;
+}
+
+/* The engine counts: it knows which tokens were reasoning, also those that released no text. */
+static void request_count(struct request *request, const Qwe__Emit *emit)
+{
+    if (emit->has_reasoning_tokens)
+        request->n_reasoning = emit->reasoning_tokens;
+    if (emit->has_answer_tokens)
+        request->n_answer = emit->answer_tokens;
+    request->broker->totals.output_tokens += emit->n_ids;
+    queue_charge(&request->broker->queue, &request->item, emit->n_ids * REQUEST_COST_WRITE);
+}
+
+/* The engine's last word: the slot is free, though the reader may not have everything yet. */
+static int request_take_finish(struct request *request, const Qwe__Emit *emit)
+{
+    if (emit->stop) {
+        request->stop = strdup(emit->stop);
+        if (!request->stop)
+            return err_origin(-ENOMEM);
+    }
+    request->finish = emit->finish;
+    request->done_ns = clock_now_ns();
+    request->state = REQUEST_DONE;
+    queue_remove(&request->broker->queue, &request->item);
+    broker_kick(request->broker);
+    return 0;
+}
+
+static void request_note_progress(struct request *request, const Qwe__Emit *emit)
+{
+    if (emit->n_ids)
+        request->idle_deaths = 0;
+    if (request->restart_told)
+        request_tell_event(request, QWP__EVENT__KIND__RESUMED);
+    request->restart_told = false;
+    request->state = REQUEST_DECODE;
+    if (!request->first_ns)
+        request->first_ns = clock_now_ns();
+}
+
+int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw)
+{
+    const size_t max = request->max_tokens ? request->max_tokens : POLICY_TOKENS_MAX;
+    struct fault fault = {};
+    int r = 0;
+
+    if (!request_is_in_engine(request))
+        return 0;
+    if (request->n_ids + emit->n_ids > max)
+        return err_origin(-EBADMSG); /* the engine is out of its mind */
+    request_note_progress(request, emit);
+    if (request_log_append(request, emit, &fault)) {
+        request_fail(request, &fault);
+        return 0;
+    }
+    request_count(request, emit);
+    if (emit->has_finish)
+        r = request_take_finish(request, emit);
+    if (!r && stream_push(request, emit, raw, n_raw))
+        request_finish_if_done(request);
+    return r;
+}
+
+void request_error_from_refused(const Qwe__Refused *refused, Qwp__Error *error)
+{
+    error->has_code = true;
+    error->code = refused->has_code && refused->code ? refused->code : STATUS_INTERNAL;
+    error->text = refused->text ? refused->text : (char *)"the engine refused the request";
+    error->details = refused->details;
+    error->n_details = refused->n_details;
+}
+
+void request_on_refused(struct request *request, const Qwe__Refused *refused)
+{
+    Qwp__Error error = QWP__ERROR__INIT;
+
+    request_error_from_refused(refused, &error);
+    request->state = REQUEST_DONE; /* the engine has forgotten it already */
+    request_fail_with(request, &error);
+}
+
+void request_on_engine_lost(struct request *request)
+{
+    struct fault fault;
+
+    if (!request_is_in_engine(request))
+        return;
+    request->state = REQUEST_REPLAYING;
+    request->replays++;
+    if (!request->out.blocked) /* a paused one did nothing, so it is not to blame */
+        request->idle_deaths++;
+    if (request->idle_deaths >= REQUEST_DEATHS_MAX) {
+        fault_set(&fault, STATUS_ENGINE_LOST, "the engine died %u times without a new token of this request",
+                  request->idle_deaths);
+        request_fail(request, &fault);
+        return;
+    }
+    if (!request->restart_told)
+        request_tell_event(request, QWP__EVENT__KIND__ENGINE_RESTART);
+    request->restart_told = true;
+}

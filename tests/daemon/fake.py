@@ -1,0 +1,83 @@
+"""fake.py - a private qwend on the fake engine (tests/fixture/fake_engine.c), and what that engine must say.
+
+The engine's tokens follow from seed, prompt and position, so expected() is the whole truth about a stream."""
+
+import os
+import signal
+import threading
+import zlib
+
+import harness
+import qwend_pb2 as pb
+import qwp
+
+BUILD = os.environ["QWEND_BUILD"]
+ENGINE = os.path.join(BUILD, "tests/fixture/fake_engine")
+MASK = (1 << 64) - 1
+
+
+def mix(x):
+    """splitmix64's finaliser, as in fake_engine.c."""
+    x ^= x >> 30
+    x = x * 0xBF58476D1CE4E5B9 & MASK
+    x ^= x >> 27
+    x = x * 0x94D049BB133111EB & MASK
+    return x ^ x >> 31
+
+
+def tokens(seed, body, n):
+    crc = zlib.crc32(body)
+    return [mix((mix((seed + k) & MASK) + crc) & MASK) % 1000003 for k in range(n)]
+
+
+def expected(seed, body, n):
+    return "".join(f"{k}:{token} " for k, token in enumerate(tokens(seed, body, n)))
+
+
+class Fake(harness.Qwend):
+    """Fake(delay_ms=5, slots=2): a daemon whose engine behaves so; options of qwend in `options`."""
+
+    def __init__(self, *options, config=None, engine=None, **behaviour):
+        model = "fake:" + ",".join(f"{k}={v}" for k, v in behaviour.items())
+        super().__init__(model, "--engine", engine or ENGINE, *options, config=config)
+
+    def peer(self, **kw):
+        return qwp.Peer(self.socket, **kw)
+
+    def serving(self, **kw):
+        peer = self.peer(**kw)
+        peer.wait_status(lambda s: s.state == pb.StatusReply.SERVING)
+        return peer
+
+    def kill_engine(self, sig=signal.SIGKILL):
+        os.kill(self.engine_pid(), sig)
+
+    def wait_exit(self):
+        return self.process.wait(harness.WAIT_S)
+
+
+def gather(functions):
+    """Runs functions in threads; their results in order.  The first exception is raised again."""
+    results, errors = [None] * len(functions), []
+
+    def call(i, function):
+        try:
+            results[i] = function()
+        except BaseException as error:  # an assertion in a thread is a failed story
+            errors.append(error)
+
+    threads = [threading.Thread(target=call, args=(i, f), daemon=True) for i, f in enumerate(functions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(harness.WAIT_S)
+        assert not thread.is_alive(), "a client hangs"
+    if errors:
+        raise errors[0]
+    return results
+
+
+def check(result, seed, body, n):
+    """The stream is exactly what the engine makes of seed and body, n tokens long."""
+    assert result.answer == expected(seed, body, n), f"got {result.answer[:200]!r} …"
+    assert result.usage.answer_tokens == n and result.usage.seed == seed, result.usage
