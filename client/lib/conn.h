@@ -72,6 +72,7 @@ struct qwend_stream {
     char id[33];               /* "" for a unary call */
     uint32_t window, consumed; /* credit: granted at once, taken since the last grant */
     uint64_t next_seq;
+    int channel;  /* of the last Delta that named one: ids and log-probabilities without text belong to it */
     bool started; /* STARTED was delivered */
     bool over;    /* the daemon ended it; what is queued is all there will be */
     bool cancelled, in_cb, dying;

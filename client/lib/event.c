@@ -83,13 +83,13 @@ static int event_delta(qwend_stream *stream, const Qwp__Delta *delta, qwend_even
                          (unsigned long long)delta->seq, stream->number,
                          (unsigned long long)stream->next_seq);
     stream->next_seq++;
-    if (!delta->has_channel || delta->channel < 1 || (size_t)delta->channel >= ARRAY_SIZE(types))
-        return conn_fail(q, -EPROTO,
-                         "%s: a piece of stream %u for channel %d, which this library does not know", q->path,
-                         stream->number, (int)delta->channel);
+    if (delta->has_channel) /* wire_check() lets declared channels pass only */
+        stream->channel = (int)delta->channel;
+    else if (delta->text.len)
+        return conn_fail(q, -EPROTO, "%s: text of stream %u without a channel", q->path, stream->number);
     if (!delta->text.len && !delta->n_ids && !delta->n_logprobs)
         return 0;
-    event->type = types[delta->channel];
+    event->type = types[stream->channel];
     event->ids = delta->ids;
     event->n_ids = delta->n_ids;
     r = event_text(q, &delta->text, event);

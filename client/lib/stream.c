@@ -39,6 +39,7 @@ int stream_new(qwend *q, qwend_cb cb, void *user, qwend_stream **ret_stream)
     stream->q = q;
     stream->number = q->next_number;
     stream->queue = BUF_INIT(FRAME_HEADER_BYTES + FRAME_MAX_BYTES);
+    stream->channel = QWP__CHANNEL__CHANNEL_ANSWER;
     stream->cb = cb;
     stream->user = user;
     stream->next = q->streams;

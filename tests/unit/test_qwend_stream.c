@@ -70,6 +70,8 @@ static void test_stream_carries_ids_and_logprobs(void **state)
                                  "{id=3 logprob=-2 text=\"\\xff\"}},{id=8 logprob=-1 text=\"b\"}\n"
                                  "send Delta channel=CHANNEL_ANSWER\n" /* says nothing: no event */
                                  "send Delta channel=CHANNEL_ANSWER ids=9\n"
+                                 "send Delta channel=CHANNEL_REASONING text=\"r\"\n"
+                                 "send Delta ids=10 logprobs={id=10 logprob=-3}\n"
                                  "send Usage+end finish=FINISH_LENGTH\neof\n",
                                  0);
     qwend_stream *stream = peer_generate(&peer, "hi");
@@ -88,6 +90,10 @@ static void test_stream_carries_ids_and_logprobs(void **state)
     event = peer_next(stream, QWEND_EV_ANSWER);
     assert_int_equal(event.n, 0);
     assert_int_equal(event.ids[0], 9);
+    peer_next(stream, QWEND_EV_REASONING);
+    event = peer_next(stream, QWEND_EV_REASONING); /* names no channel: that of the last */
+    assert_int_equal(event.ids[0], 10);
+    assert_int_equal(event.logprobs[0].token.n, 0);
     event = peer_next(stream, QWEND_EV_END);
     assert_int_equal(event.usage->finish, QWEND_FINISH_LENGTH);
     free(peer_close(&peer));
@@ -149,7 +155,7 @@ static void test_stream_protocol_errors_end_the_connection(void **state)
 {
     static const char *const scripts[][2] = {
         {"send Delta seq=1 channel=1 text=\"a\"", "piece 1 of stream 1 came where 0 was due"},
-        {"send Delta text=\"a\"", "channel"},
+        {"send Delta text=\"a\"", "without a channel"},
         {"send Delta channel=9 text=\"a\"", "Delta"},
         {"send Usage finish=FINISH_STOP", "without END_STREAM"},
         {"send Delta+end channel=1 text=\"a\"", "Delta"},
