@@ -46,6 +46,7 @@ static void status_json(FILE *out, const qwend_status_info *info)
 static void status_text(FILE *out, const qwend_status_info *info)
 {
     const double mib = 1 << 20;
+    const bool giant = info->n_params >= 1000000000;
 
     fprintf(out, "state     %s%s%s\n", info->state_name, *info->note ? ": " : "", info->note);
     if (info->state == 2)
@@ -53,8 +54,9 @@ static void status_text(FILE *out, const qwend_status_info *info)
     fprintf(out, "server    %s, pid %u, engine pid %u, up %.0f s, engine restarts %u\n", info->server,
             info->pid, info->engine_pid, info->uptime_s, info->engine_restarts);
     if (*info->file)
-        fprintf(out, "model     %s, %.2f G parameters, %s (%s, %.0f MiB)\n", info->model,
-                (double)info->n_params / 1e9, info->quantisation, info->file, (double)info->file_bytes / mib);
+        fprintf(out, "model     %s, %.2f %s parameters, %s (%s, %.0f MiB)\n", info->model,
+                (double)info->n_params / (giant ? 1e9 : 1e6), giant ? "G" : "M", info->quantisation,
+                info->file, (double)info->file_bytes / mib);
     if (*info->backend)
         fprintf(out, "runs on   %s%s%s, %u threads, KV cache %s\n", info->backend, *info->isa ? " " : "",
                 info->isa, info->threads, info->kv_type);

@@ -149,6 +149,8 @@ static int line_read_edit(struct line *line, const char **ret_text, size_t *ret_
     const char *text;
     int n = 0;
 
+    /* Before the prompt shows: what is typed at once is edited, not echoed. */
+    el_set(line->el, EL_PREP_TERM, 1);
     text = el_gets(line->el, &n);
     if (!text || n <= 0)
         return sig_pending() ? LINE_E_SIGNAL : LINE_E_END;

@@ -46,8 +46,7 @@ static void run_say_queued(struct ui *ui, const qwend_event *event)
     if (event->loading)
         ui_progress(ui, "the model is being loaded, %u %%", event->load_permille / 10);
     else
-        ui_progress(ui, "waiting: %u %s first", event->position,
-                    event->position == 1 ? "request goes" : "requests go");
+        ui_progress(ui, "waiting: number %u in the queue", event->position);
 }
 
 static void run_say_end(struct run *run, const qwend_usage *usage)

@@ -160,7 +160,7 @@ class Ask(Case):
                    'send Usage+end finish=FINISH_LENGTH answer_tokens=5 warnings="w1"\neof\n')
         done = self.run_ctl('ask', '-v', '-n', '5', 'hi')
         self.check(done, 0, b'x')
-        for text in ('loaded, 42 %', '1 request goes first', 'reading 9 tokens, 4', 'engine restarted', 'after token 7',
+        for text in ('loaded, 42 %', 'number 1 in the queue', 'reading 9 tokens, 4', 'engine restarted', 'after token 7',
                      'warning: w1', 'cut off after 5 tokens: --max-tokens'):
             self.assertIn(text, done.stderr.decode())
 
@@ -520,7 +520,7 @@ class OnTerminal(Case):
                    'answer_tokens=2 warnings="hot"\neof\n')
         terminal = self.terminal('ask', '-n2', 'hi')
         self.assertEqual(terminal.end(), 0)
-        self.assertEqual(terminal.seen, b'qwenctl: waiting: 2 requests go first\r\x1b[KHello\r\nqwenctl: warning: hot\r\n'
+        self.assertEqual(terminal.seen, b'qwenctl: waiting: number 2 in the queue\r\x1b[KHello\r\nqwenctl: warning: hot\r\n'
                                         b'qwenctl: cut off after 2 tokens: --max-tokens\r\n')
 
     def test_reasoning_stays_out_of_a_pipe(self):
