@@ -1,0 +1,348 @@
+/* test_cpu_mm.c - the CPU backend's products: every instruction set bit for bit as exact.c, near ref.c, and
+ * the same bits for any number of rows and threads. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/cpu/isa.h"
+#include "kt.h"
+
+static const char *const isas[] = {"scalar", "avx2", "avx512"};
+static const int threads[] = {1, 2, 3, 4};
+
+enum { MAX_TOK = 64 };
+
+static struct kern_shape shape_of(int dim, int n_ff)
+{
+    return (struct kern_shape){.dim = dim,
+                               .n_ff = n_ff,
+                               .n_vocab = 64,
+                               .n_qh = 1,
+                               .n_kvh = 1,
+                               .d_attn = 16,
+                               .n_kh = 1,
+                               .n_vh = 1,
+                               .d_delta = 16,
+                               .conv_k = 4,
+                               .max_tok = MAX_TOK,
+                               .max_ctx = 64,
+                               .kv_type = KERN_KV_F16};
+}
+
+static int k_of(enum quant_type type) /* an odd number of blocks, and for floats an odd size */
+{
+    const int n_block = quant_find(type)->n_block;
+
+    return n_block == 256 ? 768 : n_block == 32 ? 32 * 11 : 301;
+}
+
+/* Rows of very different size, one of them zero, one with a single large value. */
+static float *rows_new(int n_tok, int n_in, uint64_t seed)
+{
+    struct kt_rng rng = {seed};
+    float *x = kt_floats((size_t)(n_tok * n_in));
+
+    for (int t = 0; t < n_tok; t++)
+        if (t % 16 != 5)
+            kt_fill(&rng, x + t * n_in, (size_t)n_in, t % 7 == 3 ? 1e-4f : 3.0f);
+    if (n_tok > 2)
+        x[2 * n_in + n_in / 2] = 400.0f;
+    return x;
+}
+
+static float *norm_proj(struct kern *kern, const struct kern_mat *mat, const float *x, int n_tok)
+{
+    float *out = kt_floats((size_t)(n_tok * mat->n_out));
+    const struct kern_norm_proj op = {.n_tok = n_tok, .n_mat = 1, .x = x, .mats = {mat}, .out = {out}};
+
+    assert_int_equal(kern->ops->norm_proj(kern, &op), 0);
+    return out;
+}
+
+/* rows x mat on one backend from one seed; the caller frees */
+static float *product(const char *backend, const char *isa, int n_threads, enum quant_type type, int n_out,
+                      int n_in, const float *x, int n_tok)
+{
+    const struct kern_shape shape = shape_of(n_in, n_in);
+    struct kern *kern = kt_open_planned(backend, isa, n_threads, &shape);
+
+    if (!kern)
+        return NULL;
+    struct kt_mat m = kt_mat_new(kern, type, KERN_PANELS, n_out, n_in, 11);
+    float *out = norm_proj(kern, &m.mat, x, n_tok);
+    kt_mat_free(&m);
+    kern_free(kern);
+    return out;
+}
+
+static void test_every_isa_multiplies_with_the_bits_of_scalar(void **state)
+{
+    enum { N_OUT = 53 }; /* three panels and a tail of five rows */
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++) {
+        const int n_in = k_of(kt_types[i]);
+        float *x = rows_new(MAX_TOK, n_in, 3);
+        float *want = product("cpu", "scalar", 1, kt_types[i], N_OUT, n_in, x, MAX_TOK);
+        for (size_t j = 1; j < ARRAY_SIZE(isas); j++) {
+            char what[64];
+            float *got = product("cpu", isas[j], 2, kt_types[i], N_OUT, n_in, x, MAX_TOK);
+            snprintf(what, sizeof(what), "%s on %s", quant_find(kt_types[i])->name, isas[j]);
+            if (got)
+                kt_check_same(got, want, sizeof(float) * MAX_TOK * N_OUT, what);
+            free(got);
+        }
+        free(want);
+        free(x);
+    }
+}
+
+/* A row's product must not know its neighbours: 1 .. 64 rows at a time, and every number of threads. */
+static void test_rows_and_threads_change_no_bits(void **state)
+{
+    static const int n_rows[] = {1, 2, 3, 4, 5, 7, 8, 9, 17, 64};
+    enum { N_OUT = 161 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++) {
+        const int n_in = k_of(kt_types[i]);
+        float *x = rows_new(MAX_TOK, n_in, 4);
+        float *want = product("cpu", NULL, 1, kt_types[i], N_OUT, n_in, x, MAX_TOK);
+        for (size_t j = 0; j < ARRAY_SIZE(n_rows); j++) {
+            const int t0 = MAX_TOK - n_rows[j];
+            float *got = product("cpu", NULL, threads[j % ARRAY_SIZE(threads)], kt_types[i], N_OUT, n_in,
+                                 x + t0 * n_in, n_rows[j]);
+            kt_check_same(got, want + t0 * N_OUT, sizeof(float) * (size_t)(n_rows[j] * N_OUT),
+                          quant_find(kt_types[i])->name);
+            free(got);
+        }
+        free(want);
+        free(x);
+    }
+}
+
+/* Against exact weights and f32 activations.  Float weights: rounding of n_in fused steps, n_in 2^-24 of the
+ * sum of magnitudes.  Quantised: each activation is off by at most half a step, most / 254; errors add like a
+ * random walk, and 6 sigma of that is asked for. */
+static void check_near_ref(enum quant_type type, const float *got, const float *want, const float *x,
+                           const float *w, int n_out, int n_in, int n_tok)
+{
+    const bool is_float = quant_find(type)->n_block == 1;
+
+    for (int t = 0; t < n_tok; t++) {
+        double most = 0;
+        for (int k = 0; k < n_in; k++)
+            most = fmax(most, fabs((double)x[t * n_in + k]));
+        for (int o = 0; o < n_out; o++) {
+            double square = 0, magnitude = 0;
+            for (int k = 0; k < n_in; k++) {
+                const double wk = (double)w[o * n_in + k];
+                square += wk * wk;
+                magnitude += fabs(wk * (double)x[t * n_in + k]);
+            }
+            const double step = most / 254 / sqrt(3), rounding = n_in * 0x1p-24 * magnitude;
+            const double tolerance = is_float ? rounding : 6 * step * sqrt(square) + rounding;
+            kt_check_near(&got[t * n_out + o], &want[t * n_out + o], 1, tolerance, quant_find(type)->name);
+        }
+    }
+}
+
+static void test_products_are_near_the_definition(void **state)
+{
+    enum { N_OUT = 40, N_TOK = 9 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++) {
+        const int n_in = k_of(kt_types[i]);
+        const struct kern_shape shape = shape_of(n_in, n_in);
+        struct kern *ref = kt_open_planned("ref", NULL, 1, &shape);
+        struct kt_mat m = kt_mat_new(ref, kt_types[i], KERN_ROWS, N_OUT, n_in, 11);
+        float *w = kt_floats((size_t)(N_OUT * n_in)), *x = rows_new(N_TOK, n_in, 5);
+        quant_dequantise(kt_types[i], m.data, w, N_OUT * n_in);
+        float *want = norm_proj(ref, &m.mat, x, N_TOK);
+        float *got = product("cpu", NULL, 2, kt_types[i], N_OUT, n_in, x, N_TOK);
+        check_near_ref(kt_types[i], got, want, x, w, N_OUT, n_in, N_TOK);
+        free(got);
+        free(want);
+        free(x);
+        free(w);
+        kt_mat_free(&m);
+        kern_free(ref);
+    }
+}
+
+static void test_embed_reads_the_same_values_from_rows_and_panels(void **state)
+{
+    enum { N_OUT = 37 };
+    const int32_t ids[5] = {0, 36, 15, 16, 7}, outside = N_OUT;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++) {
+        const int n_in = k_of(kt_types[i]);
+        const struct kern_shape shape = shape_of(n_in, n_in);
+        struct kern *ref = kt_open_planned("ref", NULL, 1, &shape),
+                    *cpu = kt_open_planned("cpu", NULL, 2, &shape);
+        float *want = kt_floats((size_t)(5 * n_in)), *got = kt_floats((size_t)(5 * n_in));
+        struct kt_mat plain = kt_mat_new(ref, kt_types[i], KERN_ROWS, N_OUT, n_in, 12);
+        assert_int_equal(ref->ops->embed(ref, &plain.mat, ids, 5, want), 0);
+        for (int layout = KERN_ROWS; layout <= KERN_PANELS; layout++) {
+            struct kt_mat m = kt_mat_new(cpu, kt_types[i], (enum kern_layout)layout, N_OUT, n_in, 12);
+            assert_int_equal(cpu->ops->embed(cpu, &m.mat, ids, 5, got), 0);
+            kt_check_same(got, want, sizeof(float) * (size_t)(5 * n_in), quant_find(kt_types[i])->name);
+            assert_int_equal(cpu->ops->embed(cpu, &m.mat, &outside, 1, got), -EINVAL);
+            kt_mat_free(&m);
+        }
+        kt_mat_free(&plain);
+        free(want);
+        free(got);
+        kern_free(ref);
+        kern_free(cpu);
+    }
+}
+
+static void test_panels_keep_the_size_of_the_file(void **state)
+{
+    struct kern *cpu = kt_open("cpu", NULL, 1);
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++) {
+        const size_t rows = cpu->ops->mat_bytes(cpu, kt_types[i], KERN_ROWS, 4096, 4096);
+        const size_t panels = cpu->ops->mat_bytes(cpu, kt_types[i], KERN_PANELS, 4096, 4096);
+        if (kt_types[i] == QUANT_Q5_0 || kt_types[i] == QUANT_IQ4_NL)
+            assert_int_equal(panels, cpu->ops->mat_bytes(cpu, QUANT_Q8_0, KERN_ROWS, 4096, 4096));
+        else if (kt_types[i] == QUANT_Q5_1) /* fifth bits are widened to bytes: 36 for 24 */
+            assert_int_equal(panels, rows / 24 * 36);
+        else
+            assert_int_equal(panels, rows);
+    }
+    kern_free(cpu);
+}
+
+/* whole ops */
+
+enum { DIM = 512, N_FF = 768, N_TOK = 11 };
+
+struct ops_case {
+    float *x, *norm_w, *hidden, *logits;
+    struct kt_mat gate, up, down, head;
+};
+
+/* All ops that multiply, one after the other, on x. */
+static void ops_run(struct kern *kern, struct ops_case *c, bool mlp_only)
+{
+    const int rows[3] = {0, 4, 10};
+    const struct kern_mlp mlp = {.n_tok = N_TOK,
+                                 .x = c->x,
+                                 .norm_w = c->norm_w,
+                                 .eps = 1e-6f,
+                                 .gate = &c->gate.mat,
+                                 .up = &c->up.mat,
+                                 .down = &c->down.mat};
+    const struct kern_proj_add add = {
+        .n_tok = 1, .y = c->norm_w, .mat = &c->head.mat, .x = c->logits + 3 * 48};
+    const struct kern_head head = {.n_rows = 3,
+                                   .rows = rows,
+                                   .x = c->x,
+                                   .norm_w = c->norm_w,
+                                   .eps = 1e-6f,
+                                   .mat = &c->head.mat,
+                                   .hidden = c->hidden,
+                                   .logits = c->logits};
+
+    assert_int_equal(kern->ops->mlp(kern, &mlp), 0);
+    if (mlp_only)
+        return;
+    assert_int_equal(kern->ops->head(kern, &head), 0);
+    assert_int_equal(kern->ops->proj_add(kern, &add), 0);
+}
+
+static void ops_case_init(struct ops_case *c, struct kern *kern, enum quant_type type)
+{
+    struct kt_rng rng = {21};
+
+    c->x = kt_floats(N_TOK * DIM);
+    c->norm_w = kt_floats(DIM);
+    c->hidden = kt_floats(3 * DIM);
+    c->logits = kt_floats(4 * 48);
+    kt_fill(&rng, c->x, N_TOK * DIM, 1.0f);
+    kt_fill(&rng, c->norm_w, DIM, 0.2f);
+    c->gate = kt_mat_new(kern, type, KERN_PANELS, N_FF, DIM, 1);
+    c->up = kt_mat_new(kern, QUANT_F16, KERN_PANELS, N_FF, DIM, 2);
+    c->down = kt_mat_new(kern, type, KERN_PANELS, DIM, N_FF, 3);
+    c->head = kt_mat_new(kern, type, KERN_PANELS, 48, DIM, 4);
+}
+
+static void ops_case_deinit(struct ops_case *c)
+{
+    free(c->x);
+    free(c->norm_w);
+    free(c->hidden);
+    free(c->logits);
+    kt_mat_free(&c->gate);
+    kt_mat_free(&c->up);
+    kt_mat_free(&c->down);
+    kt_mat_free(&c->head);
+}
+
+static void test_mlp_and_head_agree_with_the_definition(void **state)
+{
+    const struct kern_shape shape = shape_of(DIM, N_FF);
+    struct kern *ref = kt_open_planned("ref", NULL, 1, &shape),
+                *cpu = kt_open_planned("cpu", NULL, 3, &shape);
+    struct ops_case want, got;
+
+    (void)state;
+    ops_case_init(&want, ref, QUANT_F32);
+    ops_case_init(&got, cpu, QUANT_F32);
+    ops_run(ref, &want, false);
+    ops_run(cpu, &got, false);
+    /* float weights: only rounding, some 1e-7 of sums of a few hundred terms around 1 */
+    kt_check_near(got.x, want.x, N_TOK * DIM, 2e-5, "mlp");
+    kt_check_near(got.hidden, want.hidden, 3 * DIM, 2e-5, "hidden");
+    kt_check_near(got.logits, want.logits, 4 * 48, 2e-5, "logits");
+    ops_case_deinit(&want);
+    ops_case_deinit(&got);
+    kern_free(ref);
+    kern_free(cpu);
+}
+
+static void test_ops_have_the_same_bits_on_every_isa(void **state)
+{
+    const struct kern_shape shape = shape_of(DIM, N_FF);
+    struct kern *scalar = kt_open_planned("cpu", "scalar", 1, &shape);
+    struct ops_case want;
+
+    (void)state;
+    ops_case_init(&want, scalar, QUANT_Q4_K);
+    ops_run(scalar, &want, false);
+    for (size_t i = 1; i < ARRAY_SIZE(isas); i++) {
+        struct kern *kern = kt_open_planned("cpu", isas[i], threads[i], &shape);
+        struct ops_case got;
+        if (!kern)
+            continue;
+        ops_case_init(&got, kern, QUANT_Q4_K);
+        ops_run(kern, &got, false);
+        kt_check_same(got.x, want.x, sizeof(float) * N_TOK * DIM, isas[i]);
+        kt_check_same(got.hidden, want.hidden, sizeof(float) * 3 * DIM, isas[i]);
+        kt_check_same(got.logits, want.logits, sizeof(float) * 4 * 48, isas[i]);
+        ops_case_deinit(&got);
+        kern_free(kern);
+    }
+    ops_case_deinit(&want);
+    kern_free(scalar);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_isa_multiplies_with_the_bits_of_scalar),
+        cmocka_unit_test(test_rows_and_threads_change_no_bits),
+        cmocka_unit_test(test_products_are_near_the_definition),
+        cmocka_unit_test(test_embed_reads_the_same_values_from_rows_and_panels),
+        cmocka_unit_test(test_panels_keep_the_size_of_the_file),
+        cmocka_unit_test(test_mlp_and_head_agree_with_the_definition),
+        cmocka_unit_test(test_ops_have_the_same_bits_on_every_isa),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
