@@ -18,6 +18,8 @@ size_t utf8_valid_prefix(const char *text, size_t n)
 {
     size_t i = 0;
 
+    if (!n)
+        return 0; /* text may be NULL, to which not even 0 may be added */
     for (;;) {
         int len;
 

@@ -4,7 +4,8 @@
 #include "proto/base.h"
 
 /* The length of the longest prefix of text that is valid UTF-8: n if all of it is (no overlong forms, no
- * surrogates, nothing above U+10FFFF).  A NUL is a character like any other. */
+ * surrogates, nothing above U+10FFFF).  A NUL is a character like any other.  text may be NULL where n is 0.
+ */
 size_t utf8_valid_prefix(const char *text, size_t n);
 
 /* How many bytes a sequence with this first byte has; 0: no sequence starts so. */

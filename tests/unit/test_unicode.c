@@ -138,6 +138,7 @@ static void test_utf8_finds_the_first_wrong_byte(void **state)
         const char *s;
         size_t n, valid;
     } cases[] = {
+        {NULL, 0, 0},
         {"", 0, 0},
         {"a\0b", 3, 3},
         {"12345678\xff", 9, 8},
