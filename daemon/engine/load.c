@@ -23,6 +23,7 @@ struct engine_load {
     struct gguf *gguf;
     struct fault fault;
     uint32_t permille; /* last said */
+    char tight[200];   /* warning: what was asked for may not fit; empty: it does */
 };
 
 static int engine_put_failed(struct engine *e, const struct fault *fault)
@@ -129,6 +130,7 @@ static int engine_load_context(struct engine_load *load, struct state_size *size
 {
     const uint32_t trained = (uint32_t)load->e->model->config.context_trained, asked = load->start->context;
     const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
+    uint64_t need_bytes;
 
     if (asked > trained)
         return fault_set(&load->fault, STATUS_INVALID,
@@ -139,6 +141,13 @@ static int engine_load_context(struct engine_load *load, struct state_size *size
     while (!asked && size->max_ctx > ENGINE_CONTEXT_MIN &&
            state_bytes(load->e->model, size) > free_bytes / 4 * 3)
         size->max_ctx /= 2;
+    need_bytes = state_bytes(load->e->model, size);
+    if (need_bytes > free_bytes) /* it is taken page by page: nothing fails until requests use it */
+        snprintf(load->tight, sizeof(load->tight),
+                 "%d requests of %d tokens may need %llu MiB, %llu MiB are available: the engine may run out "
+                 "of memory",
+                 size->n_slots, size->max_ctx, (unsigned long long)(need_bytes >> 20),
+                 (unsigned long long)(free_bytes >> 20));
     return 0;
 }
 
@@ -216,11 +225,12 @@ static void engine_ready_model(const struct engine *e, Qwp__Model *model)
     model->digest = (ProtobufCBinaryData){.data = (uint8_t *)m->digest, .len = sizeof(m->digest)};
 }
 
-static int engine_put_ready(struct engine *e, const struct state_size *size, const char *kv_name)
+static int engine_put_ready(struct engine_load *load, const struct state_size *size, const char *kv_name)
 {
+    struct engine *e = load->e;
     Qwe__Ready ready = QWE__READY__INIT;
     Qwp__Model model = QWP__MODEL__INIT;
-    char *unlocked = "the weights are not locked in memory (LimitMEMLOCK): they may be swapped out";
+    char *warnings[2];
 
     engine_ready_model(e, &model);
     ready.model = &model;
@@ -236,10 +246,12 @@ static int engine_put_ready(struct engine *e, const struct state_size *size, con
     ready.weights_bytes = e->model->weights.mem.bytes;
     ready.state_bytes = state_bytes(e->model, size);
     ready.weights_locked = e->model->weights.mem.locked;
-    if (!ready.weights_locked) {
-        ready.n_warnings = 1;
-        ready.warnings = &unlocked;
-    }
+    ready.warnings = warnings;
+    if (!ready.weights_locked)
+        warnings[ready.n_warnings++] =
+            "the weights are not locked in memory (LimitMEMLOCK): they may be swapped out";
+    if (load->tight[0])
+        warnings[ready.n_warnings++] = load->tight;
     return uplink_put(&e->up, 0, MSG_E_READY, &ready.base);
 }
 
@@ -277,5 +289,5 @@ int engine_load(struct engine *e, const Qwe__Start *start)
     if (r)
         return engine_load_failed(&load, r);
     e->serving = true;
-    return engine_put_ready(e, &size, kv_name);
+    return engine_put_ready(&load, &size, kv_name);
 }

@@ -10,6 +10,15 @@
 static char test_model[4096], test_golden[4096];
 static const char *test_program; /* qwend-engine */
 
+static uint64_t fake_available_bytes; /* 0: the machine's own; put in the way by the linker */
+uint64_t __real_memory_available_bytes(uint64_t held_bytes);
+uint64_t __wrap_memory_available_bytes(uint64_t held_bytes);
+
+uint64_t __wrap_memory_available_bytes(uint64_t held_bytes)
+{
+    return fake_available_bytes ? fake_available_bytes : __real_memory_available_bytes(held_bytes);
+}
+
 enum { CONTEXT = 512, SLOTS = 2 };
 static const int32_t some_ids[] = {14, 230, 863, 896, 687};
 
@@ -67,6 +76,33 @@ static void test_engine_start_chooses_context_and_slots(void **state)
 
     assert_in_range(peer->ready->context, 256, 32768);
     assert_int_equal(peer->ready->slots, 4);
+    peer_free(peer);
+}
+
+static void test_engine_ready_warns_of_more_than_memory_holds(void **state)
+{
+    Qwe__Start start = QWE__START__INIT;
+    struct peer *peer = peer_new();
+
+    start.model_path = test_model;
+    start.backend = "cpu";
+    start.has_context = start.has_slots = 1;
+    start.context = 262144;
+    start.slots = 8; /* 8 x 256 Ki tokens x 256 values of f16: 1 GiB */
+    fake_available_bytes = 256 << 20;
+    peer_put(peer, 0, MSG_E_START, &start.base, -1);
+    assert_int_equal(peer_turn(peer), 0);
+    fake_available_bytes = 0;
+    assert_non_null(peer->ready);
+    assert_non_null(
+        strstr(peer->ready->warnings[peer->ready->n_warnings - 1], "8 requests of 262144 tokens may need"));
+    assert_non_null(strstr(peer->ready->warnings[peer->ready->n_warnings - 1], "256 MiB are available"));
+    peer_free(peer);
+    fake_available_bytes = 16 << 20; /* nothing was asked: what fits */
+    peer = peer_start(test_model, "cpu", 0, 0);
+    fake_available_bytes = 0;
+    assert_in_range(peer->ready->context, 256, 16384);
+    assert_in_range(peer->ready->state_bytes, 1, 12 << 20);
     peer_free(peer);
 }
 
@@ -504,6 +540,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_engine_start_fails_with_the_reason),
         cmocka_unit_test(test_engine_start_chooses_context_and_slots),
+        cmocka_unit_test(test_engine_ready_warns_of_more_than_memory_holds),
         cmocka_unit_test(test_engine_clean_text_is_always_utf8),
         cmocka_unit_test(test_engine_submit_refuses_too_long_with_the_numbers),
         cmocka_unit_test(test_engine_submit_refuses_prompts_that_are_not_one),
