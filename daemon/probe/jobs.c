@@ -78,7 +78,7 @@ static int probe_jobs_run(const struct probe_model *pm, const struct probe_model
         r = probe_error("no memory for %d rows of logits", PROBE_ROWS_MAX);
     if (!r)
         r = probe_run_new(pm, o, jobs.longest, &run);
-    struct probe_job_run jr = {.run = run, .chunk = o->chunk, .n_vocab = c->n_vocab, .logits = logits};
+    struct probe_job_run jr = {.run = run, .n_vocab = c->n_vocab, .logits = logits};
     for (size_t i = 0; i < jobs.n && !r; i++)
         r = on_job(&jr, &jobs.jobs[i]);
     return r;

@@ -13,7 +13,7 @@ struct probe_job {
 /* logits: room for [PROBE_ROWS_MAX][n_vocab].  0 or an exit status. */
 struct probe_job_run {
     struct probe_run *run;
-    int chunk, n_vocab;
+    int n_vocab;
     float *logits;
 };
 typedef int (*probe_job_fn)(const struct probe_job_run *jr, const struct probe_job *job);

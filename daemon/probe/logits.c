@@ -3,36 +3,29 @@
 
 #include <string.h>
 
-/* One piece: at most chunk ids, and at most PROBE_ROWS_MAX of the wanted positions. */
-static int logits_piece(const struct probe_job_run *jr, const struct probe_job *job, size_t *at,
-                        size_t *i_pos)
+static int logits_write(void *user, const float *rows, int n_rows)
 {
-    int n = (int)MIN(job->n_ids - *at, (size_t)jr->chunk), rows[PROBE_ROWS_MAX], n_rows = 0, r;
+    const struct probe_job_run *jr = user;
 
-    while (*i_pos < job->n_positions && job->positions[*i_pos] < (int)*at + n) {
-        if (n_rows == PROBE_ROWS_MAX) {
-            n = job->positions[*i_pos] - (int)*at; /* the rest in the next piece */
-            break;
-        }
-        rows[n_rows++] = job->positions[(*i_pos)++] - (int)*at;
-    }
-    r = probe_run_step(jr->run, job->ids + *at, n, rows, n_rows, jr->logits);
-    if (r)
-        return r;
-    *at += (size_t)n;
-    if (fwrite(jr->logits, sizeof(float) * (size_t)jr->n_vocab, (size_t)n_rows, stdout) != (size_t)n_rows)
+    if (fwrite(rows, sizeof(float) * (size_t)jr->n_vocab, (size_t)n_rows, stdout) != (size_t)n_rows)
         return probe_error("standard output: %s", strerror(errno));
     return 0;
 }
 
 static int logits_job(const struct probe_job_run *jr, const struct probe_job *job)
 {
-    size_t at = 0, i_pos = 0;
+    const struct probe_want want = {
+        .ids = job->ids,
+        .n_ids = (int)job->n_ids,
+        .positions = job->positions,
+        .n_positions = (int)job->n_positions,
+        .logits = jr->logits,
+        .on_rows = logits_write,
+        .user = (void *)jr,
+    };
     int r = probe_run_reset(jr->run);
 
-    while (i_pos < job->n_positions && !r)
-        r = logits_piece(jr, job, &at, &i_pos);
-    return r;
+    return r ? r : probe_run_positions(jr->run, &want);
 }
 
 static int logits_run(const struct probe_verb *verb, int argc, char **argv)

@@ -165,6 +165,33 @@ int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows
     return 0;
 }
 
+/* One piece from *at on: at most chunk ids, and at most PROBE_ROWS_MAX of the wanted positions from *i_pos
+ * on. */
+static int probe_run_piece(struct probe_run *run, const struct probe_want *w, int *at, int *i_pos)
+{
+    int n = MIN(w->n_ids - *at, run->chunk), rows[PROBE_ROWS_MAX], n_rows = 0, r;
+
+    for (; *i_pos < w->n_positions && w->positions[*i_pos] < *at + n; (*i_pos)++) {
+        if (n_rows == PROBE_ROWS_MAX) {
+            n = w->positions[*i_pos] - *at; /* the rest in the next piece */
+            break;
+        }
+        rows[n_rows++] = w->positions[*i_pos] - *at;
+    }
+    r = probe_run_step(run, w->ids + *at, n, rows, n_rows, w->logits);
+    *at += n;
+    return r || !n_rows ? r : w->on_rows(w->user, w->logits, n_rows);
+}
+
+int probe_run_positions(struct probe_run *run, const struct probe_want *w)
+{
+    int at = 0, i_pos = 0, r = 0;
+
+    while (i_pos < w->n_positions && !r)
+        r = probe_run_piece(run, w, &at, &i_pos);
+    return r;
+}
+
 int probe_run_prompt(struct probe_run *run, const int *ids, size_t n, float *ret_logits)
 {
     for (size_t at = 0; at < n;) {

@@ -21,5 +21,18 @@ int probe_run_reset(struct probe_run *run); /* the next step begins a new sequen
  * [n_rows][n_vocab]. */
 int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows, int n_rows,
                    float *ret_logits);
+/* Which logits of a sequence are wanted, and who takes them, a few rows [n_rows][n_vocab] at a time. */
+typedef int (*probe_rows_fn)(void *user, const float *rows, int n_rows); /* 0 or an exit status */
+struct probe_want {
+    const int *ids; /* borrowed, [n_ids] */
+    int n_ids;
+    const int *positions; /* borrowed, [n_positions], ascending, below n_ids */
+    int n_positions;
+    float *logits; /* borrowed: room for PROBE_ROWS_MAX rows */
+    probe_rows_fn on_rows;
+    void *user;
+};
+/* Feeds ids in pieces, up to the last position that is wanted. */
+int probe_run_positions(struct probe_run *run, const struct probe_want *want);
 /* Feeds all of ids in pieces; ret_logits [n_vocab]: after the last one. */
 int probe_run_prompt(struct probe_run *run, const int *ids, size_t n, float *ret_logits);
