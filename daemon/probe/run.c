@@ -169,7 +169,7 @@ int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows
  * on. */
 static int probe_run_piece(struct probe_run *run, const struct probe_want *w, int *at, int *i_pos)
 {
-    int n = MIN(w->n_ids - *at, run->chunk), rows[PROBE_ROWS_MAX], n_rows = 0, r;
+    int n = MIN(w->n_ids - *at, run->chunk), rows[PROBE_ROWS_MAX] = {0}, n_rows = 0, r;
 
     for (; *i_pos < w->n_positions && w->positions[*i_pos] < *at + n; (*i_pos)++) {
         if (n_rows == PROBE_ROWS_MAX) {
