@@ -193,10 +193,10 @@ void supervise_on_child(struct supervise *s)
 
     if (!pid || waitpid(pid, &status, WNOHANG) != pid)
         return;
+    s->pid = 0;                   /* from here on the number may be somebody else's */
     link_drain(&s->broker->link); /* what it said before it died counts */
     link_close(&s->broker->link);
     loop_unwatch(s->watch);
-    s->pid = 0;
     supervise_on_death(s, pid, status);
 }
 

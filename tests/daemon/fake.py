@@ -56,6 +56,10 @@ class Fake(harness.Qwend):
         return self.process.wait(harness.WAIT_S)
 
 
+def sampling(seed):
+    return pb.Sampling(seed=seed)
+
+
 def gather(functions):
     """Runs functions in threads; their results in order.  The first exception is raised again."""
     results, errors = [None] * len(functions), []

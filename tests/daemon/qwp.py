@@ -95,7 +95,8 @@ class Peer:
         data, sent = self.pack(msg, stream, flags, number), 0
         if fds:
             sent = self.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
-        self.sock.sendall(data[sent:])
+        if sent < len(data):  # sending nothing to a peer that closed would still be EPIPE
+            self.sock.sendall(data[sent:])
 
     def open(self, msg, flags=0, fds=()):
         """Sends msg on a new stream and returns its number."""

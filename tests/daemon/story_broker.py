@@ -10,12 +10,8 @@ import fake
 import harness
 import qwend_pb2 as pb
 import qwp
-from fake import Fake, check
+from fake import Fake, check, sampling
 from qwp import HAS_FD, MORE, Refused, prompt
-
-
-def sampling(seed):
-    return pb.Sampling(seed=seed)
 
 
 def a_request_is_accepted_streamed_and_accounted():

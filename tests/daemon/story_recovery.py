@@ -1,0 +1,187 @@
+"""story_recovery.py - the engine dies, hangs, lies or never starts; what the clients see of it."""
+
+import os
+import select
+import signal
+import sys
+import time
+
+import fake
+import qwend_pb2 as pb
+import qwp
+from fake import Fake, check, gather, sampling
+from qwp import Refused, prompt
+
+KILLS = 100
+
+
+def events(result):
+    return [e.kind for e in result.events]
+
+
+def no_token_is_lost_or_repeated_in_100_kills():
+    """Four streams; a kill hits while each of them has tokens behind and before it."""
+    n = 4000
+    with Fake(delay_ms=1) as d, d.serving() as control:
+        def one(i):
+            with d.peer() as p:
+                body = prompt(f"stream {i}")
+                result = p.ask(body, sampling=sampling(i), max_tokens=n, want_ids=True, credit_bytes=2 << 20)
+                check(result, i, body, n)
+                assert result.ids == fake.tokens(i, body, n)
+                return result.usage.replays, events(result)
+
+        def kill():
+            for k in range(KILLS):
+                before = control.wait_status(lambda s: s.state == pb.StatusReply.SERVING and s.running == 4)
+                # a kill counts only when tokens came since the last one
+                control.wait_status(lambda s: s.output_tokens >= before.output_tokens + 40)
+                os.kill(before.engine_pid, signal.SIGKILL)
+                control.wait_status(lambda s: s.engine_pid not in (0, before.engine_pid))
+            return control.status().engine_restarts
+
+        *streams, restarts = gather([lambda i=i: one(i) for i in range(4)] + [kill])
+        assert restarts == KILLS, restarts
+        for replays, kinds in streams:
+            assert replays == KILLS, replays
+            assert kinds == [pb.Event.ENGINE_RESTART, pb.Event.RESUMED] * KILLS, kinds[:6]
+
+
+def resumed_names_the_first_new_token():
+    with Fake(delay_ms=2) as d, d.serving() as p:
+        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=300)
+        p.wait_for(pb.Delta, stream, match=lambda m: m.seq == 10)
+        d.kill_engine()
+        frame = p.wait_for(pb.Event, stream, match=lambda m: m.kind == pb.Event.RESUMED)
+        delta = p.wait_for(pb.Delta, stream).msg
+        assert delta.text.startswith(b"%d:" % frame.msg.from_token), (frame.msg, delta)
+        assert delta.seq == frame.msg.from_token
+
+
+def queued_requests_and_text_questions_outlive_the_engine():
+    with Fake(slots=1, delay_ms=1) as d, d.serving() as p:
+        streams = [p.generate(prompt(f"{i}"), sampling=sampling(i), max_tokens=200) for i in range(3)]
+        p.wait_for(pb.Delta, streams[0])
+        pid = p.status().engine_pid
+        os.kill(pid, signal.SIGSTOP)  # so that the question is under way when it dies
+        question = p.open(pb.Tokenize(text="ab"))
+        os.kill(pid, signal.SIGKILL)
+        assert list(p.expect(pb.Tokens, question).msg.ids) == [97, 98]
+        for i in (1, 2):
+            check(p.collect(streams[i]), i, prompt(f"{i}"), 200)
+
+
+def an_engine_that_dies_at_each_token_is_replaced_until_it_is_done():
+    with Fake(die_after=1) as d, d.serving() as p:
+        check(p.ask(prompt("x"), sampling=sampling(1), max_tokens=7), 1, prompt("x"), 7)
+        assert p.status().engine_restarts >= 6
+
+
+def a_request_that_brings_no_token_through_three_deaths_gets_501():
+    with Fake("--engine-timeout-s", "1", hang_after=1) as d, d.serving() as p:
+        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=3)
+        check(p.collect(stream), 1, prompt("x"), 3)
+        assert "no finished step" in d.wait_line("is killed")
+    with Fake("--engine-timeout-s", "1", deaf=1) as d, d.serving() as p:
+        stream = p.generate(prompt("x"), max_tokens=3)
+        try:
+            p.collect(stream)
+            raise AssertionError("it ended well")
+        except Refused as refused:
+            assert refused.code == 501 and "3 times" in refused.error.text, refused
+            assert events(refused.result) == [pb.Event.ENGINE_RESTART], refused.result.events
+
+
+def a_stopped_engine_with_work_is_replaced_and_one_without_is_not():
+    with Fake("--engine-timeout-s", "1", delay_ms=2) as d, d.serving() as p:
+        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=300)
+        p.wait_for(pb.Delta, stream)
+        pid = p.status().engine_pid
+        os.kill(pid, signal.SIGSTOP)
+        p.wait_for(pb.Event, stream, match=lambda m: m.kind == pb.Event.RESUMED)
+        p.wait_for(pb.Usage, stream)
+        pid = p.status().engine_pid
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(1.5)  # longer than its patience: that nothing happens is the thing tested
+        assert p.status().engine_pid == pid
+        os.kill(pid, signal.SIGCONT)
+
+
+def a_model_that_cannot_be_served_is_said_to_everybody():
+    with Fake(load_ms=100, fail="no such model anywhere", fail_code=205) as d, d.peer() as p:
+        waiting = p.generate(prompt("x"), max_tokens=1)
+        question = p.open(pb.Tokenize(text="x"))
+        for stream in (waiting, question):
+            try:
+                p.collect(stream)
+                raise AssertionError("served")
+            except Refused as refused:
+                assert refused.code == 205 and refused.error.text == "no such model anywhere", refused
+        status = p.status()
+        assert status.state == pb.StatusReply.FAILED and status.note == "no such model anywhere", status
+        try:
+            p.ask(prompt("x"))
+            raise AssertionError("served")
+        except Refused as refused:
+            assert refused.code == 205, refused
+        assert sum("no such model anywhere" in line for line in d.log().splitlines() if "cannot serve" in line) == 1
+        p.wait_status(lambda s: not s.engine_pid)
+        assert p.status().engine_restarts == 0
+
+
+def an_engine_that_always_dies_is_given_up():
+    with Fake(engine="/bin/false") as d, d.peer() as p:
+        stream = p.generate(prompt("x"), max_tokens=1)
+        try:
+            p.collect(stream, timeout=50)
+            raise AssertionError("served")
+        except Refused as refused:
+            assert refused.code == 501 and "11 times" in refused.error.text, refused
+        assert p.status().state == pb.StatusReply.FAILED
+
+
+def loading_is_told_to_those_who_wait():
+    with Fake(load_ms=1500) as d, d.peer() as p:
+        assert not p.welcome.HasField("model")
+        result = p.ask(prompt("x"), sampling=sampling(1), max_tokens=3)
+        check(result, 1, prompt("x"), 3)
+        told = [a.load_permille for a in result.accepted if a.loading]
+        assert told == sorted(told) and len(told) >= 2 and told[0] < told[-1], told
+        assert [a.position for a in result.accepted][0] == 1
+        with d.peer() as q:
+            assert q.welcome.model.name == "Fake"
+
+
+def an_engine_that_speaks_nonsense_is_replaced():
+    with Fake("--engine-timeout-s", "5", nonsense_after=5) as d, d.serving() as p:
+        check(p.ask(prompt("x"), sampling=sampling(1), max_tokens=12), 1, prompt("x"), 12)
+        d.wait_line("not in engine.proto")
+
+
+def an_idle_engine_that_dies_is_replaced_in_silence():
+    with Fake() as d, d.serving() as p:
+        d.kill_engine()
+        p.wait_status(lambda s: s.engine_restarts == 1 and s.state == pb.StatusReply.SERVING)
+        check(p.ask(prompt("x"), sampling=sampling(1), max_tokens=3), 1, prompt("x"), 3)
+        d.wait_line(r"killed by signal 9")
+
+
+def the_engine_does_not_outlive_its_broker():
+    with Fake() as d:
+        pid = d.serving().status().engine_pid
+        fd = os.pidfd_open(pid)
+        d.process.kill()
+        assert select.select([fd], [], [], qwp.TIMEOUT_S)[0], "the engine lives on"
+        os.close(fd)
+
+
+if __name__ == "__main__":
+    sys.exit(qwp.run([
+        resumed_names_the_first_new_token, queued_requests_and_text_questions_outlive_the_engine,
+        an_engine_that_dies_at_each_token_is_replaced_until_it_is_done,
+        a_request_that_brings_no_token_through_three_deaths_gets_501,
+        a_stopped_engine_with_work_is_replaced_and_one_without_is_not,
+        a_model_that_cannot_be_served_is_said_to_everybody, an_engine_that_always_dies_is_given_up,
+        loading_is_told_to_those_who_wait, an_engine_that_speaks_nonsense_is_replaced,
+        an_idle_engine_that_dies_is_replaced_in_silence, the_engine_does_not_outlive_its_broker,
+        no_token_is_lost_or_repeated_in_100_kills]))

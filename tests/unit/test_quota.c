@@ -1,0 +1,93 @@
+/* test_quota.c - shares per uid; see daemon/broker/quota.h. */
+// clang-format off
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+// clang-format on
+
+#include "daemon/broker/quota.h"
+
+static const uint64_t max_1024[QUOTA_SLOT_N] = {[QUOTA_CONNECTIONS] = 1024, [QUOTA_BYTES] = 1024};
+
+static void test_quota_charge_gives_each_uid_half_of_what_is_left(void **state)
+{
+    static const uint64_t shares[] = {512, 256, 128, 64};
+    struct quota_charge charges[ARRAY_SIZE(shares)] = {}, extra = {};
+    struct quota quota;
+
+    quota_init(&quota, max_1024);
+    for (size_t i = 0; i < ARRAY_SIZE(shares); i++) {
+        assert_int_equal(quota_share(&quota, (uid_t)i, QUOTA_BYTES), shares[i]);
+        assert_int_equal(quota_charge(&quota, (uid_t)i, QUOTA_BYTES, shares[i] + 1, &charges[i]),
+                         QUOTA_E_EXCEEDED);
+        assert_null(charges[i].user);
+        assert_int_equal(quota_charge(&quota, (uid_t)i, QUOTA_BYTES, shares[i], &charges[i]), QUOTA_OK);
+        assert_int_equal(quota_charge(&quota, (uid_t)i, QUOTA_BYTES, 1, &extra), QUOTA_E_EXCEEDED);
+    }
+    assert_int_equal(quota.used[QUOTA_BYTES], 512 + 256 + 128 + 64);
+    for (size_t i = 0; i < ARRAY_SIZE(shares); i++)
+        quota_release(&charges[i]);
+    assert_int_equal(quota.used[QUOTA_BYTES], 0);
+    assert_true(list_is_empty(&quota.users));
+}
+
+static void test_quota_share_shrinks_but_nothing_is_taken_back(void **state)
+{
+    struct quota_charge first = {}, second = {};
+    struct quota quota;
+
+    quota_init(&quota, max_1024);
+    assert_int_equal(quota_charge(&quota, 1, QUOTA_BYTES, 512, &first), QUOTA_OK);
+    assert_int_equal(quota_charge(&quota, 2, QUOTA_BYTES, 200, &second), QUOTA_OK);
+    assert_int_equal(quota_share(&quota, 1, QUOTA_BYTES), (1024 - 200) / 2);
+    assert_int_equal(quota_resize(&first, 513), QUOTA_E_EXCEEDED);
+    assert_int_equal(first.amount, 512);
+    assert_int_equal(quota_resize(&first, 300), QUOTA_OK);
+    assert_int_equal(quota_resize(&first, 412), QUOTA_OK);
+    assert_int_equal(quota_resize(&first, 413), QUOTA_E_EXCEEDED);
+    assert_int_equal(quota_used(&quota, 1, QUOTA_BYTES), 412);
+    quota_release(&first);
+    quota_release(&second);
+}
+
+static void test_quota_slots_do_not_mix(void **state)
+{
+    struct quota_charge connection = {}, bytes = {}, request = {};
+    struct quota quota;
+
+    quota_init(&quota, max_1024);
+    assert_int_equal(quota_charge(&quota, 7, QUOTA_CONNECTIONS, 512, &connection), QUOTA_OK);
+    assert_int_equal(quota_charge(&quota, 7, QUOTA_BYTES, 512, &bytes), QUOTA_OK);
+    assert_int_equal(quota_charge(&quota, 7, QUOTA_REQUESTS, 1, &request), QUOTA_E_EXCEEDED);
+    assert_int_equal(quota_used(&quota, 7, QUOTA_CONNECTIONS), 512);
+    quota_release(&connection);
+    quota_release(&connection); /* twice is once */
+    assert_int_equal(quota_used(&quota, 7, QUOTA_BYTES), 512);
+    quota_release(&bytes);
+    assert_true(list_is_empty(&quota.users));
+}
+
+static void test_quota_charge_of_huge_amounts_does_not_wrap(void **state)
+{
+    struct quota_charge charge = {};
+    struct quota quota;
+
+    quota_init(&quota, max_1024);
+    assert_int_equal(quota_charge(&quota, 1, QUOTA_BYTES, UINT64_MAX, &charge), QUOTA_E_EXCEEDED);
+    assert_int_equal(quota_charge(&quota, 1, QUOTA_BYTES, 100, &charge), QUOTA_OK);
+    assert_int_equal(quota_resize(&charge, UINT64_MAX), QUOTA_E_EXCEEDED);
+    quota_release(&charge);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quota_charge_gives_each_uid_half_of_what_is_left),
+        cmocka_unit_test(test_quota_share_shrinks_but_nothing_is_taken_back),
+        cmocka_unit_test(test_quota_slots_do_not_mix),
+        cmocka_unit_test(test_quota_charge_of_huge_amounts_does_not_wrap),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
