@@ -1,6 +1,6 @@
 /* test_golden.c - the whole model against the reference data of tests/golden, on one backend and one model.
  *
- * usage: test_golden GOLDEN_DIR BACKEND MODEL
+ * usage: test_golden GOLDEN_DIR BACKEND MODEL [TEST]
  * ref computes in float on exactly dequantised weights, so it must agree in every logit to 2e-3 (three
  * implementations agree to 3e-4).  cpu quantises activations: it may be 1.2 times as far from the reference
  * as llama.cpp's CPU code, in rms and in mean KL; where all weights are F32 it does not, and must agree as
@@ -265,8 +265,9 @@ int main(int argc, char **argv)
     };
     int failed;
 
-    if (argc != 4)
+    if (argc < 4 || argc > 5)
         return 2;
+    cmocka_set_test_filter(argv[4]); /* NULL: all */
     backend = argv[2];
     golden_read(argv[1], argv[3], &golden);
     /* ref has no threads and takes seconds for a run, so it is spared the 17 of the last test */
