@@ -131,10 +131,15 @@ static bool chat_ends(struct chat_str s, const char *word)
     return s.n >= strlen(word) && !memcmp(s.s + s.n - strlen(word), word, strlen(word));
 }
 
+static const char *chat_find(struct chat_str s, const char *word)
+{
+    return s.s && s.n ? memmem(s.s, s.n, word, strlen(word)) : NULL;
+}
+
 /* What stands before the first word; all of it if there is none. */
 static struct chat_str chat_before(struct chat_str s, const char *word)
 {
-    const char *at = s.n ? memmem(s.s, s.n, word, strlen(word)) : NULL;
+    const char *at = chat_find(s, word);
 
     return at ? (struct chat_str){s.s, (size_t)(at - s.s)} : s;
 }
@@ -144,7 +149,7 @@ static struct chat_str chat_behind(struct chat_str s, const char *word)
 {
     const size_t n = strlen(word);
 
-    for (const char *at; s.n && (at = memmem(s.s, s.n, word, n));)
+    for (const char *at; (at = chat_find(s, word));)
         s = (struct chat_str){at + n, s.n - (size_t)(at + n - s.s)};
     return s;
 }
@@ -300,7 +305,7 @@ static int chat_put_assistant(const struct chat_message *m, struct chat_str cont
     struct chat_str reasoning = m->reasoning.s ? m->reasoning : (struct chat_str){"", 0};
     int r;
 
-    if (!m->reasoning.s && content.n && memmem(content.s, content.n, "</think>", 8)) {
+    if (!m->reasoning.s && chat_find(content, "</think>")) {
         reasoning = chat_strip_newlines(chat_before(content, "</think>"), false, true);
         reasoning = chat_strip_newlines(chat_behind(reasoning, "<think>"), true, false);
         content = chat_strip_newlines(chat_behind(content, "</think>"), true, false);
