@@ -122,16 +122,26 @@ static void stream_unblock(struct request *request)
     request_pause(request, false);
 }
 
+/* Charges what is held as buf.c grows: by doubling. */
+static int stream_charge(struct request *request, size_t n_more)
+{
+    struct stream *out = &request->out;
+    uint64_t cap = 4096;
+
+    while (cap < buf_size(&out->held) + n_more)
+        cap *= 2;
+    if (out->charge.user)
+        return cap > out->charge.amount ? quota_resize(&out->charge, cap) : QUOTA_OK;
+    return quota_charge(&request->broker->quota, request->client->peer.uid, QUOTA_BYTES, cap, &out->charge);
+}
+
 static int stream_hold(struct request *request, const uint8_t *raw, size_t n_raw)
 {
     struct stream *out = &request->out;
     const uint32_t n = (uint32_t)n_raw;
     uint8_t *tail;
-    int r = BUF_OK;
+    int r = stream_charge(request, sizeof(n) + n_raw);
 
-    if (!out->charge.user) /* once, for all that may ever be held */
-        r = quota_charge(&request->broker->quota, request->client->peer.uid, QUOTA_BYTES, STREAM_HELD_BYTES,
-                         &out->charge);
     if (!r)
         r = buf_reserve(&out->held, sizeof(n) + n_raw, &tail);
     if (r)

@@ -13,7 +13,11 @@
 struct event;
 struct request;
 
-enum { STREAM_HELD_BYTES = 256 << 10 }; /* hundreds of Emits; a pause reaches the engine within one step */
+enum {
+    /* What can come after a pause was decided: a socket buffer full (208 KiB by default), what was read with
+     * it, and the step that the engine is in. */
+    STREAM_HELD_BYTES = 1 << 20,
+};
 
 struct stream {
     uint64_t credit, seq;
