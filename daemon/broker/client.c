@@ -114,27 +114,6 @@ void client_put(struct client *client, uint32_t stream, uint16_t type, uint16_t 
     client_abort(client);
 }
 
-void client_put_error(struct client *client, uint32_t stream, const Qwp__Error *error)
-{
-    Qwp__Error copy = *error;
-
-    if (status_is_retryable((int)copy.code) && !copy.has_retry_after_ms) {
-        copy.has_retry_after_ms = true;
-        copy.retry_after_ms = 1000;
-    }
-    client_put(client, stream, MSG_ERROR, FRAME_END_STREAM, &copy.base);
-}
-
-void client_refuse(struct client *client, uint32_t stream, const struct fault *fault)
-{
-    Qwp__Error error = QWP__ERROR__INIT;
-
-    error.has_code = true;
-    error.code = (uint32_t)fault->code;
-    error.text = (char *)fault->text;
-    client_put_error(client, stream, &error);
-}
-
 void client_abort(struct client *client)
 {
     if (client->dead)
@@ -339,13 +318,14 @@ static int client_start(struct client *client)
 
 static int client_admit(struct broker *broker, uid_t uid, struct quota_charge *charge, struct fault *fault)
 {
+    struct refusal refusal = {};
     int r = quota_charge(&broker->quota, uid, QUOTA_CONNECTIONS, 1, charge);
 
-    if (r <= 0)
-        return r;
-    return fault_set(fault, STATUS_CONCURRENCY, "uid %u has %llu connections open, at most %llu now", uid,
-                     (unsigned long long)quota_used(&broker->quota, uid, QUOTA_CONNECTIONS),
-                     (unsigned long long)quota_share(&broker->quota, uid, QUOTA_CONNECTIONS));
+    if (r > 0) {
+        r = client_name_quota(broker, uid, QUOTA_CONNECTIONS, &refusal);
+        *fault = refusal.fault;
+    }
+    return r;
 }
 
 CLEANUP_FUNC(struct client, client_free)

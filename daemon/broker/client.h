@@ -76,6 +76,15 @@ int client_offer(struct client *client, uint32_t stream, uint16_t type, uint16_t
                  const ProtobufCMessage *msg);
 /* Error with END_STREAM on one stream. */
 void client_refuse(struct client *client, uint32_t stream, const struct fault *fault);
+/* The same for a limit that was met: its numbers go into the details. */
+struct refusal {
+    struct fault fault;
+    uint64_t used, limit; /* limit 0 and used 0: no numbers */
+};
+void client_refuse_limit(struct client *client, uint32_t stream, const struct refusal *refusal);
+/* Fills it in after QUOTA_E_EXCEEDED, for a uid or for this client's; returns the status code. */
+int client_name_quota(const struct broker *broker, uid_t uid, enum quota_slot slot, struct refusal *refusal);
+int client_over_quota(const struct client *client, enum quota_slot slot, struct refusal *refusal);
 void client_put_error(struct client *client, uint32_t stream, const Qwp__Error *error);
 
 struct client_stream *client_stream_find(struct client *client, uint32_t id);

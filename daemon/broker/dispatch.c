@@ -273,20 +273,11 @@ static const struct dispatch_row *dispatch_find(struct client *client, const str
 
 static void dispatch_refuse_stream(struct client *client, uint32_t id)
 {
-    Qwp__Error error = QWP__ERROR__INIT;
-    Qwp__Detail used = QWP__DETAIL__INIT, limit = QWP__DETAIL__INIT, *details[] = {&used, &limit};
-    char number[16];
+    struct refusal refusal = {.used = client->n_streams, .limit = POLICY_STREAMS_MAX};
 
-    snprintf(number, sizeof(number), "%d", POLICY_STREAMS_MAX);
-    used.key = (char *)"used";
-    limit.key = (char *)"limit";
-    used.value = limit.value = number;
-    error.has_code = true;
-    error.code = STATUS_CONCURRENCY;
-    error.text = (char *)"this connection has 64 streams open, as many as it may";
-    error.details = details;
-    error.n_details = ARRAY_SIZE(details);
-    client_put_error(client, id, &error);
+    fault_set(&refusal.fault, STATUS_CONCURRENCY, "this connection has %u streams open, as many as it may",
+              client->n_streams);
+    client_refuse_limit(client, id, &refusal);
 }
 
 /* Finds or opens the stream that the frame is for.  False: the frame is not to be handled. */

@@ -127,6 +127,17 @@ int policy_check_memfd(int fd, struct fault *fault, uint64_t *ret_n_bytes)
     return 0;
 }
 
+int policy_check_input(uint64_t n_body, uint64_t n_input, uint64_t n, struct fault *fault)
+{
+    if (n_body + n > POLICY_BODY_BYTES_MAX)
+        return fault_set(fault, STATUS_TOO_LONG, "the prompt body has more than %d bytes",
+                         POLICY_BODY_BYTES_MAX);
+    if (n_input + n > POLICY_INPUT_BYTES_MAX)
+        return fault_set(fault, STATUS_CONCURRENCY,
+                         "the unfinished prompts of this connection exceed %d bytes", POLICY_INPUT_BYTES_MAX);
+    return 0;
+}
+
 int policy_check_credit(uint64_t open_bytes, const Qwp__Credit *credit, struct fault *fault)
 {
     if (!credit->has_bytes || !credit->bytes)

@@ -25,5 +25,8 @@ int policy_check_generate(const Qwp__Generate *generate, uint16_t flags, struct 
 /* 0 if the fd is a regular file in memory that can no longer change, at most POLICY_BODY_BYTES_MAX long. */
 int policy_check_memfd(int fd, struct fault *fault, uint64_t *ret_n_bytes);
 
+/* A piece of n bytes of a prompt: n_body were there before, n_input is what the connection has unfinished. */
+int policy_check_input(uint64_t n_body, uint64_t n_input, uint64_t n, struct fault *fault);
+
 /* Checks a credit grant against the window that is open: 0 or STATUS_INVALID. */
 int policy_check_credit(uint64_t open_bytes, const Qwp__Credit *credit, struct fault *fault);

@@ -62,6 +62,21 @@ uint64_t quota_share(const struct quota *quota, uid_t uid, enum quota_slot slot)
     return quota_share_of(quota, quota_used(quota, uid, slot), slot);
 }
 
+bool quota_is_own_doing(const struct quota *quota, uid_t uid, enum quota_slot slot)
+{
+    const uint64_t own = quota_used(quota, uid, slot);
+
+    return own >= quota->used[slot] - own;
+}
+
+const char *quota_slot_name(enum quota_slot slot)
+{
+    static const char *const names[QUOTA_SLOT_N] = {
+        [QUOTA_CONNECTIONS] = "connections", [QUOTA_REQUESTS] = "requests", [QUOTA_BYTES] = "bytes"};
+
+    return names[slot];
+}
+
 static int quota_grow(struct quota_user *user, enum quota_slot slot, uint64_t more)
 {
     const uint64_t share = quota_share_of(user->quota, user->used[slot], slot);

@@ -50,4 +50,7 @@ void quota_release(struct quota_charge *charge); /* safe to call twice */
 
 /* How much uid could hold in all if nobody else moved: for the error message. */
 uint64_t quota_share(const struct quota *quota, uid_t uid, enum quota_slot slot);
+/* After QUOTA_E_EXCEEDED: is it the uid's own doing, or do all together hold too much? */
+bool quota_is_own_doing(const struct quota *quota, uid_t uid, enum quota_slot slot);
+const char *quota_slot_name(enum quota_slot slot); /* "requests" */
 uint64_t quota_used(const struct quota *quota, uid_t uid, enum quota_slot slot);

@@ -160,20 +160,7 @@ static int request_take_fields(struct request *request, const Qwp__Generate *gen
     return request_pack_head(request, generate);
 }
 
-static int request_over_quota(struct request *request, enum quota_slot slot, const char *what,
-                              struct fault *fault)
-{
-    const struct quota *quota = &request->broker->quota;
-    const uid_t uid = request->client->peer.uid;
-    const uint64_t used = quota_used(quota, uid, slot);
-
-    /* Was it this uid's own doing, or is the service full? */
-    return fault_set(fault, used > quota->used[slot] - used ? STATUS_CONCURRENCY : STATUS_QUEUE_FULL,
-                     "uid %u holds %llu %s, at most %llu now", uid, (unsigned long long)used, what,
-                     (unsigned long long)quota_share(quota, uid, slot));
-}
-
-static int request_charge(struct request *request, struct fault *fault)
+static int request_charge(struct request *request, struct refusal *refusal)
 {
     struct broker *broker = request->broker;
     const uid_t uid = request->client->peer.uid;
@@ -184,30 +171,27 @@ static int request_charge(struct request *request, struct fault *fault)
 
     r = quota_charge(&broker->quota, uid, QUOTA_REQUESTS, 1, &request->request_charge);
     if (r > 0)
-        return request_over_quota(request, QUOTA_REQUESTS, "requests", fault);
+        return client_over_quota(request->client, QUOTA_REQUESTS, refusal);
     if (!r)
         r = quota_charge(&broker->quota, uid, QUOTA_BYTES, n_log * sizeof(*request->ids) + request->n_head,
                          &request->log_charge);
     if (!r)
         r = quota_charge(&broker->quota, uid, QUOTA_BYTES, 0, &request->body_charge);
-    return r > 0 ? request_over_quota(request, QUOTA_BYTES, "bytes", fault) : r;
+    return r > 0 ? client_over_quota(request->client, QUOTA_BYTES, refusal) : r;
 }
 
-static int request_append_body(struct request *request, const uint8_t *data, size_t n, struct fault *fault)
+static int request_append_body(struct request *request, const uint8_t *data, size_t n,
+                               struct refusal *refusal)
 {
-    const size_t n_body = buf_size(&request->body) + n;
-    int r;
+    const size_t n_body = buf_size(&request->body);
+    int r = policy_check_input(n_body, request->client->n_input, n, &refusal->fault);
 
-    if (n_body > POLICY_BODY_BYTES_MAX)
-        return fault_set(fault, STATUS_TOO_LONG, "the prompt body has more than %d bytes",
-                         POLICY_BODY_BYTES_MAX);
-    if (request->client->n_input + n > POLICY_INPUT_BYTES_MAX)
-        return fault_set(fault, STATUS_CONCURRENCY,
-                         "the unfinished prompts of this connection exceed %d bytes", POLICY_INPUT_BYTES_MAX);
+    if (r)
+        return r;
     /* twice: buf.c doubles */
-    r = quota_resize(&request->body_charge, MIN(2 * n_body, (size_t)POLICY_BODY_BYTES_MAX));
+    r = quota_resize(&request->body_charge, MIN(2 * (n_body + n), (size_t)POLICY_BODY_BYTES_MAX));
     if (r > 0)
-        return request_over_quota(request, QUOTA_BYTES, "bytes", fault);
+        return client_over_quota(request->client, QUOTA_BYTES, refusal);
     return r ? r : buf_append(&request->body, data, n);
 }
 
@@ -223,18 +207,18 @@ static bool request_id_is_taken(const struct request *request)
 }
 
 static int request_take_body(struct request *request, const Qwp__Generate *generate, int *memfd,
-                             struct fault *fault)
+                             struct refusal *refusal)
 {
     uint64_t n_bytes;
     int r;
 
     if (*memfd >= 0) {
-        r = policy_check_memfd(*memfd, fault, &n_bytes);
+        r = policy_check_memfd(*memfd, &refusal->fault, &n_bytes);
         if (!r)
             request->memfd = steal_fd(memfd);
         return r;
     }
-    return generate->has_body ? request_append_body(request, generate->body.data, generate->body.len, fault)
+    return generate->has_body ? request_append_body(request, generate->body.data, generate->body.len, refusal)
                               : 0;
 }
 
@@ -267,23 +251,24 @@ static int request_admit(struct request *request)
 }
 
 static int request_fill(struct request *request, const Qwp__Generate *generate, uint16_t flags, int *memfd,
-                        struct fault *fault)
+                        struct refusal *refusal)
 {
-    int r = request_check_service(request->broker, fault);
+    int r = request_check_service(request->broker, &refusal->fault);
 
     if (!r)
-        r = policy_check_generate(generate, flags, fault);
+        r = policy_check_generate(generate, flags, &refusal->fault);
     if (!r)
         r = request_take_fields(request, generate);
     if (!r && request_id_is_taken(request))
-        r = fault_set(fault, STATUS_INVALID, "request_id: a request of yours with this id is running");
+        r = fault_set(&refusal->fault, STATUS_INVALID,
+                      "request_id: a request of yours with this id is running");
     if (!r)
-        r = request_charge(request, fault);
+        r = request_charge(request, refusal);
     if (!r)
         r = stream_init(request,
                         generate->has_credit_bytes ? generate->credit_bytes : POLICY_CREDIT_BYTES_DEFAULT);
     if (!r)
-        r = request_take_body(request, generate, memfd, fault);
+        r = request_take_body(request, generate, memfd, refusal);
     if (!r && !(flags & FRAME_MORE))
         r = request_admit(request);
     return r;
@@ -294,7 +279,7 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
 {
     struct broker *broker = client->broker;
     struct request *request = calloc(1, sizeof(*request));
-    struct fault fault = {};
+    struct refusal refusal = {};
     int r = request ? 0 : err_origin(-ENOMEM);
 
     if (!r) {
@@ -303,7 +288,7 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
         request->handle = broker_new_handle(broker);
         request->received_ns = clock_now_ns();
         list_push(&broker->requests, &request->node);
-        r = request_fill(request, generate, flags, memfd, &fault);
+        r = request_fill(request, generate, flags, memfd, &refusal);
     }
     if (!r) {
         stream->request = request;
@@ -311,11 +296,11 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
     }
     if (r < 0) {
         log_errno(r, "uid %u: request dropped", client->peer.uid);
-        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+        fault_set(&refusal.fault, STATUS_INTERNAL, "out of memory");
     } else if (r >= 300) {
-        log_info("uid %u: request refused: %d %s", client->peer.uid, r, fault.text);
+        log_info("uid %u: request refused: %d %s", client->peer.uid, r, refusal.fault.text);
     }
-    client_refuse(client, stream->id, &fault);
+    client_refuse_limit(client, stream->id, &refusal);
     client_stream_close(client, stream->id);
     if (request)
         request_destroy(request);
@@ -324,8 +309,8 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
 void request_on_body(struct request *request, const uint8_t *data, size_t n, bool more)
 {
     struct client *client = request->client;
-    struct fault fault = {};
-    int r = request_append_body(request, data, n, &fault);
+    struct refusal refusal = {};
+    int r = request_append_body(request, data, n, &refusal);
 
     if (!r)
         client->n_input += n;
@@ -336,7 +321,9 @@ void request_on_body(struct request *request, const uint8_t *data, size_t n, boo
             client->n_input += buf_size(&request->body); /* request_free() takes it off */
     }
     if (r < 0)
-        fault_set(&fault, STATUS_INTERNAL, "out of memory");
-    if (r)
-        request_fail(request, &fault);
+        fault_set(&refusal.fault, STATUS_INTERNAL, "out of memory");
+    if (r) {
+        client_refuse_limit(client, request->stream, &refusal);
+        request_free(request);
+    }
 }

@@ -27,6 +27,12 @@ static void textop_fail(struct textop *textop, const struct fault *fault)
     textop_free(textop);
 }
 
+static void textop_refuse(struct textop *textop, const struct refusal *refusal)
+{
+    client_refuse_limit(textop->client, textop->stream, refusal);
+    textop_free(textop);
+}
+
 void textop_fail_all(struct broker *broker, const struct fault *fault)
 {
     struct textop *textop;
@@ -51,13 +57,7 @@ void textop_cancel_client(struct client *client)
 }
 
 /* asking */
-static int textop_over_quota(struct textop *textop, struct fault *fault)
-{
-    return fault_set(fault, STATUS_CONCURRENCY, "uid %u holds as many requests or bytes as it may now",
-                     textop->client->peer.uid);
-}
-
-static int textop_charge(struct textop *textop, size_t n_bytes, struct fault *fault)
+static int textop_charge(struct textop *textop, size_t n_bytes, struct refusal *refusal)
 {
     struct quota *quota = &textop->broker->quota;
     const uid_t uid = textop->client->peer.uid;
@@ -65,18 +65,20 @@ static int textop_charge(struct textop *textop, size_t n_bytes, struct fault *fa
 
     if (!textop->request_charge.user)
         r = quota_charge(quota, uid, QUOTA_REQUESTS, 1, &textop->request_charge);
+    if (r > 0)
+        return client_over_quota(textop->client, QUOTA_REQUESTS, refusal);
     if (!r && !textop->bytes_charge.user)
         r = quota_charge(quota, uid, QUOTA_BYTES, n_bytes, &textop->bytes_charge);
     else if (!r)
         r = quota_resize(&textop->bytes_charge, n_bytes);
-    return r > 0 ? textop_over_quota(textop, fault) : r;
+    return r > 0 ? client_over_quota(textop->client, QUOTA_BYTES, refusal) : r;
 }
 
 /* The question is complete. */
-static int textop_pack(struct textop *textop, const Qwe__TextOp *op, struct fault *fault)
+static int textop_pack(struct textop *textop, const Qwe__TextOp *op, struct refusal *refusal)
 {
     const size_t n = qwe__text_op__get_packed_size(op);
-    int r = textop_charge(textop, n, fault);
+    int r = textop_charge(textop, n, refusal);
 
     if (r)
         return r;
@@ -88,18 +90,13 @@ static int textop_pack(struct textop *textop, const Qwe__TextOp *op, struct faul
     return 0;
 }
 
-static int textop_append_body(struct textop *textop, const uint8_t *data, size_t n, struct fault *fault)
+static int textop_append_body(struct textop *textop, const uint8_t *data, size_t n, struct refusal *refusal)
 {
-    const size_t n_body = buf_size(&textop->body) + n;
-    int r;
+    const size_t n_body = buf_size(&textop->body);
+    int r = policy_check_input(n_body, textop->client->n_input, n, &refusal->fault);
 
-    if (n_body > POLICY_BODY_BYTES_MAX)
-        return fault_set(fault, STATUS_TOO_LONG, "the prompt body has more than %d bytes",
-                         POLICY_BODY_BYTES_MAX);
-    if (textop->client->n_input + n > POLICY_INPUT_BYTES_MAX)
-        return fault_set(fault, STATUS_CONCURRENCY,
-                         "the unfinished prompts of this connection exceed %d bytes", POLICY_INPUT_BYTES_MAX);
-    r = textop_charge(textop, 2 * n_body, fault); /* buf.c doubles, and it is packed once more */
+    if (!r)
+        r = textop_charge(textop, 2 * (n_body + n), refusal); /* buf.c doubles, and it is packed once more */
     if (!r)
         r = buf_append(&textop->body, data, n);
     if (!r)
@@ -107,7 +104,7 @@ static int textop_append_body(struct textop *textop, const uint8_t *data, size_t
     return r;
 }
 
-static int textop_finish_body(struct textop *textop, struct fault *fault)
+static int textop_finish_body(struct textop *textop, struct refusal *refusal)
 {
     Qwp__Render render = QWP__RENDER__INIT;
     Qwe__TextOp op = QWE__TEXT_OP__INIT;
@@ -118,7 +115,7 @@ static int textop_finish_body(struct textop *textop, struct fault *fault)
     render.has_thinking = textop->has_thinking;
     render.thinking = textop->thinking;
     op.render = &render;
-    r = textop_pack(textop, &op, fault);
+    r = textop_pack(textop, &op, refusal);
     if (r)
         return r;
     textop->client->n_input -= buf_size(&textop->body);
@@ -127,34 +124,34 @@ static int textop_finish_body(struct textop *textop, struct fault *fault)
     return 0;
 }
 
-static int textop_fill(struct textop *textop, const Qwe__TextOp *op, bool more, struct fault *fault)
+static int textop_fill(struct textop *textop, const Qwe__TextOp *op, bool more, struct refusal *refusal)
 {
-    int r = supervise_check(&textop->broker->supervise, fault);
+    int r = supervise_check(&textop->broker->supervise, &refusal->fault);
 
     if (r)
         return r;
     if (textop->broker->draining)
-        return fault_set(fault, STATUS_DRAINING, "qwend is being stopped");
+        return fault_set(&refusal->fault, STATUS_DRAINING, "qwend is being stopped");
     if (more && op->render->has_body)
-        return fault_set(fault, STATUS_INVALID, "the prompt comes in more than one way: body MORE");
+        return fault_set(&refusal->fault, STATUS_INVALID, "the prompt comes in more than one way: body MORE");
     if (!more)
-        return textop_pack(textop, op, fault);
+        return textop_pack(textop, op, refusal);
     textop->receiving = true;
     textop->has_thinking = op->render->has_thinking;
     textop->thinking = op->render->thinking;
-    return textop_charge(textop, 0, fault);
+    return textop_charge(textop, 0, refusal);
 }
 
 void textop_open(struct client *client, struct client_stream *stream, const Qwe__TextOp *op, uint16_t type,
                  bool more)
 {
     struct textop *textop = calloc(1, sizeof(*textop));
-    struct fault fault = {};
+    struct refusal refusal = {};
     int r = textop ? 0 : err_origin(-ENOMEM);
 
     if (!textop) {
-        fault_set(&fault, STATUS_INTERNAL, "out of memory");
-        client_refuse(client, stream->id, &fault);
+        fault_set(&refusal.fault, STATUS_INTERNAL, "out of memory");
+        client_refuse_limit(client, stream->id, &refusal);
         client_stream_close(client, stream->id);
         return;
     }
@@ -163,24 +160,24 @@ void textop_open(struct client *client, struct client_stream *stream, const Qwe_
     textop->handle = broker_new_handle(client->broker);
     list_push(&client->broker->textops, &textop->node);
     stream->textop = textop;
-    r = textop_fill(textop, op, more, &fault);
+    r = textop_fill(textop, op, more, &refusal);
     if (r < 0)
-        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+        fault_set(&refusal.fault, STATUS_INTERNAL, "out of memory");
     if (r)
-        textop_fail(textop, &fault);
+        textop_refuse(textop, &refusal);
 }
 
 void textop_on_body(struct textop *textop, const uint8_t *data, size_t n, bool more)
 {
-    struct fault fault = {};
-    int r = textop_append_body(textop, data, n, &fault);
+    struct refusal refusal = {};
+    int r = textop_append_body(textop, data, n, &refusal);
 
     if (!r && !more)
-        r = textop_finish_body(textop, &fault);
+        r = textop_finish_body(textop, &refusal);
     if (r < 0)
-        fault_set(&fault, STATUS_INTERNAL, "out of memory");
+        fault_set(&refusal.fault, STATUS_INTERNAL, "out of memory");
     if (r)
-        textop_fail(textop, &fault);
+        textop_refuse(textop, &refusal);
 }
 
 /* the engine's side */

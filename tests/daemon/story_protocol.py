@@ -176,7 +176,7 @@ def refused(p, stream, code):
         p.collect(stream)
     except qwp.Refused as error:
         assert error.code == code, error
-        return True
+        return error
     raise AssertionError(f"not refused with {code}")
 
 
@@ -216,7 +216,8 @@ def connections_of_one_user_are_capped_with_the_numbers():
 def requests_of_one_user_are_capped_with_the_numbers():
     with Fake("--max-requests", "8", delay_ms=2) as d, d.serving() as p:
         streams = [p.generate(prompt("x"), max_tokens=100000) for _ in range(4)]
-        assert refused(p, p.generate(prompt("x"), max_tokens=1), 302)
+        error = refused(p, p.generate(prompt("x"), max_tokens=1), 302)
+        assert error.details == {"used": "4", "limit": "4"}, error.details
         p.send(pb.Cancel(), streams[0])
         p.wait_for(pb.Usage, streams[0])
         p.wait_for(pb.Delta, p.generate(prompt("x"), max_tokens=1))
