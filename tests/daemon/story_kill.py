@@ -105,7 +105,8 @@ def compare(results, alone, killed):
         assert got.ids == want.ids, (f"stream {number}: {len(got.ids)} ids, {len(want.ids)} alone; they part at {where}: "
                                      f"{got.ids[where:where + 4]} instead of {want.ids[where:where + 4]}")
         assert got.text == want.text, f"stream {number}: ids are equal, the text is not"
-        assert got.usage.replays <= killed, f"stream {number}: {got.usage.replays} replays of {killed} kills"
+        # one more: the last kill of the round before may still have hit this one's Submit
+        assert got.usage.replays <= killed + 1, f"stream {number}: {got.usage.replays} replays of {killed} kills"
     assert not killed or any(r.usage.replays for r in results), "kills, but no stream was replayed"
 
 
@@ -118,6 +119,8 @@ def no_token_is_lost_doubled_or_different_in_100_kills():
             compare(results, alone, all_kills)
             counted, killed, rounds = counted + some, killed + all_kills, rounds + 1
             assert killed < 10 * KILLS, f"{killed} kills, only {counted} hit a stream in its middle"
+        deaths = [line for line in qwend.log().splitlines() if "requests go on" in line]
+        assert len(deaths) <= killed and all("signal 9" in line for line in deaths), deaths
         print(f"# {counted} kills counted ({killed} in all) in {rounds} rounds, {time.monotonic() - began:.1f} s")
 
 
