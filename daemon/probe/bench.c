@@ -22,19 +22,27 @@ static double bench_now_s(void)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* VmRSS and VmHWM: shared memory counts, so the weights' memfd does. */
-static long bench_status_kib(const char *key)
+struct bench_memory {
+    long rss_kib, peak_kib; /* shared memory counts, so the weights' memfd does */
+};
+
+/* Both from one reading: the kernel's figures are approximate, and only there is the peak never below the
+ * other. */
+static struct bench_memory bench_memory(void)
 {
+    struct bench_memory m = {-1, -1};
     FILE *f = fopen("/proc/self/status", "re");
     char line[128];
-    long kib = -1;
 
-    while (f && kib < 0 && fgets(line, sizeof(line), f))
-        if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
-            kib = strtol(line + strlen(key) + 1, NULL, 10);
+    while (f && fgets(line, sizeof(line), f)) {
+        if (!strncmp(line, "VmRSS:", 6))
+            m.rss_kib = strtol(line + 6, NULL, 10);
+        else if (!strncmp(line, "VmHWM:", 6))
+            m.peak_kib = strtol(line + 6, NULL, 10);
+    }
     if (f)
         fclose(f);
-    return kib;
+    return m;
 }
 
 /* Repetition -1 warms up: pages of the state are touched for the first time. */
@@ -83,13 +91,13 @@ static json_t *bench_rate(double *seconds, int reps, int n_tok)
 
 static int bench_report(const struct probe_model *pm, const struct probe_model_options *o, struct bench *b)
 {
+    struct bench_memory memory = bench_memory();
     json_t *all = json_pack(
         "{s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "file", pm->model->file, "types",
         pm->model->weights.types, "backend", pm->kern->ops->name, "threads", pm->kern->n_threads, "isa",
         pm->kern->isa, "chunk", o->chunk, "reps", b->reps, "load_s", b->load_s, "rss_kib",
-        (json_int_t)bench_status_kib("VmRSS"), "peak_rss_kib", (json_int_t)bench_status_kib("VmHWM"),
-        "prefill", bench_rate(b->prefill_s, b->reps, b->prefill), "decode",
-        bench_rate(b->decode_s, b->reps, b->decode));
+        (json_int_t)memory.rss_kib, "peak_rss_kib", (json_int_t)memory.peak_kib, "prefill",
+        bench_rate(b->prefill_s, b->reps, b->prefill), "decode", bench_rate(b->decode_s, b->reps, b->decode));
     int failed =
         !all || json_dumpf(all, stdout, b->json ? JSON_COMPACT : JSON_INDENT(2)) || putchar('\n') < 0;
 
