@@ -4,6 +4,7 @@
 One slot and the slow reference backend, so that a long prompt keeps the engine busy for seconds: whoever comes next is
 only served in time if the first one really gave the engine back.
 """
+import os
 import sys
 import time
 
@@ -11,7 +12,8 @@ import qwp
 from harness import Qwend, status_field, tiny_model
 from qwp import pb
 
-WORDS = 360         # a prompt of over a thousand tokens: some seconds of prefill on the reference backend
+WORDS = 900         # a prompt of some 2,600 tokens: many steps of the reference backend
+TRIES = 5           # a busy machine may hold up the test itself while the engine reads on
 SHORT = {"max_tokens": 2, "thinking": pb.THINKING_OFF, "ignore_eos": True}
 
 
@@ -26,15 +28,36 @@ def start_long(peer):
     return stream
 
 
-def prefill_seconds(peer):
-    """How long the long prompt takes when nobody interferes."""
-    return peer.ask(long_prompt(), max_tokens=1, ignore_eos=True).usage.prefill_ms / 1e3
+def cpu_seconds(pid):
+    """What all threads of a process have used: unlike the time of day the same on a busy machine."""
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        user, system = f.read().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
-def short_answer_seconds(peer):
-    began = time.monotonic()
+def engine_seconds(qwend, act):
+    """CPU time of the engine for act()."""
+    before = cpu_seconds(qwend.engine_pid())
+    act()
+    return cpu_seconds(qwend.engine_pid()) - before
+
+
+def answer_short(peer):
     assert peer.ask(qwp.prompt("Hi"), **SHORT).usage.answer_tokens == 2
-    return time.monotonic() - began
+
+
+def check_engine_is_freed(qwend, peer, begin_and_leave):
+    """A long prompt that is given up, and a short answer after it, cost less than half of reading the long one."""
+    whole = engine_seconds(qwend, lambda: peer.ask(long_prompt(), max_tokens=1, ignore_eos=True))
+
+    def both():
+        begin_and_leave()
+        answer_short(peer)
+
+    spent = []
+    while len(spent) < TRIES and (not spent or spent[-1] > whole / 2):
+        spent.append(engine_seconds(qwend, both))
+    assert spent[-1] < whole / 2, f"the engine worked {spent} s; reading the whole prompt takes {whole} s"
 
 
 def one_slot():
@@ -43,22 +66,22 @@ def one_slot():
 
 def cancel_in_prefill_frees_the_engine():
     with one_slot() as qwend, qwp.Peer(qwend.socket) as peer, qwp.Peer(qwend.socket) as other:
-        whole = prefill_seconds(peer)
-        stream = start_long(peer)
-        peer.send(pb.Cancel(), stream)
-        seconds = short_answer_seconds(other)
-        usage = peer.collect(stream).usage
-        assert usage.finish == pb.FINISH_CANCEL and usage.answer_tokens == 0, usage
-        assert seconds < whole / 2, f"the next one waited {seconds:.2f} s; the whole prefill takes {whole:.2f} s"
+        def begin_and_cancel():
+            stream = start_long(peer)
+            peer.send(pb.Cancel(), stream)
+            usage = peer.collect(stream).usage
+            assert usage.finish == pb.FINISH_CANCEL and usage.answer_tokens == 0, usage
+
+        check_engine_is_freed(qwend, other, begin_and_cancel)
 
 
 def disconnect_frees_the_engine():
     with one_slot() as qwend, qwp.Peer(qwend.socket) as other:
-        whole = prefill_seconds(other)
-        with qwp.Peer(qwend.socket) as peer:
-            start_long(peer)
-        seconds = short_answer_seconds(other)
-        assert seconds < whole / 2, f"the next one waited {seconds:.2f} s; the whole prefill takes {whole:.2f} s"
+        def begin_and_leave():
+            with qwp.Peer(qwend.socket) as peer:
+                start_long(peer)
+
+        check_engine_is_freed(qwend, other, begin_and_leave)
 
 
 def the_queue_says_who_is_next():
