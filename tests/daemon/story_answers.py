@@ -4,10 +4,10 @@
 The model is the tiny one with random weights, so the stories steer it where they need a certain token (logit bias) and
 compare with what the daemon's own Detokenize, Render and Tokenize say.
 """
-import re
 import json
 import math
 import os
+import re
 import sys
 
 import qwp
