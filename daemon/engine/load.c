@@ -105,11 +105,16 @@ static int engine_load_file(struct engine_load *load)
     return 0;
 }
 
+static bool engine_load_is_auto(const Qwe__Start *start)
+{
+    return !start->backend || !*start->backend || !strcmp(start->backend, "auto");
+}
+
 static int engine_load_model(struct engine_load *load)
 {
     const Qwe__Start *start = load->start;
     const struct kern_options options = {
-        .backend = start->backend && *start->backend ? start->backend : "auto",
+        .backend = engine_load_is_auto(start) ? "auto" : start->backend,
         .isa = start->isa && *start->isa ? start->isa : NULL,
         .n_threads = (int)MIN(start->threads, 4096u),
     };
@@ -235,6 +240,8 @@ static int engine_put_ready(struct engine_load *load, const struct state_size *s
     engine_ready_model(e, &model);
     ready.model = &model;
     ready.backend = (char *)e->kern->ops->name;
+    if (engine_load_is_auto(load->start) && !strcmp(ready.backend, "cpu"))
+        ready.note = "backend auto: this build has none for a GPU, the CPU serves";
     ready.isa = e->kern->isa;
     ready.kv_type = (char *)kv_name;
     ready.has_context = ready.has_slots = ready.has_threads = ready.has_weights_bytes =

@@ -66,6 +66,7 @@ def no_daemon_exits_3_and_says_how_to_start_one():
 def status_names_model_and_backend():
     status = json_of(QWEND.ctl("status", "--json"))
     assert json.dumps(status).count("d1-k256") >= 1, status
+    assert status["backend"] == "cpu" and "GPU" in status["note"], "nobody asked for the CPU, so it says why"
     assert QWEND.ctl("status").returncode == 0
 
 
