@@ -26,10 +26,12 @@ double run_first_ms(const struct run *run)
     return run->first_ns ? (double)(run->first_ns - run->start_ns) / 1e6 : 0;
 }
 
+/* decode_ms runs from the first token to the last, so it made one less than there are */
 double run_tokens_per_s(const qwend_usage *usage)
 {
-    return usage->decode_ms > 0 ? (usage->reasoning_tokens + usage->answer_tokens) * 1e3 / usage->decode_ms
-                                : 0;
+    const uint32_t n = usage->reasoning_tokens + usage->answer_tokens;
+
+    return n > 1 && usage->decode_ms > 0 ? (n - 1) * 1e3 / usage->decode_ms : 0;
 }
 
 const char *run_finish_name(qwend_finish finish)

@@ -114,6 +114,14 @@ static void request_count(struct request *request, const Qwe__Emit *emit)
     queue_charge(&request->broker->queue, &request->item, emit->n_ids * REQUEST_COST_WRITE);
 }
 
+/* When the engine made this: never before it was asked, never in the future. */
+static uint64_t request_emit_ns(const struct request *request, const Qwe__Emit *emit)
+{
+    const uint64_t now_ns = clock_now_ns();
+
+    return emit->has_at_ns ? CLAMP(emit->at_ns, request->submitted_ns, now_ns) : now_ns;
+}
+
 /* The engine's last word: the slot is free, though the reader may not have everything yet. */
 static int request_take_finish(struct request *request, const Qwe__Emit *emit)
 {
@@ -123,7 +131,7 @@ static int request_take_finish(struct request *request, const Qwe__Emit *emit)
             return err_origin(-ENOMEM);
     }
     request->finish = emit->finish;
-    request->done_ns = clock_now_ns();
+    request->done_ns = request_emit_ns(request, emit);
     request->state = REQUEST_DONE;
     queue_remove(&request->broker->queue, &request->item);
     broker_kick(request->broker);
@@ -139,7 +147,7 @@ static void request_note_progress(struct request *request, const Qwe__Emit *emit
     request->restart_told = false;
     request->state = REQUEST_DECODE;
     if (!request->first_ns)
-        request->first_ns = clock_now_ns();
+        request->first_ns = request_emit_ns(request, emit);
 }
 
 int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw)

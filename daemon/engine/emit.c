@@ -160,6 +160,8 @@ int engine_emit(struct engine *e, const struct seq *seq, const struct sample_cho
     emit.has_reasoning_tokens = emit.has_answer_tokens = 1;
     emit.reasoning_tokens = (uint32_t)seq->n_reasoning;
     emit.answer_tokens = (uint32_t)(seq_n_answer(seq) - seq->n_reasoning);
+    emit.has_at_ns = 1;
+    emit.at_ns = clock_now_ns();
     if (seq->finish)
         engine_set_finish(seq, &emit);
     return uplink_put(&e->up, seq->handle, MSG_E_EMIT, &emit.base);

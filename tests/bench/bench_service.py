@@ -50,7 +50,7 @@ def bench_speed(qwend, n_prompt_words, n_tokens):
     _, end = ask(qwend, "word " * n_prompt_words, n_tokens)
     usage, timing = end["usage"], end["timing"]
     print(f"through the socket: prefill {usage['prompt']} tok at {usage['prompt'] / timing['prefill_ms'] * 1e3:.1f} tok/s, "
-          f"decode {usage['output']} tok at {usage['output'] / timing['decode_ms'] * 1e3:.1f} tok/s")
+          f"decode {usage['output']} tok at {timing['tok_s']:.1f} tok/s")
 
 
 def idle_sample(pids):

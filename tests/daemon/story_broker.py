@@ -30,6 +30,14 @@ def a_request_is_accepted_streamed_and_accounted():
         assert status.running == status.queued == 0 and status.connections == 1
 
 
+def an_engine_with_a_wrong_clock_is_not_believed():
+    with Fake(skew=1) as d, d.serving() as p:
+        began = time.monotonic()
+        usage = p.ask(prompt("x"), max_tokens=3).usage
+        passed_ms = (time.monotonic() - began) * 1e3
+        assert usage.prefill_ms == 0 and 0 < usage.decode_ms <= passed_ms, usage
+
+
 def the_broker_draws_a_seed_and_an_id_where_none_is_given():
     with Fake() as d, d.serving() as p:
         body = prompt("x")
@@ -301,7 +309,8 @@ def two_users_share_the_slots_evenly():
 
 if __name__ == "__main__":
     sys.exit(qwp.run([
-        a_request_is_accepted_streamed_and_accounted, the_broker_draws_a_seed_and_an_id_where_none_is_given,
+        a_request_is_accepted_streamed_and_accounted, an_engine_with_a_wrong_clock_is_not_believed,
+        the_broker_draws_a_seed_and_an_id_where_none_is_given,
         ids_and_logprobs_come_with_the_text_they_belong_to, reasoning_and_answer_are_channels_of_their_own,
         two_clients_and_many_streams_do_not_mix, requests_beyond_the_slots_wait_and_hear_their_position,
         an_interactive_request_overtakes_a_batch_job_of_its_user, a_cancelled_request_says_so_and_frees_its_slot,

@@ -217,7 +217,7 @@ class Ask(Case):
     def test_usage_is_one_line(self):
         self.serve(ANSWER)
         done = self.run_ctl('ask', '--usage', 'hi')
-        self.assertRegex(done.stderr.decode(), r'^prompt 3 \(cached 0\), reasoning 0, answer 2 tokens; .* 200\.0 tokens/s\n$')
+        self.assertRegex(done.stderr.decode(), r'^prompt 3 \(cached 0\), reasoning 0, answer 2 tokens; .* 100\.0 tokens/s\n$')
 
     def test_long_prompt_arrives_whole(self):
         server = self.serve(ANSWER)
@@ -256,7 +256,7 @@ class Json(Case):
         self.assertEqual(end['finish'], 'stop')
         self.assertEqual(end['stop'], 'S')
         self.assertEqual(end['usage'], {'prompt': 3, 'cached': 1, 'think': 1, 'output': 2})
-        self.assertEqual(end['timing']['tok_s'], 300.0)
+        self.assertEqual(end['timing']['tok_s'], 200.0)
         self.assertEqual(end['seed'], '18446744073709551615')
         self.assertEqual(end['warnings'], ['w'])
         self.assertEqual(end['replays'], 1)
