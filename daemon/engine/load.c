@@ -158,13 +158,14 @@ static int engine_load_context(struct engine_load *load, struct state_size *size
 
 static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type, struct state_size *size)
 {
+    const uint32_t asked = load->start->slots;
     struct engine *e = load->e;
     int r;
 
-    e->n_slots = (int)(load->start->slots ? load->start->slots : ENGINE_SLOTS_DEFAULT);
-    if (e->n_slots > ENGINE_SLOTS_MAX)
-        return fault_set(&load->fault, STATUS_INVALID, "%d slots were asked for, at most %d are possible",
-                         e->n_slots, ENGINE_SLOTS_MAX);
+    if (asked > ENGINE_SLOTS_MAX)
+        return fault_set(&load->fault, STATUS_INVALID, "%u slots were asked for, at most %d are possible",
+                         asked, ENGINE_SLOTS_MAX);
+    e->n_slots = asked ? (int)asked : ENGINE_SLOTS_DEFAULT;
     e->max_tok = SCHED_PIECE_MAX + e->n_slots;
     *size = (struct state_size){
         .n_slots = e->n_slots, .max_tok = e->max_tok, .max_rows = e->n_slots, .kv_type = kv_type};
@@ -262,17 +263,20 @@ static int engine_put_ready(struct engine_load *load, const struct state_size *s
     return uplink_put(&e->up, 0, MSG_E_READY, &ready.base);
 }
 
-/* Nothing of this is the fault of a client: each of its requests is answered with the code. */
+/* Nothing of this is the fault of a client: each of its requests is answered with the code.  r may be any
+ * module's own number, and those of gguf.h and kernels.h are also uplink.h's: it says nothing of the broker,
+ * whose end is noticed when the answer is written. */
 static int engine_load_failed(struct engine_load *load, int r)
 {
-    if (r == UPLINK_E_EOF)
-        return r;
     if (r < 0)
         fault_set(&load->fault, 0, "%s: %s", load->start->model_path, strerror(-r));
     load->fault.code = r == MODEL_E_MEMORY || r == -ENOMEM ? STATUS_OOM
                        : r == STATUS_NUMERICS              ? r
                                                            : STATUS_INTERNAL;
-    log_err("%s; giving up", load->fault.text);
+    if (r < 0)
+        log_err("%s (%s); giving up", load->fault.text, err_place());
+    else
+        log_err("%s; giving up", load->fault.text);
     return engine_put_failed(load->e, &load->fault);
 }
 

@@ -51,23 +51,44 @@ static void check_failed(const Qwe__Start *start, enum status_code code, const c
     peer_free(peer);
 }
 
+static void write_file(const char *path, const void *bytes, size_t n)
+{
+    FILE *out = fopen(path, "wb");
+
+    assert_non_null(out);
+    assert_int_equal(fwrite(bytes, 1, n, out), n);
+    assert_int_equal(fclose(out), 0);
+}
+
+/* Reasons of every number: those of gguf.h, kernels.h and uplink.h all begin at 1. */
 static void test_engine_start_fails_with_the_reason(void **state)
 {
+    static const uint8_t gguf_99[24] = "GGUF\x63";
     char readme[4200];
     Qwe__Start good = QWE__START__INIT, q;
 
     snprintf(readme, sizeof(readme), "%s/README.md", test_golden);
+    write_file("version-99.gguf", gguf_99, sizeof(gguf_99));
+    write_file("short.gguf", "GGUF\3\0\0", 8);
     good.model_path = test_model;
     good.backend = "cpu";
     q = good, q.model_path = NULL, check_failed(&q, STATUS_INTERNAL, "no model was named");
     q = good, q.model_path = "/nowhere/model.gguf", check_failed(&q, STATUS_INTERNAL, "/nowhere/model.gguf");
     q = good, q.model_path = readme, check_failed(&q, STATUS_INTERNAL, "README.md: not a GGUF file");
     q = good, q.backend = "abacus", check_failed(&q, STATUS_INTERNAL, "abacus");
+    q = good, q.model_path = "version-99.gguf", check_failed(&q, STATUS_INTERNAL, "GGUF version 99");
+    q = good, q.model_path = "short.gguf", check_failed(&q, STATUS_INTERNAL, "the number of tensors takes 8");
+    q = good, q.isa = "abacus", check_failed(&q, STATUS_INTERNAL, "instruction set \"abacus\"");
+    q = good, q.has_threads = 1, q.threads = 65, check_failed(&q, STATUS_INTERNAL, "65 threads");
     q = good, q.kv_type = "f8", check_failed(&q, STATUS_INTERNAL, "kv type 'f8', should be f16, f32 or q8_0");
     q = good, q.has_slots = 1, q.slots = 65,
     check_failed(&q, STATUS_INTERNAL, "65 slots were asked for, at most 64");
+    q = good, q.has_slots = 1, q.slots = UINT32_MAX,
+    check_failed(&q, STATUS_INTERNAL, "4294967295 slots were asked for, at most 64");
     q = good, q.has_context = 1, q.context = 262145;
     check_failed(&q, STATUS_INTERNAL, "context 262145 was asked for, the model was trained for 262144");
+    unlink("version-99.gguf");
+    unlink("short.gguf");
 }
 
 static void test_engine_start_chooses_context_and_slots(void **state)
