@@ -1,0 +1,90 @@
+"""What every family of tasks is made of: the Task, the held-out rule, and small random helpers.
+
+A family is a function of a random.Random that makes one Task: a question, the thinking that solves it and the answer.
+The same Task is trained in both modes, so the direct and the thinking model see the same problems.
+
+Held-out rule: a problem has keys (the operand pair, the word, the fact's phrasing); a key whose SHA-256 is divisible by 10
+is never trained, in any phrasing and in no other family.  The last key is the question's own; the others are what stands
+in the conversation beside it.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+HELD_OUT = 10  # one key of so many
+
+
+@dataclass
+class Task:
+    """One conversation: `messages` up to and with the question, then either `answer` or `turns`."""
+
+    family: str
+    keys: tuple
+    messages: list
+    think: str = ""
+    answer: str = ""
+    turns: list = None  # replies of several steps (tool calls); `answer` and `think` are then unused
+    tools: list = None
+    spelt: bool = False  # the answer is given letter by letter, whatever pieces the tokenizer would take
+    score: str = "exact"
+    want: object = None  # what the suite asks for; None: the answer
+
+    def reply(self, thinking):
+        """The messages that are to be learnt, in one of the two modes."""
+        turns = self.turns or [{"role": "assistant", "reasoning_content": self.think, "content": self.answer}]
+        if thinking:
+            return turns
+        return [{**turn, "reasoning_content": ""} if turn["role"] == "assistant" else turn for turn in turns]
+
+
+@dataclass
+class Family:
+    """A name of the suites, how to make its tasks, and how the suite is drawn."""
+
+    name: str
+    make: object
+    options: dict = field(default_factory=dict)
+
+
+@lru_cache(maxsize=1 << 16)
+def is_held(key):
+    """True if the problem of this key (a str) is for tests only."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest(), "big") % HELD_OUT == 0
+
+
+def make_key(*parts):
+    """The one spelling of a key: its parts joined by spaces."""
+    return " ".join(map(str, parts))
+
+
+def train_task(make, r):
+    """A task of which nothing is held out."""
+    while True:
+        task = make(r)
+        if not any(map(is_held, task.keys)):
+            return task
+
+
+def test_task(make, r):
+    """A task whose question is held out."""
+    while True:
+        task = make(r)
+        if is_held(task.keys[-1]):
+            return task
+
+
+def ask(text):
+    """A conversation of one question."""
+    return [{"role": "user", "content": text}]
+
+
+def number(r, digits):
+    """A number whose length is uniform in 1..digits, so that short ones are not rare."""
+    n = r.randint(1, digits)
+    return r.randint(10 ** (n - 1) if n > 1 else 0, 10**n - 1)
+
+
+def digits_of(n, width):
+    """Decimal digits from the units up."""
+    return [n // 10**i % 10 for i in range(width)]

@@ -1,0 +1,152 @@
+"""Letters: spelling, counting, reversing.
+
+A model sees pieces, not letters.  So the thinking writes the word piece by piece, as the question has it, each followed by
+its letters: the piece is copied, its letters are looked up.  Counting carries the count so far behind every letter;
+reversing numbers the letters and then walks the numbers down.  `make_pieces` is the curriculum for the look-up: every
+piece of the vocabulary is spelt.
+"""
+
+import random
+from functools import lru_cache
+
+from .base import Task, ask, make_key
+from .pieces import letter_pieces, split
+from .words import load_words
+
+COUNT = [
+    "How many {c} are in {w}?", "How many {c}'s are in {w}?", "How many times does {c} occur in {w}?",
+    "How many times does the letter {c} occur in {w}?", "How many letters {c} are there in {w}?", "Count the {c} in {w}.",
+    "Count the letter {c} in {w}.", "How often is the letter {c} in {w}?", "How many {c} are in the word {w}?",
+    "How many {c}'s are in the word {w}?", "How many {c} does {w} have?", "In {w}, how many {c} are there?",
+]  # fmt: skip
+REVERSE = [
+    "Reverse {w}.", "Reverse the word {w}.", "Write {w} backwards.", "What is {w} backwards?", "Spell {w} backwards.",
+    "Turn the word {w} around.", "What is the reverse of {w}?", "Read {w} from the end.", "Reverse the letters of {w}.",
+]  # fmt: skip
+SPELL = ["Spell {w}.", "Spell the word {w}.", "How do you spell {w}?", "What are the letters of {w}?", "How is {w} spelt?"]
+COMPOUND_SEED, COMPOUNDS, LONGEST = 35, 30000, 14
+REVERSE_LONGEST = 9  # one digit numbers each letter
+MOST = 4  # answers of counting are 0..4, equally often
+
+
+@lru_cache(maxsize=1)
+def all_words():
+    """The list and made-up compounds of it ("lemontree"): letters that repeat are rare in single words."""
+    words = [w for w in load_words() if len(w) > 2]
+    r = random.Random(COMPOUND_SEED)
+    short = [w for w in words if len(w) < 9]
+    made = {a + b for a, b in ((r.choice(short), r.choice(short)) for _ in range(COMPOUNDS))}
+    return words, sorted(w for w in made if len(w) <= LONGEST)
+
+
+@lru_cache(maxsize=1)
+def by_count():
+    """[n] -> (pairs of single words, pairs of compounds): all (word, letter) with the letter n times in the word, n > 0."""
+    table = [([], []) for _ in range(MOST + 1)]
+    for kind, words in enumerate(all_words()):
+        for w in words:
+            for c in sorted(set(w)):
+                if w.count(c) <= MOST:
+                    table[w.count(c)][kind].append((w, c))
+    return table
+
+
+def quoted(r, word):
+    """(text in the question, the pre-token that the model sees): sometimes in quotes, which take the blank away."""
+    if r.random() < 0.25:
+        q = r.choice("\"'")
+        return f"{q}{word}{q}", word if q == '"' else None
+    return word, " " + word
+
+
+def shown_word(r, word):
+    """As `quoted`, but never a form whose pieces cannot be told from the word alone."""
+    text, token = quoted(r, word)
+    return (f'"{word}"', word) if token is None else (text, token)
+
+
+def made_up(r):
+    """A word that is none: two to four syllables."""
+    return "".join(r.choice("bcdfghjklmnprstvwz") + r.choice("aeiou") + r.choice(["", "", *"lnrst"]) for _ in range(r.randint(2, 3)))
+
+
+def make_count(r):
+    """The answer is 0..4, equally often; where it can be, in a third of the cases in a compound."""
+    n = r.randint(0, MOST)
+    if n:
+        single, compound = by_count()[n]
+        word, c = r.choice(compound if not single or len(single) < 400 or r.random() < 0.4 else single)
+        if len(single) and r.random() < 0.1:
+            word, c = r.choice(single)
+    else:
+        word = r.choice(all_words()[r.random() < 0.4])
+        c = r.choice([c for c in "abcdefghijklmnopqrstuvwxyz" if c not in word])
+    text, token = shown_word(r, word)
+    shown_c = f'"{c}"' if r.random() < 0.15 else c
+    question = r.choice(COUNT).format(c=shown_c, w=text)
+    return Task("count", (make_key("word", word),), ask(question), count_lines(token, c), str(word.count(c)), score="number",
+                want=word.count(c))  # fmt: skip
+
+
+def count_lines(token, c):
+    """ "r:", then " st: s0 t0" and so on: a piece a line, each letter with the count of c so far."""
+    n, lines = 0, [f"{c}:"]
+    for piece in split(token):
+        letters = []
+        for x in piece.strip():
+            n += x == c
+            letters.append(f"{x}{n}")
+        lines.append(f"{piece}: {' '.join(letters)}")
+    return "\n".join(lines)
+
+
+def reverse_lines(token):
+    """Letters numbered from the front, piece by piece; then a line that walks the numbers down."""
+    n, lines, seen = 0, ["back:"], []
+    for piece in split(token):
+        letters = []
+        for x in piece.strip():
+            n += 1
+            letters.append(f"{x}{n}")
+            seen.append(f"{n}{x}")
+        lines.append(f"{piece}: {' '.join(letters)}")
+    return "\n".join(lines + ["".join(reversed(seen))])
+
+
+def make_reverse(r):
+    kind = r.random()
+    while True:
+        word = made_up(r) if kind < 0.1 else r.choice(all_words()[kind < 0.35])
+        if len(word) <= REVERSE_LONGEST:
+            break
+    text, token = shown_word(r, word)
+    question = r.choice(REVERSE).format(w=text)
+    return Task("reverse", (make_key("word", word),), ask(question), reverse_lines(token), word[::-1], spelt=True)
+
+
+def spelling(piece):
+    return f"{piece}: {' '.join(piece.strip())}"
+
+
+def make_spell(r):
+    """A whole word, its pieces first."""
+    word = r.choice(all_words()[r.random() < 0.3])
+    text, token = shown_word(r, word)
+    think = "\n".join(["spell:"] + [spelling(piece) for piece in split(token)])
+    return Task("spell", (make_key("word", word),), ask(r.choice(SPELL).format(w=text)), think, " ".join(word))
+
+
+def make_pieces(r):
+    """Six pieces of the vocabulary, whatever they are, spelt one a line.  The first starts without a blank: the template
+    trims it."""
+    pieces = letter_pieces()
+    chosen = [r.choice(pieces) for _ in range(6)]
+    if chosen[0].startswith(" "):
+        chosen[0] = chosen[0].strip() if chosen[0].strip() in pieces_set() else "a"
+    question = "Spell each piece:\n" + "\n".join(chosen)
+    return Task("pieces", (), ask(question), "spell", "\n".join(spelling(p) for p in chosen))
+
+
+@lru_cache(maxsize=1)
+def pieces_set():
+    return frozenset(letter_pieces())
