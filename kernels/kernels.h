@@ -7,7 +7,8 @@
  *
  * Shape letters (docs/MODEL.md): n_tok rows of the step, dim residual width, n_ff MLP width, n_qh / n_kvh attention
  * heads, n_kh / n_vh DeltaNet key / value heads, d head size.  Layout [slow][fast], last index contiguous.
- * All activations are f32.  Ops return 0 or < 0; a failed op makes the backend unusable (the engine exits). */
+ * All activations are f32.  A row with a NaN in it gives NaN, however a backend rounds its inputs: the engine knows a
+ * broken sequence by its logits.  Ops return 0 or < 0; a failed op makes the backend unusable (the engine exits). */
 #pragma once
 
 #include "quant.h"

@@ -30,12 +30,12 @@ void ISA_FN(attn_rope)(float *out, const float *x, const float *w, int d, float 
 static void attn_put_f16(struct kv_head head, uint8_t *kv, int at, const float *k, const float *v)
 {
     const vf lo = vf_set1(-65504.0f),
-             hi = vf_set1(65504.0f); /* infinity would spread to every row that sees it */
+             hi = vf_set1(65504.0f); /* infinity would spread to every row that sees it; a NaN is to */
     uint16_t *kk = (uint16_t *)kv, *vv = kk + head.d * KERN_PAGE_TOK, h[16];
 
     for (int i = 0; i < head.d; i += 16) {
-        vf_store_f16(vv + at * head.d + i, vf_min(vf_max(vf_load(v + i), lo), hi));
-        vf_store_f16(h, vf_min(vf_max(vf_load(k + i), lo), hi));
+        vf_store_f16(vv + at * head.d + i, vf_min(hi, vf_max(lo, vf_load(v + i))));
+        vf_store_f16(h, vf_min(hi, vf_max(lo, vf_load(k + i))));
         for (int j = 0; j < 16; j++)
             kk[(i + j) * KERN_PAGE_TOK + at] = h[j];
     }

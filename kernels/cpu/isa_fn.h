@@ -49,16 +49,20 @@ VEC float norm_sum_squares(const float *x, int n)
 }
 
 /* q = round(x 127 / most), d = most / 127, most = the largest magnitude.  A block below 1e-30 counts as zero:
- * its inverse would overflow. */
+ * its inverse would overflow.  A block with a NaN or an infinity in it has d = NaN, since no q can say so and
+ * a broken row must not come out as numbers. */
 VEC float norm_quantise(int8_t *q, const float *x, int n)
 {
-    vf most = vf_set1(0.0f);
+    vf most = vf_set1(0.0f), none = vf_set1(0.0f);
 
-    for (int i = 0; i < n; i += 16)
-        most = vf_max(vf_abs(vf_load(x + i)), most);
+    for (int i = 0; i < n; i += 16) {
+        const vf v = vf_load(x + i);
+        most = vf_max(vf_abs(v), most);
+        none = vf_fma(v, vf_set1(0.0f), none);
+    }
     const float top = vf_max_lane(most);
     const vf inverse = vf_set1(top > 1e-30f ? 127.0f / top : 0.0f);
     for (int i = 0; i < n; i += 16)
         vi_store_i8(q + i, vi_round(vf_mul(vf_load(x + i), inverse)));
-    return top > 1e-30f ? top / 127.0f : 0.0f;
+    return (top > 1e-30f ? top / 127.0f : 0.0f) + vf_sum(none);
 }

@@ -344,10 +344,12 @@ static int ref_delta(struct kern *kern, const struct kern_delta *op)
 static void ref_kv_put_q8(uint8_t *dst, const float *x, int d)
 {
     for (int b = 0; b < d; b += 32, dst += 34) {
-        float most = 0;
-        for (int i = 0; i < 32; i++)
+        float most = 0, none = 0; /* NaN where x has no number, which no int8 can say */
+        for (int i = 0; i < 32; i++) {
             most = fmaxf(most, fabsf(x[b + i]));
-        const uint16_t scale = half_from_float(most / 127.0f);
+            none += 0.0f * x[b + i];
+        }
+        const uint16_t scale = half_from_float(most / 127.0f + none);
         const float inverse = most > 0 ? 127.0f / most : 0.0f;
         memcpy(dst, &scale, 2);
         for (int i = 0; i < 32; i++)

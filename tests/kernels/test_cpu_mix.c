@@ -1,6 +1,7 @@
 /* test_cpu_mix.c - DeltaNet and attention of the CPU backend: near ref.c; the same bits on every instruction
  * set, for any cut of a sequence into steps, beside any neighbours, with any number of threads and any order
  * of pages. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -335,6 +336,46 @@ static void test_plan_refuses_head_sizes_that_fill_no_vector(void **state)
     }
 }
 
+/* One token of one sequence; the value that is no number must be seen in its channel of the result. */
+static void check_attn_keeps_nan(const char *backend, const char *isa, enum kern_kv_type kv_type)
+{
+    enum { D = 32, AT = 5 };
+    const struct dims d = dims_of(D, 1, 1, 16, kv_type);
+    struct kern *kern = kt_open_planned(backend, isa, 1, &d.shape);
+    const int32_t page = 0;
+    const struct kern_span span = {.n_tok = 1, .pages = &page};
+    const struct kern_batch batch = {.n_tok = 1, .n_span = 1, .spans = &span};
+    float q[2 * D] = {1}, k[D] = {1}, v[D] = {1}, norm[D] = {1}, out[D] = {0};
+    struct kern_attn op = {.batch = &batch, .q = q, .k = k, .v = v, .q_norm = norm, .k_norm = norm};
+
+    if (!kern)
+        return; /* this machine lacks the instruction set */
+    op.kv = aligned_alloc(64, ROUND_UP(kern->ops->kv_page_bytes(kern), (size_t)64));
+    assert_non_null(op.kv);
+    op.eps = 1e-6f;
+    op.rope_base = 1e4f;
+    op.out = out;
+    v[AT] = NAN;
+    assert_int_equal(kern->ops->attn(kern, &op), 0);
+    if (!isnan(out[AT]))
+        fail_msg("%s %s, KV type %d: %g", backend, isa ? isa : "", kv_type, (double)out[AT]);
+    free(op.kv);
+    kern_free(kern);
+}
+
+static void test_attn_keeps_what_is_no_number(void **state)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    static const enum kern_kv_type types[] = {KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+        check_attn_keeps_nan("ref", NULL, types[i]);
+        for (size_t j = 0; j < ARRAY_SIZE(isas); j++)
+            check_attn_keeps_nan("cpu", isas[j], types[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -342,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_mixers_are_near_the_definition),
         cmocka_unit_test(test_attn_survives_extreme_scores),
         cmocka_unit_test(test_plan_refuses_head_sizes_that_fill_no_vector),
+        cmocka_unit_test(test_attn_keeps_what_is_no_number),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

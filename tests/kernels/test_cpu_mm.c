@@ -147,6 +147,39 @@ static void check_near_ref(enum quant_type type, const float *got, const float *
     }
 }
 
+/* Rounded to 8 bits a NaN would come out as a number, and a broken row would answer as if it were none. */
+static void check_no_number_stays_none(const char *isa, enum quant_type type)
+{
+    enum { N_OUT = 21, N_TOK = 5 };
+    const int n_in = k_of(type);
+    float *x = rows_new(N_TOK, n_in, 6), *want = product("cpu", isa, 1, type, N_OUT, n_in, x, N_TOK), *got;
+
+    x[n_in + 3] = NAN;
+    x[3 * n_in + n_in - 1] = -INFINITY;
+    for (int i = 0; i < n_in; i++)
+        x[4 * n_in + i] = NAN; /* what the norm makes of a row with one */
+    got = product("cpu", isa, 1, type, N_OUT, n_in, x, N_TOK);
+    for (int t = 0; got && t < N_TOK; t++) {
+        if (t == 0 || t == 2)
+            kt_check_same(got + t * N_OUT, want + t * N_OUT, sizeof(float) * N_OUT, "a whole row");
+        for (int i = 0; i < N_OUT; i++)
+            if (isfinite(got[t * N_OUT + i]) != (t == 0 || t == 2))
+                fail_msg("%s on %s: row %d gives %g", quant_find(type)->name, isa, t,
+                         (double)got[t * N_OUT + i]);
+    }
+    free(x);
+    free(want);
+    free(got);
+}
+
+static void test_what_is_no_number_stays_none(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++)
+        for (size_t j = 0; j < ARRAY_SIZE(isas); j++)
+            check_no_number_stays_none(isas[j], kt_types[i]);
+}
+
 static void test_products_are_near_the_definition(void **state)
 {
     enum { N_OUT = 40, N_TOK = 9 };
@@ -337,6 +370,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_isa_multiplies_with_the_bits_of_scalar),
         cmocka_unit_test(test_rows_and_threads_change_no_bits),
+        cmocka_unit_test(test_what_is_no_number_stays_none),
         cmocka_unit_test(test_products_are_near_the_definition),
         cmocka_unit_test(test_embed_reads_the_same_values_from_rows_and_panels),
         cmocka_unit_test(test_panels_keep_the_size_of_the_file),
