@@ -1,6 +1,7 @@
 /* model.c - puts a model together from its file.  See model.h. */
 #include "model.h"
 #include "sha256.h"
+#include "utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +44,7 @@ static void model_label(struct model *m, const struct gguf *gguf, const char *pa
     const char *slash = strrchr(path, '/');
 
     snprintf(m->file, sizeof(m->file), "%s", slash ? slash + 1 : path);
+    m->file[utf8_valid_prefix(m->file, strlen(m->file))] = '\0'; /* the cut may go through a character */
     model_name(gguf, sizeof(m->name), m->name);
 }
 

@@ -14,7 +14,7 @@ struct model {
     struct config config;
     struct weights weights;
     char name[64];  /* general.name; "" if the file has none */
-    char file[128]; /* the last part of path, cut to fit */
+    char file[128]; /* the last part of path, cut to fit, UTF-8 */
     uint64_t file_bytes;
     uint8_t digest[32]; /* SHA-256 of the file's header and of the first 4 KiB of every tensor */
 };

@@ -127,6 +127,23 @@ static void test_engine_ready_warns_of_more_than_memory_holds(void **state)
     peer_free(peer);
 }
 
+/* The name is cut to fit; a broker refuses a Ready that is not UTF-8, and would start the engine again and
+ * again. */
+static void test_engine_ready_names_a_file_of_a_long_name(void **state)
+{
+    char name[200];
+    struct peer *peer;
+
+    memset(name, 'a', 126);
+    strcpy(name + 126, "\xc3\xa9-the-end.gguf"); /* the cut falls inside the character */
+    unlink(name);
+    assert_int_equal(symlink(test_model, name), 0);
+    peer = peer_start(name, "cpu", CONTEXT, SLOTS);
+    unlink(name);
+    assert_int_equal(strlen(peer->ready->model->file), 126);
+    peer_free(peer);
+}
+
 static void test_engine_clean_text_is_always_utf8(void **state)
 {
     char clean[ENGINE_TEXT_BYTES], longest[ENGINE_TEXT_BYTES + 9];
@@ -562,6 +579,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_engine_start_fails_with_the_reason),
         cmocka_unit_test(test_engine_start_chooses_context_and_slots),
         cmocka_unit_test(test_engine_ready_warns_of_more_than_memory_holds),
+        cmocka_unit_test(test_engine_ready_names_a_file_of_a_long_name),
         cmocka_unit_test(test_engine_clean_text_is_always_utf8),
         cmocka_unit_test(test_engine_submit_refuses_too_long_with_the_numbers),
         cmocka_unit_test(test_engine_submit_refuses_prompts_that_are_not_one),
