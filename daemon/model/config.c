@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* No model of the family comes near these; they keep every product of two below inside an int. */
+/* No model of the family comes near these; they keep every product of two below, and the KV pages of 4,096
+ * sequences, inside an int. */
 enum {
     CONFIG_WIDTH_MAX = 1 << 22,
     CONFIG_HEADS_MAX = 1024,
     CONFIG_HEAD_SIZE_MAX = 1024,
-    CONFIG_VOCAB_MAX = 1 << 24
+    CONFIG_VOCAB_MAX = 1 << 24,
+    CONFIG_CONTEXT_MAX = 1 << 24, /* 16 times the longest that Qwen 3.5 is stretched to */
 };
 enum { CONFIG_CONV_MAX = 16, CONFIG_INTERVAL_DEFAULT = 4 };
 
@@ -67,7 +69,7 @@ static int config_read_counts(const struct gguf *g, struct fault *fault, struct 
         {"qwen35.ssm.group_count", 1, CONFIG_HEADS_MAX, false, &raw->n_kh},
         {"qwen35.ssm.time_step_rank", 1, CONFIG_HEADS_MAX, false, &raw->n_vh},
         {"qwen35.ssm.inner_size", 1, CONFIG_WIDTH_MAX, false, &raw->inner},
-        {"qwen35.context_length", 1, INT32_MAX, false, &raw->context},
+        {"qwen35.context_length", 1, CONFIG_CONTEXT_MAX, false, &raw->context},
     };
 
     for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {

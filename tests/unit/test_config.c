@@ -250,7 +250,10 @@ static const struct {
      "qwen35.ssm.conv_kernel is 1, should be in [2, 16]"},
     {{"qwen35.context_length", GGUF_U32, 0},
      GGUF_E_RANGE,
-     "qwen35.context_length is 0, should be in [1, 2147483647]"},
+     "qwen35.context_length is 0, should be in [1, 16777216]"},
+    {{"qwen35.context_length", GGUF_U32, 16777217},
+     GGUF_E_RANGE,
+     "qwen35.context_length is 16777217, should be in [1, 16777216]"},
 };
 
 static void test_each_inconsistency_is_refused_by_name(void **state _unused_)
