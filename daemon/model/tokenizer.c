@@ -19,8 +19,9 @@
 
 enum {
     TOKENIZER_VOCAB_MAX = 1 << 22, /* 17 times the 9B's; keeps every table below 2^32 bytes */
-    TOKENIZER_TOKEN_MAX =
-        1 << 14, /* bytes of one token as spelled; the longest real ones are runs of 128 spaces */
+    TOKENIZER_TOKEN_MAX = 1 << 10, /* bytes of one token, as many as it may have on the wire; the longest
+                                    * real ones, runs of blanks and rules, have a few hundred */
+    TOKENIZER_SPELLED_MAX = 2 * TOKENIZER_TOKEN_MAX, /* a byte is spelled with one or two */
     TOKENIZER_ALPHABET =
         256 + 68, /* one past the last character of the byte alphabet: 68 bytes are moved to U+0100 on */
 };
@@ -124,10 +125,10 @@ static int tokenizer_load_token(struct tokenizer_loader *l, uint32_t i, struct g
     char *out = t->bytes + t->begin[i];
     int n = (int)s.n;
 
-    if (s.n > TOKENIZER_TOKEN_MAX)
+    if (s.n > TOKENIZER_SPELLED_MAX)
         return fault_set(l->fault, TOKENIZER_E_VOCAB,
-                         TOKENIZER_KEY_TOKENS "[%u] has %zu bytes, at most %d are allowed", i, s.n,
-                         TOKENIZER_TOKEN_MAX);
+                         TOKENIZER_KEY_TOKENS "[%u] is spelled with %zu bytes, at most %d are allowed", i,
+                         s.n, TOKENIZER_SPELLED_MAX);
     if (utf8_valid_prefix(s.s, s.n) != s.n)
         return fault_set(l->fault, TOKENIZER_E_VOCAB, TOKENIZER_KEY_TOKENS "[%u] is not valid UTF-8", i);
     if (t->type[i] == TOKENIZER_UNUSED)
@@ -138,6 +139,10 @@ static int tokenizer_load_token(struct tokenizer_loader *l, uint32_t i, struct g
         n = tokenizer_unspell(l, s, out);
     else
         memcpy(out, s.s, s.n);
+    if (n > TOKENIZER_TOKEN_MAX)
+        return fault_set(l->fault, TOKENIZER_E_VOCAB,
+                         TOKENIZER_KEY_TOKENS "[%u] has %d bytes, at most %d are allowed", i, n,
+                         TOKENIZER_TOKEN_MAX);
     if (n < 0)
         return fault_set(l->fault, TOKENIZER_E_VOCAB,
                          TOKENIZER_KEY_TOKENS "[%u] has a character that stands for no byte", i);
@@ -291,8 +296,8 @@ static int tokenizer_add_merge(struct tokenizer_loader *l, uint32_t rank, struct
 /* s is two spelled tokens with a space between them; a space is not in the alphabet. */
 static int tokenizer_load_merge(struct tokenizer_loader *l, uint32_t rank, struct gguf_str s)
 {
-    const char *space = s.n <= 2 * TOKENIZER_TOKEN_MAX ? memchr(s.s, ' ', s.n) : NULL;
-    char bytes[2 * TOKENIZER_TOKEN_MAX];
+    const char *space = s.n <= 2 * TOKENIZER_SPELLED_MAX ? memchr(s.s, ' ', s.n) : NULL;
+    char bytes[2 * TOKENIZER_SPELLED_MAX];
     struct tokenizer_merge merge;
     int n_left, n_right;
 
