@@ -37,7 +37,7 @@ SAMPLES, WORD_REPEATS, LETTER_REPEATS, LONGEST = 30000, 6, 2000, 12
 def corpus(seed=1):
     """Conversations in the mix of the main phase without special tokens, each word of the list, each letter."""
     r = random.Random(seed)
-    shares = {name: share for name, share in PHASES["main"].items() if name != "pieces"}  # there are none yet
+    shares = {name: share for name, share in PHASES["main"].items() if name not in ("pieces", "copy")}  # none yet
     for i in range(SAMPLES):
         task = train_task(FAMILIES[r.choices(list(shares), shares.values())[0]].make, r)
         text = text_of(render_task(task, i % 2 == 0))

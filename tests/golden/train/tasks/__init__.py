@@ -3,7 +3,7 @@
 Only the standard library is used here, so that the tests run wherever Python does.
 """
 
-from . import arithmetic, letters, order
+from . import arithmetic, copying, dates, extract, follow, letters, order, outside, qwend, tools, units
 from .base import Family
 
 FAMILIES = {
@@ -15,15 +15,26 @@ FAMILIES = {
         Family("mul3x2", arithmetic.make_mul3x2),
         Family("sort", order.make_sort),
         Family("compare", order.make_compare),
+        Family("dates", dates.make_dates),
+        Family("units", units.make_units),
         Family("count", letters.make_count),
         Family("reverse", letters.make_reverse),
         Family("spell", letters.make_spell),
+        Family("copy", copying.make_copy),
         Family("pieces", letters.make_pieces),
+        Family("facts", qwend.make_facts),
+        Family("extract", extract.make_extract),
+        Family("tools", tools.make_tools),
+        Family("chain", tools.make_chain),
+        Family("follow", follow.make_follow),
+        Family("outside", outside.make_outside),
+        Family("self", outside.make_self),
     )
 }
 
 # Shares of the tokens; they need not add up to anything.
 PHASES = {
-    "main": {"add": 6, "sub": 7, "mul": 10, "mul3x2": 6, "sort": 12, "compare": 4, "count": 7, "reverse": 9, "spell": 3,
-             "pieces": 2},
+    "main": {"add": 5, "sub": 6, "mul": 9, "mul3x2": 5, "sort": 10, "compare": 3, "dates": 7, "units": 6, "count": 6,
+             "reverse": 8, "spell": 2, "pieces": 2, "copy": 1, "facts": 11, "extract": 5, "tools": 3, "chain": 5, "follow": 4,
+             "outside": 3, "self": 1},
 }  # fmt: skip

@@ -4,8 +4,8 @@ A family is a function of a random.Random that makes one Task: a question, the t
 The same Task is trained in both modes, so the direct and the thinking model see the same problems.
 
 Held-out rule: a problem has keys (the operand pair, the word, the fact's phrasing); a key whose SHA-256 is divisible by 10
-is never trained, in any phrasing and in no other family.  The last key is the question's own; the others are what stands
-in the conversation beside it.
+is never trained, in any phrasing and in no other family.  A question is held out if one of its keys is; `context` are the
+keys of what else stands in the conversation, which must not be trained either but does not make a test.
 """
 
 import hashlib
@@ -13,6 +13,11 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 HELD_OUT = 10  # one key of so many
+SYSTEM_SHARE = 0.05  # of the conversations open with a system message, which must not confuse the model
+SYSTEM = [
+    "You are a helpful assistant.", "Be brief.", "Answer briefly.", "You are a careful assistant.", "Be friendly.",
+    "You help the users of this machine.", "Answer in one sentence.", "You are an assistant in a terminal.",
+]  # fmt: skip
 
 
 @dataclass
@@ -27,6 +32,7 @@ class Task:
     turns: list = None  # replies of several steps (tool calls); `answer` and `think` are then unused
     tools: list = None
     spelt: bool = False  # the answer is given letter by letter, whatever pieces the tokenizer would take
+    context: tuple = ()
     score: str = "exact"
     want: object = None  # what the suite asks for; None: the answer
 
@@ -62,15 +68,18 @@ def train_task(make, r):
     """A task of which nothing is held out."""
     while True:
         task = make(r)
-        if not any(map(is_held, task.keys)):
-            return task
+        if not any(map(is_held, task.keys + task.context)):
+            break
+    if not task.tools and r.random() < SYSTEM_SHARE:
+        task.messages = [{"role": "system", "content": r.choice(SYSTEM)}, *task.messages]
+    return task
 
 
 def test_task(make, r):
     """A task whose question is held out."""
     while True:
         task = make(r)
-        if is_held(task.keys[-1]):
+        if any(map(is_held, task.keys)):
             return task
 
 

@@ -24,6 +24,9 @@ REVERSE = [
     "Turn the word {w} around.", "What is the reverse of {w}?", "Read {w} from the end.", "Reverse the letters of {w}.",
 ]  # fmt: skip
 SPELL = ["Spell {w}.", "Spell the word {w}.", "How do you spell {w}?", "What are the letters of {w}?", "How is {w} spelt?"]
+COUNT_PIPED = ["How many {c} are in this word?", "Count the letter {c}.", "How many {c}?", "How often does {c} occur?"]
+REVERSE_PIPED = ["Reverse this word.", "Reverse it.", "Write this backwards.", "Spell this backwards."]
+SPELL_PIPED = ["Spell this word.", "Spell it."]
 COMPOUND_SEED, COMPOUNDS, LONGEST = 35, 30000, 14
 REVERSE_LONGEST = 9  # one digit numbers each letter
 MOST = 4  # answers of counting are 0..4, equally often
@@ -51,18 +54,15 @@ def by_count():
     return table
 
 
-def quoted(r, word):
-    """(text in the question, the pre-token that the model sees): sometimes in quotes, which take the blank away."""
-    if r.random() < 0.25:
-        q = r.choice("\"'")
-        return f"{q}{word}{q}", word if q == '"' else None
-    return word, " " + word
-
-
-def shown_word(r, word):
-    """As `quoted`, but never a form whose pieces cannot be told from the word alone."""
-    text, token = quoted(r, word)
-    return (f'"{word}"', word) if token is None else (text, token)
+def placed(r, forms, piped, word, **more):
+    """(question, the pre-token that the model sees): after a blank, in quotes, or as piped text in front; the last two take
+    the blank away."""
+    kind = r.random()
+    if kind < 0.15:
+        return f"{word}\n\n{r.choice(piped).format(**more)}", word
+    if kind < 0.35:
+        return r.choice(forms).format(w=f'"{word}"', **more), word
+    return r.choice(forms).format(w=word, **more), " " + word
 
 
 def made_up(r):
@@ -70,8 +70,8 @@ def made_up(r):
     return "".join(r.choice("bcdfghjklmnprstvwz") + r.choice("aeiou") + r.choice(["", "", *"lnrst"]) for _ in range(r.randint(2, 3)))
 
 
-def make_count(r):
-    """The answer is 0..4, equally often; where it can be, in a third of the cases in a compound."""
+def draw_count(r):
+    """(word, letter) for counting: the answer is 0..4, equally often; single words are rare where they repeat letters."""
     n = r.randint(0, MOST)
     if n:
         single, compound = by_count()[n]
@@ -81,11 +81,18 @@ def make_count(r):
     else:
         word = r.choice(all_words()[r.random() < 0.4])
         c = r.choice([c for c in "abcdefghijklmnopqrstuvwxyz" if c not in word])
-    text, token = shown_word(r, word)
-    shown_c = f'"{c}"' if r.random() < 0.15 else c
-    question = r.choice(COUNT).format(c=shown_c, w=text)
+    return word, c
+
+
+def make_count(r):
+    return count_task(r, *draw_count(r))[0]
+
+
+def count_task(r, word, c):
+    """(task, pre-token of the word)."""
+    question, token = placed(r, COUNT, COUNT_PIPED, word, c=f'"{c}"' if r.random() < 0.15 else c)
     return Task("count", (make_key("word", word),), ask(question), count_lines(token, c), str(word.count(c)), score="number",
-                want=word.count(c))  # fmt: skip
+                want=word.count(c)), token  # fmt: skip
 
 
 def count_lines(token, c):
@@ -119,8 +126,7 @@ def make_reverse(r):
         word = made_up(r) if kind < 0.1 else r.choice(all_words()[kind < 0.35])
         if len(word) <= REVERSE_LONGEST:
             break
-    text, token = shown_word(r, word)
-    question = r.choice(REVERSE).format(w=text)
+    question, token = placed(r, REVERSE, REVERSE_PIPED, word)
     return Task("reverse", (make_key("word", word),), ask(question), reverse_lines(token), word[::-1], spelt=True)
 
 
@@ -131,9 +137,9 @@ def spelling(piece):
 def make_spell(r):
     """A whole word, its pieces first."""
     word = r.choice(all_words()[r.random() < 0.3])
-    text, token = shown_word(r, word)
+    question, token = placed(r, SPELL, SPELL_PIPED, word)
     think = "\n".join(["spell:"] + [spelling(piece) for piece in split(token)])
-    return Task("spell", (make_key("word", word),), ask(r.choice(SPELL).format(w=text)), think, " ".join(word))
+    return Task("spell", (make_key("word", word),), ask(question), think, " ".join(word))
 
 
 def make_pieces(r):

@@ -11,6 +11,8 @@ SORT_UP = [
     "Arrange {x} in increasing order.", "Order these from least to greatest: {x}", "Sort in ascending order: {x}",
     "Please sort {x}.", "Bring {x} into order, smallest first.",
 ]  # fmt: skip
+SORT_PIPED = ["Sort these numbers.", "Sort this.", "Sort these lines.", "Put these in ascending order.", "Sort", "sort",
+              "Sort them, smallest first."]  # fmt: skip
 SORT_DOWN = [
     "Sort {x} in descending order.", "Put {x} in order, largest first.", "Sort the numbers {x} from largest to smallest.",
     "Arrange {x} in decreasing order.", "Sort in descending order: {x}", "Order these from greatest to least: {x}",
@@ -31,6 +33,13 @@ def padded(values):
 
 def joined(values):
     return ", ".join(map(str, values))
+
+
+def listed(r, values):
+    """The form in a question: mostly with commas."""
+    if r.random() < 0.8:
+        return joined(values)
+    return f"{joined(values[:-1])} and {values[-1]}" if r.random() < 0.6 else " ".join(map(str, values))
 
 
 def selection(values, pick):
@@ -59,7 +68,10 @@ def make_sort(r):
     """Three to five numbers, a quarter of them largest first."""
     values, down = number_set(r, 3, 5), r.random() < 0.25
     key = make_key("set", *sorted(values))
-    question = r.choice(SORT_DOWN if down else SORT_UP).format(x=joined(values))
+    if down or r.random() < 0.75:
+        question = r.choice(SORT_DOWN if down else SORT_UP).format(x=listed(r, values))
+    else:  # as `printf … | qwenctl ask "Sort these numbers"` gives it
+        question = r.choice("\n \n").join(map(str, values)) + "\n\n" + r.choice(SORT_PIPED)
     lines = selection(values, max if down else min)
     return Task("sort", (key,), ask(question), "\n".join(lines), joined(sorted(values, reverse=down)))
 
@@ -92,6 +104,6 @@ def make_compare(r):
 def extreme(r):
     values, up = number_set(r, 3, 4), r.random() < 0.5
     best = max(values) if up else min(values)
-    question = r.choice(LARGEST if up else SMALLEST).format(x=joined(values))
+    question = r.choice(LARGEST if up else SMALLEST).format(x=listed(r, values))
     key = make_key("set", *sorted(values))
     return Task("compare", (key,), ask(question), f"{padded(values)}\n{best:03}", str(best))

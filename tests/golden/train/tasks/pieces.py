@@ -24,7 +24,7 @@ def load():
 
 @lru_cache(maxsize=1 << 16)
 def split(word):
-    """" strawberry" -> [" st", "raw", "berry"]; ASCII, one pre-token (letters with at most one blank before them)."""
+    """Makes " st", "raw", "berry" of " strawberry"; ASCII, one pre-token (letters with at most one blank before them)."""
     ranks, _ = load()
     if not ranks:
         return (word,)
