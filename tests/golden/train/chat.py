@@ -1,9 +1,9 @@
 """Renders a conversation as the chat template of Qwen 3.5 does, and says which pieces of it are learnt.
 
-This is chat/template.jinja written out by hand for the shapes that the tasks use (text only): a hundred times as fast as
-Jinja, and it knows where each piece came from.  `python3 chat.py` (with jinja2 installed) proves that both give the same
-text for thousands of tasks and writes chat_cases.jsonl, which the tests hold this file to where there is no jinja2.
-"""
+This is chat/template.jinja written out by hand for the shapes that the tasks use (text only): a hundred times
+as fast as Jinja, and it knows where each piece came from.  `python3 chat.py` (with jinja2 installed) proves
+that both give the same text for thousands of tasks and writes chat_cases.jsonl, which the tests hold this
+file to where there is no jinja2."""
 
 import json
 import random
@@ -15,14 +15,15 @@ HERE = Path(__file__).parent
 TEMPLATE = HERE.parent / "chat" / "template.jinja"
 TOOLS_HEAD = "# Tools\n\nYou have access to the following functions:\n\n<tools>"
 TOOLS_TAIL = (
-    "\n</tools>\n\nIf you choose to call a function ONLY reply in the following format with NO suffix:\n\n<tool_call>\n"
-    "<function=example_function_name>\n<parameter=example_parameter_1>\nvalue_1\n</parameter>\n"
-    "<parameter=example_parameter_2>\nThis is the value for the second parameter\nthat can span\nmultiple lines\n"
-    "</parameter>\n</function>\n</tool_call>\n\n<IMPORTANT>\nReminder:\n- Function calls MUST follow the specified format: "
-    "an inner <function=...></function> block must be nested within <tool_call></tool_call> XML tags\n- Required "
-    "parameters MUST be specified\n- You may provide optional reasoning for your function call in natural language BEFORE "
-    "the function call, but NOT after\n- If there is no function call available, answer the question like normal with your "
-    "current knowledge and do not tell the user about function calls\n</IMPORTANT>"
+    "\n</tools>\n\nIf you choose to call a function ONLY reply in the following format with NO suffix:\n\n"
+    "<tool_call>\n<function=example_function_name>\n<parameter=example_parameter_1>\nvalue_1\n</parameter>"
+    "\n<parameter=example_parameter_2>\nThis is the value for the second parameter\nthat can span\n"
+    "multiple lines\n</parameter>\n</function>\n</tool_call>\n\n<IMPORTANT>\nReminder:\n- Function calls "
+    "MUST follow the specified format: an inner <function=...></function> block must be nested within "
+    "<tool_call></tool_call> XML tags\n- Required parameters MUST be specified\n- You may provide optional "
+    "reasoning for your function call in natural language BEFORE the function call, but NOT after\n- If "
+    "there is no function call available, answer the question like normal with your current knowledge and "
+    "do not tell the user about function calls\n</IMPORTANT>"
 )
 
 
@@ -35,10 +36,9 @@ class Piece(NamedTuple):
 def render(messages, tools=None, n_context=None):
     """The pieces of a conversation that ends with an assistant's message.
 
-    Assistant messages from index `n_context` on are learnt (None: all after the last user message), thinking included:
-    an empty `reasoning_content` gives the form that the template has with enable_thinking=false.  A message with `spelt`
-    has its content marked so.
-    """
+    Assistant messages from index `n_context` on are learnt (None: all after the last user message), thinking
+    included: an empty `reasoning_content` gives the form that the template has with enable_thinking=false.  A
+    message with `spelt` has its content marked so."""
     last_query = max(i for i, m in enumerate(messages) if m["role"] == "user")
     n_context = last_query + 1 if n_context is None else n_context
     out = [Piece(render_system(messages, tools), False)]
@@ -65,7 +65,9 @@ def render_tool_result(messages, i):
     """Results in a row share one user turn."""
     before = "<|im_start|>user" if messages[i - 1]["role"] != "tool" else ""
     last = i + 1 == len(messages) or messages[i + 1]["role"] != "tool"
-    return f"{before}\n<tool_response>\n{messages[i]['content'].strip()}\n</tool_response>" + ("<|im_end|>\n" if last else "")
+    return f"{before}\n<tool_response>\n{messages[i]['content'].strip()}\n</tool_response>" + (
+        "<|im_end|>\n" if last else ""
+    )
 
 
 def render_assistant(message, has_thinking, learnt):
@@ -133,10 +135,14 @@ def main():
             messages = task.messages + task.reply(thinking)
             text = expected(messages, task.tools)
             if text != text_of(render_task(task, thinking)):
-                sys.exit(f"{family.name}: differs from the template:\n{text!r}\n{text_of(render_task(task, thinking))!r}")
+                sys.exit(
+                    f"{family.name}: not as the template has it:\n{text_of(render_task(task, thinking))!r}"
+                )
             n += 1
             if i < 2:
-                stored.append({"family": family.name, "messages": messages, "tools": task.tools, "expected": text})
+                stored.append(
+                    {"family": family.name, "messages": messages, "tools": task.tools, "expected": text}
+                )
     with open(HERE / "chat_cases.jsonl", "w", encoding="utf-8") as out:
         out.writelines(json.dumps(case, ensure_ascii=False) + "\n" for case in stored)
     print(f"{n} conversations as the template has them; {len(stored)} stored in chat_cases.jsonl")

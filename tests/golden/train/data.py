@@ -38,9 +38,9 @@ class Encoder:
     def encode(self, conversations):
         """[(ids, mask)] of a list of piece lists.
 
-        Neighbours that share a flag are joined first: the pre-tokeniser may join characters across their border, but
-        never across a border of learnt and given text, which lies behind a line break or a special token.
-        """
+        Neighbours that share a flag are joined first: the pre-tokeniser may join characters across their
+        border, but never across a border of learnt and given text, which lies behind a line break or a
+        special token."""
         runs, owners = [], []
         for i, pieces in enumerate(conversations):
             for piece in join_runs(pieces):
@@ -48,7 +48,9 @@ class Encoder:
                 owners.append(i)
         plain = [i for i, piece in enumerate(runs) if not piece.spelt]
         encoded = [None] * len(runs)
-        for i, e in zip(plain, self.tokenizer.encode_batch([runs[i].text for i in plain], add_special_tokens=False)):
+        for i, e in zip(
+            plain, self.tokenizer.encode_batch([runs[i].text for i in plain], add_special_tokens=False)
+        ):
             encoded[i] = e.ids
         out = [([], []) for _ in conversations]
         for i, piece, ids in zip(owners, runs, encoded):
@@ -81,7 +83,8 @@ def document_weights(encoder, phase, seed):
 
 
 def batches(encoder, phase, seed):
-    """Documents for ever.  The modes take turns, so each family is trained as often in the one as in the other."""
+    """Documents for ever.  The modes take turns, so each family is trained as often in the one as in the
+    other."""
     weights = document_weights(encoder, phase, seed)
     r = random.Random(f"{seed} {phase}")
     thinking = dict.fromkeys(weights, False)

@@ -3,11 +3,10 @@
 One command after the options or the documents have changed, before the model is trained again:
     python3 tests/golden/train/facts.py
 
-A fact is {"kind", "name", "answer", "need", ...}: `kind` picks the phrasings of questions (tasks/qwend.py), `need` is what
-an answer must contain, in the form of the suites.  Everything is read from where users read it: the table of options
-(client/qwenctl/opt.c), the verbs (main.c), the exit codes (code.c), the tables of docs/*.md.  A source whose form has
-changed so that nothing is found in it is an error, not an empty list.
-"""
+A fact is {"kind", "name", "answer", "need", ...}: `kind` picks the phrasings of questions (tasks/qwend.py),
+`need` is what an answer must contain, in the form of the suites.  Everything is read from where users read
+it: the table of options (client/qwenctl/opt.c), the verbs (main.c), the exit codes (code.c), the tables of
+docs/*.md.  A source whose form has changed so that nothing is found in it is an error, not an empty list."""
 
 import json
 import re
@@ -18,6 +17,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 FILE = HERE / "facts.json"
 STRING = r'"((?:[^"\\]|\\.)*)"'
+# name, value, kind, verbs, offset, help (C joins its strings)
+OPTION = re.compile(
+    rf'{{{STRING}, (?:{STRING}|NULL), (OPT_\w+), ([\w |]+), OPT_AT\(\w+\),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)'
+)
 
 
 class SourceError(Exception):
@@ -62,8 +65,8 @@ def unquote(text):
     return "".join(re.findall(STRING, text)).replace('\\"', '"').replace("\\n", "\n")
 
 
-VERBS_OF = {"OPT_ASK": "ask", "OPT_CHAT": "chat", "OPT_STATUS": "status", "OPT_PS": "ps", "OPT_CANCEL": "cancel",
-            "OPT_TOKENIZE": "tokenize"}  # fmt: skip
+VERBS_OF = {"OPT_ASK": "ask", "OPT_CHAT": "chat", "OPT_STATUS": "status", "OPT_PS": "ps",
+            "OPT_CANCEL": "cancel", "OPT_TOKENIZE": "tokenize"}  # fmt: skip
 
 
 def options():
@@ -71,7 +74,7 @@ def options():
     text = read("client/qwenctl/opt.c")
     start = text.index("opt_table[] = {")
     for row in braces(text, start):
-        m = re.match(rf'{{{STRING}, (?:{STRING}|NULL), (OPT_\w+), ([\w |]+), OPT_AT\(\w+\),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)', row)
+        m = OPTION.match(row)
         if not m:
             continue
         name, arg, kind, verbs, help_text = m.groups()
@@ -79,7 +82,8 @@ def options():
         letter = re.search(r"\.letter = '(\w)'", row)
         choices = re.search(r"OPT_CHOICES\(([^)]*)\)", row)
         yield {
-            "name": name, "arg": arg, "kind": kind, "help": unquote(help_text), "letter": letter and letter.group(1),
+            "name": name, "arg": arg, "kind": kind, "help": unquote(help_text),
+            "letter": letter and letter.group(1),
             "verbs": ["every verb"] if "OPT_ANY" in verbs else [VERBS_OF[v] for v in verbs],
             "choices": re.findall(STRING, choices.group(1)) if choices else [],
         }  # fmt: skip
@@ -93,18 +97,27 @@ def option_facts():
         yield fact("which-option", o["help"], f"{shown}{value}.", [shown])
         yield fact("option-verbs", shown, f"{shown} is an option of {where}.", o["verbs"])
         if o["letter"]:
-            yield fact("option-letter", shown, f"The short form of {shown} is -{o['letter']}.", [f"-{o['letter']}"])
+            yield fact(
+                "option-letter", shown, f"The short form of {shown} is -{o['letter']}.", [f"-{o['letter']}"]
+            )
         else:
             yield fact("option-letter", shown, f"{shown} has no short form.", ["no short form"])
         if o["choices"]:
-            yield fact("option-values", shown, f"{shown} takes {', '.join(o['choices'][:-1])} or {o['choices'][-1]}.", o["choices"])
+            yield fact(
+                "option-values",
+                shown,
+                f"{shown} takes {', '.join(o['choices'][:-1])} or {o['choices'][-1]}.",
+                o["choices"],
+            )
 
 
 def verb_facts():
     text = read("client/qwenctl/main.c")
     for row in braces(text, text.index("main_cmds[] = {")):
         name, args, summary = re.findall(STRING, row)[:3]
-        yield fact("verb", f"qwenctl {name}", f"qwenctl {name}: {summary[0].lower()}{summary[1:]}.", [core(summary)])
+        yield fact(
+            "verb", f"qwenctl {name}", f"qwenctl {name}: {summary[0].lower()}{summary[1:]}.", [core(summary)]
+        )
         yield fact("which-verb", summary[0].lower() + summary[1:], f"qwenctl {name}.", [f"qwenctl {name}"])
         if args:
             yield fact("usage", f"qwenctl {name}", f"qwenctl {name} {args}", [args.lower()])
@@ -113,7 +126,9 @@ def verb_facts():
 def exit_facts():
     text = read("client/qwenctl/code.c")
     numbers = {n: int(v) for n, v in re.findall(r"(CODE_\w+) = (\d+)", read("client/qwenctl/code.h"))}
-    for name, meaning in re.findall(rf"\{{(CODE_\w+), {STRING}\}}", text[text.index("code_meanings[] = {") :]):
+    for name, meaning in re.findall(
+        rf"\{{(CODE_\w+), {STRING}\}}", text[text.index("code_meanings[] = {") :]
+    ):
         code = numbers[name]
         yield fact("exit", str(code), f"Exit code {code}: {meaning}.", [core(meaning)])
         yield fact("which-exit", meaning, f"Exit code {code}.", [f"code {code}."])
@@ -151,7 +166,9 @@ def key_facts():
     for name, default, meaning in table("docs/OPERATIONS.md", "key", "default", "meaning"):
         yield fact("key", name, f"{name}: {shorten(meaning)}.", [core(shorten(meaning))])
         default = "none, it must be set" if default == "none" else default
-        yield fact("default", name, f"The default of {name} is {default}.", [f"is {default.split(',')[0].lower()}"])
+        yield fact(
+            "default", name, f"The default of {name} is {default}.", [f"is {default.split(',')[0].lower()}"]
+        )
         yield fact("which-key", core(meaning), f"The key {name}.", [name])
 
 
@@ -181,7 +198,12 @@ def limit_facts():
 def trouble_facts():
     for seen, means, do in table("docs/OPERATIONS.md", "you see", "it means", "do"):
         if len(seen) < 60:
-            yield fact("trouble", shorten(seen, 60), f"It means: {shorten(means)}. Try: {shorten(do, 60)}.", [core(shorten(means))])
+            yield fact(
+                "trouble",
+                shorten(seen, 60),
+                f"It means: {shorten(means)}. Try: {shorten(do, 60)}.",
+                [core(shorten(means))],
+            )
 
 
 def chat_facts():
@@ -202,50 +224,56 @@ def folder_facts():
         yield fact("folder", name, f"{name}: {shorten(what)}.", [core(shorten(what))])
 
 
-# Facts in prose: what is asked, the answer, and the text of the document that says so.  A document that no longer has its
-# text makes this script fail, so that the answer is looked at again.
+# Facts in prose: what is asked, the answer, and the text of the document that says so.  A document that no
+# longer has its text makes this script fail, so that the answer is looked at again.
 PROSE = [
-    ("qwend", "what", "qwend is Qwen 3.5 as a service of the operating system.", "service of the operating system",
-     "README.md", "Qwen 3.5 as a service of the operating system"),
-    ("qwend", "how", "One resident daemon holds one copy of the model; programs use it through a Unix socket.", "one copy",
+    ("qwend", "what", "qwend is Qwen 3.5 as a service of the operating system.",
+     "service of the operating system", "README.md", "Qwen 3.5 as a service of the operating system"),
+    ("qwend", "how",
+     "One resident daemon holds one copy of the model; programs use it through a Unix socket.", "one copy",
      "README.md", "One resident daemon holds one copy of the model"),
     ("qwend", "language", "qwend is written in C (gnu17).", "gnu17", "README.md", "C (gnu17)"),
     ("qwend", "licence", "Apache-2.0.", "apache-2.0", "README.md", "Apache-2.0"),
-    ("qwend", "model", "GGUF files of Qwen 3.5, of any size.", "gguf", "README.md", "GGUF `qwen35` files of any size"),
-    ("qwend", "socket", "/run/qwend/qwend.sock", "/run/qwend/qwend.sock", "docs/OPERATIONS.md", "`/run/qwend/qwend.sock`"),
-    ("qwend", "config", "/etc/qwend/qwend.conf", "/etc/qwend/qwend.conf", "docs/OPERATIONS.md", "`/etc/qwend/qwend.conf`"),
-    ("qwend", "log", "To stderr, so to the journal under systemd.", "stderr", "docs/OPERATIONS.md",
+    ("qwend", "model", "GGUF files of Qwen 3.5, of any size.", "gguf", "README.md",
+    "GGUF `qwen35` files of any size"), ("qwend", "socket", "/run/qwend/qwend.sock", "/run/qwend/qwend.sock",
+    "docs/OPERATIONS.md", "`/run/qwend/qwend.sock`"), ("qwend", "config", "/etc/qwend/qwend.conf",
+    "/etc/qwend/qwend.conf", "docs/OPERATIONS.md", "`/etc/qwend/qwend.conf`"), ("qwend", "log",
+     "To stderr, so to the journal under systemd.", "stderr", "docs/OPERATIONS.md",
      "stderr, so the journal under systemd"),
-    ("qwend", "start", "sudo systemctl enable --now qwend.socket", "enable --now qwend.socket", "docs/OPERATIONS.md",
-     "sudo systemctl enable --now qwend.socket"),
-    ("qwend", "start-by-hand", "qwend --socket PATH --model FILE.gguf", "qwend --socket path --model file.gguf", "README.md",
-     "`qwend --socket PATH --model FILE.gguf`"),
+    ("qwend", "start", "sudo systemctl enable --now qwend.socket", "enable --now qwend.socket",
+     "docs/OPERATIONS.md", "sudo systemctl enable --now qwend.socket"),
+    ("qwend", "start-by-hand", "qwend --socket PATH --model FILE.gguf",
+     "qwend --socket path --model file.gguf", "README.md", "`qwend --socket PATH --model FILE.gguf`"),
     ("qwend", "privacy", "Never: no word of a prompt or an answer is logged.", "never", "docs/OPERATIONS.md",
      "Never a word\n  of a prompt or an answer"),
-    ("qwend", "crash", "The answers under way pause and go on, token for token the same.", "go on", "README.md",
-     "the answers under way pause and go on, token for token the same"),
-    ("qwend", "drain", "It drains: running requests may finish, new ones are refused.", "drain", "docs/OPERATIONS.md",
-     "SIGTERM or SIGINT drains"),
-    ("qwend", "identity", "From the kernel, with SO_PEERCRED.", "so_peercred", "docs/ARCHITECTURE.md", "(`SO_PEERCRED`)"),
-    ("qwend", "broker", "The broker accepts clients, queues fairly and keeps what is needed to run a request again.",
+    ("qwend", "crash", "The answers under way pause and go on, token for token the same.", "go on",
+     "README.md", "the answers under way pause and go on, token for token the same"),
+    ("qwend", "drain", "It drains: running requests may finish, new ones are refused.", "drain",
+     "docs/OPERATIONS.md", "SIGTERM or SIGINT drains"),
+    ("qwend", "identity", "From the kernel, with SO_PEERCRED.", "so_peercred", "docs/ARCHITECTURE.md",
+    "(`SO_PEERCRED`)"), ("qwend", "broker",
+     "The broker accepts clients, queues fairly and keeps what is needed to run a request again.",
      "accepts clients", "docs/ARCHITECTURE.md", "the broker, accepts clients"),
-    ("qwend", "engine", "qwend-engine renders, tokenises, schedules, computes and samples. It may die at any moment.",
+    ("qwend", "engine",
+     "qwend-engine renders, tokenises, schedules, computes and samples. It may die at any moment.",
      "schedules, computes", "docs/ARCHITECTURE.md", "renders, tokenises, schedules, computes, samples"),
-    ("qwend", "qwenctl", "qwenctl is the way in from the shell.", "shell", "docs/OPERATIONS.md", "the shell's way in"),
-    ("qwend", "library", "libqwend, the C library; its header is qwend.h.", "libqwend", "docs/OPERATIONS.md", "`qwend.h`"),
-    ("qwend", "probe", "qwend-probe has the model library from the shell: inspect, tokenize, logits, bench.", "inspect",
+    ("qwend", "qwenctl", "qwenctl is the way in from the shell.", "shell", "docs/OPERATIONS.md",
+    "the shell's way in"), ("qwend", "library", "libqwend, the C library; its header is qwend.h.", "libqwend",
+    "docs/OPERATIONS.md", "`qwend.h`"), ("qwend", "probe",
+     "qwend-probe has the model library from the shell: inspect, tokenize, logits, bench.", "inspect",
      "docs/OPERATIONS.md", "inspect, tokenize, logits, bench"),
     ("qwend", "protocol", "QWP/1, described in docs/PROTOCOL.md.", "qwp/1", "docs/PROTOCOL.md", "QWP/1"),
-    ("qwend", "pipe", "git diff --staged | qwenctl ask 'Write a commit message'", "| qwenctl ask", "README.md",
-     "git diff --staged | qwenctl ask 'Write a commit message'"),
+    ("qwend", "pipe", "git diff --staged | qwenctl ask 'Write a commit message'", "| qwenctl ask",
+     "README.md", "git diff --staged | qwenctl ask 'Write a commit message'"),
     ("qwend", "demo", "./dev demo", "./dev demo", "README.md", "./dev demo"),
     ("qwend", "test", "./dev test", "./dev test", "README.md", "./dev test"),
     ("qwend", "build", "meson setup build && meson test -C build", "meson setup build", "README.md",
      "meson setup build && meson test -C build"),
     ("qwend", "prompt-max", "8 MiB.", "8 mib", "docs/PROTOCOL.md", "A prompt has at most 8 MiB"),
     ("qwend", "frame-max", "1 MiB.", "1 mib", "docs/PROTOCOL.md", "A body has at most 1 MiB"),
-    ("qwend", "root", "Only with --allow-root; it needs no privilege.", "--allow-root", "docs/OPERATIONS.md", "`--allow-root`"),
-    ("qwend", "env", "QWEND_SOCKET names the socket.", "qwend_socket", "docs/OPERATIONS.md", "`$QWEND_SOCKET`"),
+    ("qwend", "root", "Only with --allow-root; it needs no privilege.", "--allow-root", "docs/OPERATIONS.md",
+    "`--allow-root`"), ("qwend", "env", "QWEND_SOCKET names the socket.", "qwend_socket",
+                        "docs/OPERATIONS.md", "`$QWEND_SOCKET`"),
 ]  # fmt: skip
 
 
@@ -256,7 +284,8 @@ def prose_facts():
         yield fact("prose", name, answer, [need])
 
 
-SOURCES = [option_facts, verb_facts, exit_facts, status_facts, key_facts, file_facts, limit_facts, trouble_facts,
+SOURCES = [option_facts, verb_facts, exit_facts, status_facts, key_facts, file_facts, limit_facts,
+           trouble_facts,
            chat_facts, folder_facts, prose_facts]  # fmt: skip
 
 

@@ -1,8 +1,7 @@
 """The training tasks are right, and what is held out is held out.
 
-Every answer is computed again from the text of the question alone, by other means than the generator's; every line of
-arithmetic in a thinking is checked.  Standard library only.  Run: python3 test_tasks.py
-"""
+Every answer is computed again from the text of the question alone, by other means than the generator's; every
+line of arithmetic in a thinking is checked.  Standard library only.  Run: python3 test_tasks.py"""
 
 import datetime
 import json
@@ -25,7 +24,9 @@ SAMPLES = 1500  # a family
 TRAINED = 200_000  # questions looked through for held-out ones
 WORDS_OF_NUMBERS = {w: i for i, w in enumerate(ONES)} | {w: 10 * i for i, w in enumerate(TENS) if i > 1}
 NUMBER_WORDS = re.compile(
-    r"\b((?:(?:{0})(?: hundred)?(?:[ -](?={0}))?)+)\b".format("|".join(sorted(WORDS_OF_NUMBERS, key=len, reverse=True)))
+    r"\b((?:(?:{0})(?: hundred)?(?:[ -](?={0}))?)+)\b".format(
+        "|".join(sorted(WORDS_OF_NUMBERS, key=len, reverse=True))
+    )
 )
 EQUATION = re.compile(r"^(\d+(?:[-+*/]\d+){1,2})=(\d+)(?: (b|r)(\d+))?$")
 
@@ -62,7 +63,9 @@ def check_equations(case, thinking):
         for op, term in zip(terms[1::2], map(int, terms[2::2])):
             if op == "/":
                 case.assertEqual(value, int(right) * term + int(extra or 0), line)
-            value = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}[op](value, term)
+            value = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__, "/": int.__floordiv__}[op](
+                value, term
+            )
         case.assertEqual(value + 10 * int(extra) if kind == "b" else value, int(right), line)
         n += 1
     return n
@@ -136,17 +139,21 @@ class Dates(unittest.TestCase):
         span = -1 if re.search("before|ago", question) else 1
         clock = re.search(r"(\d\d):(\d\d)", question)
         dates = [datetime.datetime.strptime(f"{self.YEAR} {a or d} {b or c}", "%Y %d %B") for a, b, c, d in
-                 re.findall(r"(\d+) ([A-Z][a-z]+)|([A-Z][a-z]+) (\d+)", re.sub(r"\d+ (days|minutes)", "", question))
+                 re.findall(r"(\d+) ([A-Z][a-z]+)|([A-Z][a-z]+) (\d+)", re.sub(r"\d+ (days|minutes)", "",
+                                                                               question))
                  if (b or c) in facts_of_months()]  # fmt: skip
         if clock:
             n = int(re.search(r"(\d+) minutes", question).group(1))
-            time = datetime.datetime(self.YEAR, 6, 1, *map(int, clock.groups())) + span * datetime.timedelta(minutes=n)
+            time = datetime.datetime(self.YEAR, 6, 1, *map(int, clock.groups())) + span * datetime.timedelta(
+                minutes=n
+            )
             return f"{time:%H:%M}"
         if len(dates) == 2:
             return f"{(dates[1] - dates[0]).days % 365} days"
         if not dates and not re.search(r"\d", question):
             month = next(i for i, m in enumerate(facts_of_months()) if m in question)
-            return f"{(datetime.date(self.YEAR + month // 11, (month + 1) % 12 + 1, 1) - datetime.timedelta(1)).day} days"
+            after = datetime.date(self.YEAR + month // 11, (month + 1) % 12 + 1, 1)
+            return f"{(after - datetime.timedelta(1)).day} days"
         n = int(re.search(r"(\d+) days", question).group(1))
         if dates:
             day = dates[0] + span * datetime.timedelta(days=n)
@@ -169,11 +176,11 @@ def facts_of_months():
 
 # in the smallest unit of its kind: millimetres, grams, millilitres, cents, milliseconds, inches, months
 SIZES = {
-    "kilometers": 10**6, "km": 10**6, "meters": 1000, "m": 1000, "centimeters": 10, "cm": 10, "millimeters": 1, "mm": 1,
-    "tonnes": 10**6, "t": 10**6, "kilograms": 1000, "kg": 1000, "grams": 1, "g": 1, "liters": 1000, "l": 1000,
-    "milliliters": 1, "ml": 1, "dollars": 100, "euros": 100, "cents": 1, "weeks": 604800000, "days": 86400000,
-    "hours": 3600000, "h": 3600000, "minutes": 60000, "min": 60000, "seconds": 1000, "s": 1000, "milliseconds": 1, "ms": 1,
-    "feet": 12, "inches": 1, "years": 12, "months": 1,
+    "kilometers": 10**6, "km": 10**6, "meters": 1000, "m": 1000, "centimeters": 10, "cm": 10,
+    "millimeters": 1, "mm": 1, "tonnes": 10**6, "t": 10**6, "kilograms": 1000, "kg": 1000, "grams": 1, "g": 1,
+    "liters": 1000, "l": 1000, "milliliters": 1, "ml": 1, "dollars": 100, "euros": 100, "cents": 1,
+    "weeks": 604800000, "days": 86400000, "hours": 3600000, "h": 3600000, "minutes": 60000, "min": 60000,
+    "seconds": 1000, "s": 1000, "milliseconds": 1, "ms": 1, "feet": 12, "inches": 1, "years": 12, "months": 1,
 }  # fmt: skip
 
 
@@ -216,7 +223,9 @@ class Letters(unittest.TestCase):
             task = FAMILIES["reverse"].make(r)
             word = self.word_of(task)
             self.assertEqual(list(task.answer), list(reversed(word)), question_of(task))
-            self.assertTrue(task.think.endswith("".join(f"{i + 1}{c}" for i, c in reversed(list(enumerate(word))))))
+            self.assertTrue(
+                task.think.endswith("".join(f"{i + 1}{c}" for i, c in reversed(list(enumerate(word)))))
+            )
 
     def test_spellings_are_right(self):
         r = random.Random("test spell")
@@ -253,7 +262,7 @@ class Qwend(unittest.TestCase):
         self.assertEqual(len({(f["kind"], f["name"]) for f in found}), len(found))
         changed = [f for f in found if f not in kept]
         if changed:  # no fault: the model knows what it was trained on
-            print(f"{len(changed)} facts have changed since facts.json was written, the first: {changed[0]['answer']}")
+            print(f"{len(changed)} facts have changed since facts.json was written: {changed[0]['answer']} …")
 
     def test_options_are_those_of_the_table(self):
         known = {f["name"] for f in facts.collect() if f["kind"] == "option"}
@@ -291,7 +300,8 @@ class Copying(unittest.TestCase):
 
 
 class FollowUps(unittest.TestCase):
-    """Those whose answer can be computed from the conversation alone; the others reuse a family that is tested above."""
+    """Those whose answer can be computed from the conversation alone; the others reuse a family that is
+    tested above."""
 
     def expected(self, messages):
         first, said, asked = [m["content"] for m in messages]
@@ -329,15 +339,23 @@ class HeldOut(unittest.TestCase):
     def setUpClass(cls):
         cls.suites = {}
         for path in sorted(suites.FOLDER.glob("*.jsonl")):
-            cls.suites[path.stem] = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            cls.suites[path.stem] = [
+                json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()
+            ]
 
     def test_suites_are_what_the_sources_make(self):
         for name, items in suites.make_suites().items():
-            self.assertEqual((suites.FOLDER / f"{name}.jsonl").read_text(encoding="utf-8"), suites.text_of(items), name)
+            self.assertEqual(
+                (suites.FOLDER / f"{name}.jsonl").read_text(encoding="utf-8"), suites.text_of(items), name
+            )
 
     def test_no_held_out_question_is_trained(self):
         asked = {json.dumps([i["messages"], i.get("tools")]) for items in self.suites.values() for i in items}
-        words = {i["messages"][0]["content"].split('"')[1] for i in self.suites["reverse"] if '"' in i["messages"][0]["content"]}
+        words = {
+            i["messages"][0]["content"].split('"')[1]
+            for i in self.suites["reverse"]
+            if '"' in i["messages"][0]["content"]
+        }
         self.assertGreater(len(asked), 6000)
         self.assertGreater(len(words), 50)
         r, shares = random.Random("test held out"), PHASES["main"]
@@ -369,7 +387,8 @@ class Rendering(unittest.TestCase):
             self.assertEqual(chat.text_of(chat.render(case["messages"], case["tools"])), case["expected"])
 
     def test_only_the_reply_is_learnt(self):
-        messages = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"}, {"role": "user", "content": "2+2"},
+        messages = [{"role": "user", "content": "1+1"}, {"role": "assistant", "content": "2"},
+                    {"role": "user", "content": "2+2"},
                     {"role": "assistant", "content": "4", "reasoning_content": "2+2=4"}]  # fmt: skip
         learnt = "".join(p.text for p in chat.render(messages) if p.learnt)
         self.assertEqual(learnt, "2+2=4\n</think>\n\n4<|im_end|>")

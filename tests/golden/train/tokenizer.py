@@ -1,11 +1,11 @@
 """Trains the tokenizer of the demo model on the text that the model is trained on, and writes tokenizer.json.
 
-Byte-level BPE as Qwen 3.5 has it: its pre-tokeniser (digits are single tokens), NFC, all 256 bytes, its added tokens in
-its order and with its types behind the learnt pieces.  Merges are learnt with a narrower pattern, in which letters join
-only letters: so a word has the same pieces whatever sign stands before it, and the spelling curriculum knows them all.
+Byte-level BPE as Qwen 3.5 has it: its pre-tokeniser (digits are single tokens), NFC, all 256 bytes, its added
+tokens in its order and with its types behind the learnt pieces.  Merges are learnt with a narrower pattern,
+in which letters join only letters: so a word has the same pieces whatever sign stands before it, and the
+spelling curriculum knows them all.
 
-Usage: tokenizer.py [--size 2048]; needs `tokenizers` from PyPI.
-"""
+Usage: tokenizer.py [--size 2048]; needs `tokenizers` from PyPI."""
 
 import argparse
 import json
@@ -19,25 +19,28 @@ from tasks.pieces import FILE
 from tasks.words import load_words
 
 PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+"
-    r"|\s+(?!\S)|\s+"
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 NARROW = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 CONTROL = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> <|quad_start|> "
-    "<|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
+    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> <|box_end|> "
+    "<|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> <|image_pad|> <|video_pad|>"
 ).split()
 USER_DEFINED = (
-    "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> "
-    "<tool_response> </tool_response> <think> </think>"
+    "<tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> <|fim_suffix|> <|fim_pad|> <|repo_name|> "
+    "<|file_sep|> <tool_response> </tool_response> <think> </think>"
 ).split()
 SAMPLES, WORD_REPEATS, LETTER_REPEATS, LONGEST = 30000, 6, 2000, 12
 
 
 def corpus(seed=1):
-    """Conversations in the mix of the main phase without special tokens, each word of the list, each letter."""
+    """Conversations in the mix of the main phase without special tokens, each word of the list, each
+    letter."""
     r = random.Random(seed)
-    shares = {name: share for name, share in PHASES["main"].items() if name not in ("pieces", "copy")}  # none yet
+    shares = {
+        name: share for name, share in PHASES["main"].items() if name not in ("pieces", "copy")
+    }  # none yet
     for i in range(SAMPLES):
         task = train_task(FAMILIES[r.choices(list(shares), shares.values())[0]].make, r)
         text = text_of(render_task(task, i % 2 == 0))
@@ -53,7 +56,16 @@ def corpus(seed=1):
 
 def train(size):
     """A Tokenizer of `size` tokens, the added ones included."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        trainers,
+    )
 
     def splitter(pattern):
         return pre_tokenizers.Sequence([

@@ -1,7 +1,7 @@
-"""The tasks that the demo model is trained on: FAMILIES by name, and PHASES, the share of tokens that each one gets.
+"""The tasks that the demo model is trained on: FAMILIES by name, and PHASES, the share of tokens that each
+one gets.
 
-Only the standard library is used here, so that the tests run wherever Python does.
-"""
+Only the standard library is used here, so that the tests run wherever Python does."""
 
 from . import arithmetic, copying, dates, extract, follow, letters, order, outside, qwend, tools, units
 from .base import Family
@@ -34,7 +34,7 @@ FAMILIES = {
 
 # Shares of the tokens; they need not add up to anything.
 PHASES = {
-    "main": {"add": 5, "sub": 6, "mul": 9, "mul3x2": 5, "sort": 10, "compare": 3, "dates": 7, "units": 6, "count": 6,
-             "reverse": 8, "spell": 2, "pieces": 2, "copy": 1, "facts": 11, "extract": 5, "tools": 3, "chain": 5, "follow": 4,
-             "outside": 3, "self": 1},
+    "main": {"add": 5, "sub": 6, "mul": 9, "mul3x2": 5, "sort": 10, "compare": 3, "dates": 7, "units": 6,
+             "count": 6, "reverse": 8, "spell": 2, "pieces": 2, "copy": 1, "facts": 11, "extract": 5,
+             "tools": 3, "chain": 5, "follow": 4, "outside": 3, "self": 1},
 }  # fmt: skip

@@ -1,26 +1,29 @@
 """Addition, subtraction and multiplication up to 3 x 2 digits.
 
-The thinking writes the problem in digits, whatever the words were, then works in columns from the units.  Each line holds
-all that its result depends on (both digits and the carry), so a line is one look-up and no line needs the whole number.
-"""
+The thinking writes the problem in digits, whatever the words were, then works in columns from the units.
+Each line holds all that its result depends on (both digits and the carry), so a line is one look-up and no
+line needs the whole number."""
 
 from .base import Task, ask, digits_of, make_key, number
 from .words import NAMES, THINGS, in_words
 
 ADD = [
-    "What is {a} + {b}?", "What is {a} plus {b}?", "{a}+{b}", "{a} + {b}", "{a} + {b} = ?", "Calculate {a} + {b}.",
-    "Calculate {a} plus {b}.", "Add {a} and {b}.", "Add {b} to {a}.", "What is the sum of {a} and {b}?",
-    "How much is {a} plus {b}?", "Compute {a}+{b}.", "Please add {a} and {b}.", "What do {a} and {b} make together?",
+    "What is {a} + {b}?", "What is {a} plus {b}?", "{a}+{b}", "{a} + {b}", "{a} + {b} = ?",
+    "Calculate {a} + {b}.", "Calculate {a} plus {b}.", "Add {a} and {b}.", "Add {b} to {a}.",
+    "What is the sum of {a} and {b}?", "How much is {a} plus {b}?", "Compute {a}+{b}.",
+    "Please add {a} and {b}.", "What do {a} and {b} make together?",
 ]  # fmt: skip
 SUB = [
-    "What is {a} - {b}?", "What is {a} minus {b}?", "{a}-{b}", "{a} - {b}", "{a} - {b} = ?", "Calculate {a} - {b}.",
-    "Calculate {a} minus {b}.", "Subtract {b} from {a}.", "Take {b} away from {a}.", "How much is {a} minus {b}?",
-    "What is the difference between {a} and {b}?", "Compute {a}-{b}.", "What is left of {a} without {b}?",
+    "What is {a} - {b}?", "What is {a} minus {b}?", "{a}-{b}", "{a} - {b}", "{a} - {b} = ?",
+    "Calculate {a} - {b}.", "Calculate {a} minus {b}.", "Subtract {b} from {a}.", "Take {b} away from {a}.",
+    "How much is {a} minus {b}?", "What is the difference between {a} and {b}?", "Compute {a}-{b}.",
+    "What is left of {a} without {b}?",
 ]  # fmt: skip
 MUL = [
     "What is {a} * {b}?", "What is {a} times {b}?", "{a}*{b}", "{a} * {b}", "{a} x {b}", "{a} * {b} = ?",
     "Calculate {a} * {b}.", "Calculate {a} times {b}.", "Multiply {a} by {b}.", "Multiply {a} and {b}.",
-    "What is the product of {a} and {b}?", "How much is {a} times {b}?", "Compute {a}*{b}.", "What is {a} x {b}?",
+    "What is the product of {a} and {b}?", "How much is {a} times {b}?", "Compute {a}*{b}.",
+    "What is {a} x {b}?",
 ]  # fmt: skip
 ADD_STORY = [
     "{name} has {a} {things} and gets {b} more. How many {things} does {name} have now?",
@@ -49,7 +52,8 @@ def column_add(a, b):
 
 
 def column_sub(a, b):
-    """Lines of a - b, a >= b, from the units: digit - digit - borrowed = difference, and what is borrowed next."""
+    """Lines of a - b, a >= b, from the units: digit - digit - borrowed = difference, and what is borrowed
+    next."""
     width, borrow, lines = len(str(a)), 0, []
     for x, y in zip(digits_of(a, width), digits_of(b, width)):
         d = x - y - borrow
@@ -84,7 +88,9 @@ def phrase(r, plain, stories, a, b):
     if stories and kind < 0.12:
         return r.choice(stories).format(a=a, b=b, name=r.choice(NAMES), things=r.choice(THINGS))
     if kind < 0.30:
-        spoken = [p for p in plain if not set(p) & set("+-*=x") or "plus" in p or "minus" in p or "times" in p]
+        spoken = [
+            p for p in plain if not set(p) & set("+-*=x") or "plus" in p or "minus" in p or "times" in p
+        ]
         return r.choice(spoken or plain).format(a=in_words(a), b=in_words(b))
     return r.choice(plain).format(a=a, b=b)
 

@@ -1,12 +1,12 @@
 """What every family of tasks is made of: the Task, the held-out rule, and small random helpers.
 
-A family is a function of a random.Random that makes one Task: a question, the thinking that solves it and the answer.
-The same Task is trained in both modes, so the direct and the thinking model see the same problems.
+A family is a function of a random.Random that makes one Task: a question, the thinking that solves it and the
+answer. The same Task is trained in both modes, so the direct and the thinking model see the same problems.
 
-Held-out rule: a problem has keys (the operand pair, the word, the fact's phrasing); a key whose SHA-256 is divisible by 10
-is never trained, in any phrasing and in no other family.  A question is held out if one of its keys is; `context` are the
-keys of what else stands in the conversation, which must not be trained either but does not make a test.
-"""
+Held-out rule: a problem has keys (the operand pair, the word, the fact's phrasing); a key whose SHA-256 is
+divisible by 10 is never trained, in any phrasing and in no other family.  A question is held out if one of
+its keys is; `context` are the keys of what else stands in the conversation, which must not be trained either
+but does not make a test."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -15,8 +15,9 @@ from functools import lru_cache
 HELD_OUT = 10  # one key of so many
 SYSTEM_SHARE = 0.05  # of the conversations open with a system message, which must not confuse the model
 SYSTEM = [
-    "You are a helpful assistant.", "Be brief.", "Answer briefly.", "You are a careful assistant.", "Be friendly.",
-    "You help the users of this machine.", "Answer in one sentence.", "You are an assistant in a terminal.",
+    "You are a helpful assistant.", "Be brief.", "Answer briefly.", "You are a careful assistant.",
+    "Be friendly.", "You help the users of this machine.", "Answer in one sentence.",
+    "You are an assistant in a terminal.",
 ]  # fmt: skip
 
 

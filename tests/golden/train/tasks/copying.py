@@ -1,8 +1,8 @@
 """Repeating what was said: the curriculum for copying, on which all other tasks build.
 
-Pilots without it spelt pieces and counted letters correctly after a million tokens, but of words that were not in the
-question: finding and copying pieces is what a small model learns last, unless it is asked for that alone, densely.
-"""
+Pilots without it spelt pieces and counted letters correctly after a million tokens, but of words that were
+not in the question: finding and copying pieces is what a small model learns last, unless it is asked for that
+alone, densely."""
 
 from .base import Task, ask, number
 from .letters import all_words, made_up

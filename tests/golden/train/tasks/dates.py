@@ -1,8 +1,7 @@
 """Days of the week, calendar dates, times of day.  A year of 365 days: February has 28.
 
-The thinking names what the calculation needs (how long the month is), adds or subtracts in columns, and goes over the end
-of the month or the hour in one line whose result is a look-up.
-"""
+The thinking names what the calculation needs (how long the month is), adds or subtracts in columns, and goes
+over the end of the month or the hour in one line whose result is a look-up."""
 
 from .arithmetic import column_add, column_sub
 from .base import Task, ask, make_key
@@ -12,26 +11,41 @@ MONTHS = "January February March April May June July August September October No
 LENGTHS = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
 
 DAY_AFTER = ["What day is {n} days after {d}?", "Which day of the week is {n} days after {d}?",
-             "It is {d}. What day is it in {n} days?", "Today is {d}. Which day comes {n} days later?"]  # fmt: skip
+             "It is {d}. What day is it in {n} days?",
+             "Today is {d}. Which day comes {n} days later?"]  # fmt: skip
 DAY_BEFORE = ["What day is {n} days before {d}?", "Which day of the week is {n} days before {d}?",
               "It is {d}. What day was it {n} days ago?"]  # fmt: skip
-DATE_AFTER = ["What date is {n} days after {d}?", "Which date is {n} days after {d}?", "What is the date {n} days after {d}?",
-              "Today is {d}. What date is it in {n} days?", "Add {n} days to {d}."]  # fmt: skip
+DATE_AFTER = ["What date is {n} days after {d}?", "Which date is {n} days after {d}?",
+              "What is the date {n} days after {d}?", "Today is {d}. What date is it in {n} days?",
+              "Add {n} days to {d}."]  # fmt: skip
 DATE_BEFORE = ["What date is {n} days before {d}?", "Which date is {n} days before {d}?",
-               "What is the date {n} days before {d}?", "Today is {d}. What date was it {n} days ago?"]  # fmt: skip
+               "What is the date {n} days before {d}?",
+               "Today is {d}. What date was it {n} days ago?"]  # fmt: skip
 DATE_SPAN = ["How many days are there from {a} to {b}?", "How many days is it from {a} to {b}?",
              "How many days lie between {a} and {b}?"]  # fmt: skip
 TIME_AFTER = ["What time is {n} minutes after {t}?", "What time is it {n} minutes after {t}?",
               "It is {t}. What time is it in {n} minutes?", "Add {n} minutes to {t}."]  # fmt: skip
 TIME_BEFORE = ["What time is {n} minutes before {t}?", "It is {t}. What time was it {n} minutes ago?",
                "What time was it {n} minutes before {t}?"]  # fmt: skip
-LENGTH = ["How many days does {m} have?", "How many days are in {m}?", "How long is {m}?", "What is the length of {m} in days?",
-          "How many days has {m}?", "Number of days in {m}?", "{m} has how many days?", "Tell me how many days {m} has."]  # fmt: skip
+LENGTH = ["How many days does {m} have?", "How many days are in {m}?", "How long is {m}?",
+          "What is the length of {m} in days?", "How many days has {m}?", "Number of days in {m}?",
+          "{m} has how many days?", "Tell me how many days {m} has."]  # fmt: skip
 
 
 def make_dates(r):
     """One of the kinds; those with more to learn come more often."""
-    kinds = (weekday, weekday, date_after, date_after, date_before, date_span, clock_after, clock_after, clock_before, length)
+    kinds = (
+        weekday,
+        weekday,
+        date_after,
+        date_after,
+        date_before,
+        date_span,
+        clock_after,
+        clock_after,
+        clock_before,
+        length,
+    )
     return r.choice(kinds)(r)
 
 
@@ -139,4 +153,6 @@ def length(r):
     """Twelve facts, so it is the phrasing that is held out."""
     month, form = r.randrange(12), r.randrange(len(LENGTH))
     question = LENGTH[form].format(m=MONTHS[month])
-    return dated(make_key("length", MONTHS[month], form), question, [month_line(month)], f"{LENGTHS[month]} days")
+    return dated(
+        make_key("length", MONTHS[month], form), question, [month_line(month)], f"{LENGTHS[month]} days"
+    )

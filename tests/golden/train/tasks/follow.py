@@ -19,7 +19,17 @@ def follow_task(context, keys, messages, think, answer, **more):
 
 
 def make_follow(r):
-    kinds = (and_then, and_then, and_then, another_letter, order_again, other_fact, other_fact, remember, days_on)
+    kinds = (
+        and_then,
+        and_then,
+        and_then,
+        another_letter,
+        order_again,
+        other_fact,
+        other_fact,
+        remember,
+        days_on,
+    )
     return r.choice(kinds)(r)
 
 
@@ -33,13 +43,25 @@ def and_then(r):
     if kind == "-" and b > a:
         kind = "+"
     if kind == "+":
-        asked, lines, result = ["And plus {b}?", "Now add {b}.", "Plus {b}?"], arithmetic.column_add(a, b), a + b
+        asked, lines, result = (
+            ["And plus {b}?", "Now add {b}.", "Plus {b}?"],
+            arithmetic.column_add(a, b),
+            a + b,
+        )
         key = make_key("add", *sorted((a, b)))
     elif kind == "-":
-        asked, lines, result = ["And minus {b}?", "Now subtract {b}.", "Minus {b}?"], arithmetic.column_sub(a, b), a - b
+        asked, lines, result = (
+            ["And minus {b}?", "Now subtract {b}.", "Minus {b}?"],
+            arithmetic.column_sub(a, b),
+            a - b,
+        )
         key = make_key("sub", a, b)
     else:
-        asked, lines, result = ["And times {b}?", "Now multiply it by {b}.", "Times {b}?"], arithmetic.column_mul(a, b), a * b
+        asked, lines, result = (
+            ["And times {b}?", "Now multiply it by {b}.", "Times {b}?"],
+            arithmetic.column_mul(a, b),
+            a * b,
+        )
         lines = [*lines, f"={result}"]
         key = make_key("mul", *sorted((a, b)))
     messages = talk(first.messages[0]["content"], first.answer, r.choice(asked).format(b=b))
@@ -52,9 +74,12 @@ def another_letter(r):
     word, c = letters.draw_count(r)
     first, token = letters.count_task(r, word, c)
     c = r.choice(word) if r.random() < 0.7 else r.choice("aeinrst")
-    question = r.choice(["And how many {c}?", "And {c}?", "How many {c} does it have?", "And the letter {c}?"]).format(c=c)
+    question = r.choice(
+        ["And how many {c}?", "And {c}?", "How many {c} does it have?", "And the letter {c}?"]
+    ).format(c=c)
     messages = talk(first.messages[0]["content"], first.answer, question)
-    return follow_task((), first.keys, messages, letters.count_lines(token, c), str(word.count(c)), score="number",
+    return follow_task((), first.keys, messages, letters.count_lines(token, c), str(word.count(c)),
+                       score="number",
                        want=word.count(c))  # fmt: skip
 
 
@@ -86,7 +111,8 @@ def other_fact(r):
     keys = (make_key("and", kind, first["name"], second["name"], form),)
     think = qwend.KINDS[kind][1].format(n=second["name"])
     want = {"all": second["need"], "none": []}
-    return follow_task(task.keys, keys, talk(task.messages[0]["content"], task.answer, question), think, second["answer"],
+    return follow_task(task.keys, keys, talk(task.messages[0]["content"], task.answer, question), think,
+                       second["answer"],
                        score="facts", want=want)  # fmt: skip
 
 
@@ -95,9 +121,12 @@ def remember(r):
     name, other, n = *r.sample(NAMES, 2), r.randint(2, 99)
     told, asked, answer = r.choice([
         ("My name is {a}.", "What is my name?", "{a}"), ("I am {a}.", "Who am I?", "{a}"),
-        ("I am {n} years old.", "How old am I?", "{n}"), ("My friend is called {a}.", "What is the name of my friend?", "{a}"),
-        ("{a} has {n} keys.", "How many keys does {a} have?", "{n}"), ("I have {n} cats.", "How many cats do I have?", "{n}"),
-        ("{a} is older than {b}.", "Who is older?", "{a}"), ("{a} is taller than {b}.", "Who is taller?", "{a}"),
+        ("I am {n} years old.", "How old am I?", "{n}"), ("My friend is called {a}.",
+        "What is the name of my friend?", "{a}"), ("{a} has {n} keys.", "How many keys does {a} have?",
+        "{n}"), ("I have {n} cats.", "How many cats do I have?", "{n}"), ("{a} is older than {b}.",
+                                                                          "Who is older?", "{a}"),
+                                                                          ("{a} is taller than {b}.",
+                                                                           "Who is taller?", "{a}"),
     ])  # fmt: skip
     told, asked, answer = (text.format(a=name, b=other, n=n) for text in (told, asked, answer))
     return follow_task((), (make_key("told", told),), talk(told, "I see.", asked), told, answer)
@@ -108,7 +137,9 @@ def days_on(r):
     first = dates.weekday(r)
     n = r.randint(1, 6)
     start = dates.DAYS.index(first.answer)
-    question = r.choice(["And {n} days later?", "And {n} days after that?", "And another {n} days later?"]).format(n=n)
+    question = r.choice(
+        ["And {n} days later?", "And {n} days after that?", "And another {n} days later?"]
+    ).format(n=n)
     line = " ".join(f"{i} {dates.DAYS[(start + i) % 7]}" for i in range(n + 1))
     key = make_key("weekday", n, first.answer, "on", first.keys[0])
     plain = make_key("weekday", n, first.answer)

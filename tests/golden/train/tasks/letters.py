@@ -1,10 +1,9 @@
 """Letters: spelling, counting, reversing.
 
-A model sees pieces, not letters.  So the thinking writes the word piece by piece, as the question has it, each followed by
-its letters: the piece is copied, its letters are looked up.  Counting carries the count so far behind every letter;
-reversing numbers the letters and then walks the numbers down.  `make_pieces` is the curriculum for the look-up: every
-piece of the vocabulary is spelt.
-"""
+A model sees pieces, not letters.  So the thinking writes the word piece by piece, as the question has it,
+each followed by its letters: the piece is copied, its letters are looked up.  Counting carries the count so
+far behind every letter; reversing numbers the letters and then walks the numbers down.  `make_pieces` is the
+curriculum for the look-up: every piece of the vocabulary is spelt."""
 
 import random
 from functools import lru_cache
@@ -15,16 +14,29 @@ from .words import load_words
 
 COUNT = [
     "How many {c} are in {w}?", "How many {c}'s are in {w}?", "How many times does {c} occur in {w}?",
-    "How many times does the letter {c} occur in {w}?", "How many letters {c} are there in {w}?", "Count the {c} in {w}.",
-    "Count the letter {c} in {w}.", "How often is the letter {c} in {w}?", "How many {c} are in the word {w}?",
-    "How many {c}'s are in the word {w}?", "How many {c} does {w} have?", "In {w}, how many {c} are there?",
+    "How many times does the letter {c} occur in {w}?", "How many letters {c} are there in {w}?",
+    "Count the {c} in {w}.", "Count the letter {c} in {w}.", "How often is the letter {c} in {w}?",
+    "How many {c} are in the word {w}?", "How many {c}'s are in the word {w}?", "How many {c} does {w} have?",
+    "In {w}, how many {c} are there?",
 ]  # fmt: skip
 REVERSE = [
-    "Reverse {w}.", "Reverse the word {w}.", "Write {w} backwards.", "What is {w} backwards?", "Spell {w} backwards.",
-    "Turn the word {w} around.", "What is the reverse of {w}?", "Read {w} from the end.", "Reverse the letters of {w}.",
+    "Reverse {w}.", "Reverse the word {w}.", "Write {w} backwards.", "What is {w} backwards?",
+    "Spell {w} backwards.", "Turn the word {w} around.", "What is the reverse of {w}?",
+    "Read {w} from the end.", "Reverse the letters of {w}.",
 ]  # fmt: skip
-SPELL = ["Spell {w}.", "Spell the word {w}.", "How do you spell {w}?", "What are the letters of {w}?", "How is {w} spelt?"]
-COUNT_PIPED = ["How many {c} are in this word?", "Count the letter {c}.", "How many {c}?", "How often does {c} occur?"]
+SPELL = [
+    "Spell {w}.",
+    "Spell the word {w}.",
+    "How do you spell {w}?",
+    "What are the letters of {w}?",
+    "How is {w} spelt?",
+]
+COUNT_PIPED = [
+    "How many {c} are in this word?",
+    "Count the letter {c}.",
+    "How many {c}?",
+    "How often does {c} occur?",
+]
 REVERSE_PIPED = ["Reverse this word.", "Reverse it.", "Write this backwards.", "Spell this backwards."]
 SPELL_PIPED = ["Spell this word.", "Spell it."]
 COMPOUND_SEED, COMPOUNDS, LONGEST = 35, 30000, 14
@@ -44,7 +56,8 @@ def all_words():
 
 @lru_cache(maxsize=1)
 def by_count():
-    """[n] -> (pairs of single words, pairs of compounds): all (word, letter) with the letter n times in the word, n > 0."""
+    """[n] -> (pairs of single words, pairs of compounds): all (word, letter) with the letter n times in the
+    word, n > 0."""
     table = [([], []) for _ in range(MOST + 1)]
     for kind, words in enumerate(all_words()):
         for w in words:
@@ -55,8 +68,8 @@ def by_count():
 
 
 def placed(r, forms, piped, word, **more):
-    """(question, the pre-token that the model sees): after a blank, in quotes, or as piped text in front; the last two take
-    the blank away."""
+    """(question, the pre-token that the model sees): after a blank, in quotes, or as piped text in front; the
+    last two take the blank away."""
     kind = r.random()
     if kind < 0.15:
         return f"{word}\n\n{r.choice(piped).format(**more)}", word
@@ -67,11 +80,15 @@ def placed(r, forms, piped, word, **more):
 
 def made_up(r):
     """A word that is none: two to four syllables."""
-    return "".join(r.choice("bcdfghjklmnprstvwz") + r.choice("aeiou") + r.choice(["", "", *"lnrst"]) for _ in range(r.randint(2, 3)))
+    return "".join(
+        r.choice("bcdfghjklmnprstvwz") + r.choice("aeiou") + r.choice(["", "", *"lnrst"])
+        for _ in range(r.randint(2, 3))
+    )
 
 
 def draw_count(r):
-    """(word, letter) for counting: the answer is 0..4, equally often; single words are rare where they repeat letters."""
+    """(word, letter) for counting: the answer is 0..4, equally often; single words are rare where they repeat
+    letters."""
     n = r.randint(0, MOST)
     if n:
         single, compound = by_count()[n]
@@ -91,7 +108,8 @@ def make_count(r):
 def count_task(r, word, c):
     """(task, pre-token of the word)."""
     question, token = placed(r, COUNT, COUNT_PIPED, word, c=f'"{c}"' if r.random() < 0.15 else c)
-    return Task("count", (make_key("word", word),), ask(question), count_lines(token, c), str(word.count(c)), score="number",
+    return Task("count", (make_key("word", word),), ask(question), count_lines(token, c), str(word.count(c)),
+                score="number",
                 want=word.count(c)), token  # fmt: skip
 
 
@@ -127,7 +145,9 @@ def make_reverse(r):
         if len(word) <= REVERSE_LONGEST:
             break
     question, token = placed(r, REVERSE, REVERSE_PIPED, word)
-    return Task("reverse", (make_key("word", word),), ask(question), reverse_lines(token), word[::-1], spelt=True)
+    return Task(
+        "reverse", (make_key("word", word),), ask(question), reverse_lines(token), word[::-1], spelt=True
+    )
 
 
 def spelling(piece):
@@ -143,8 +163,8 @@ def make_spell(r):
 
 
 def make_pieces(r):
-    """Six pieces of the vocabulary, whatever they are, spelt one a line.  The first starts without a blank: the template
-    trims it."""
+    """Six pieces of the vocabulary, whatever they are, spelt one a line.  The first starts without a blank:
+    the template trims it."""
     pieces = letter_pieces()
     chosen = [r.choice(pieces) for _ in range(6)]
     if chosen[0].startswith(" "):

@@ -1,26 +1,30 @@
 """Sorting, and comparing numbers.
 
-The thinking first writes all numbers with three digits.  Then the least of a list is the least first digit, the least
-second digit among those that share it, and so on: each token is one look-up by what is already written.
-"""
+The thinking first writes all numbers with three digits.  Then the least of a list is the least first digit,
+the least second digit among those that share it, and so on: each token is one look-up by what is already
+written."""
 
 from .base import Task, ask, make_key, number
 
 SORT_UP = [
-    "Sort {x}.", "Sort these numbers: {x}", "Put {x} in ascending order.", "Sort the numbers {x} from smallest to largest.",
-    "Arrange {x} in increasing order.", "Order these from least to greatest: {x}", "Sort in ascending order: {x}",
-    "Please sort {x}.", "Bring {x} into order, smallest first.",
+    "Sort {x}.", "Sort these numbers: {x}", "Put {x} in ascending order.",
+    "Sort the numbers {x} from smallest to largest.", "Arrange {x} in increasing order.",
+    "Order these from least to greatest: {x}", "Sort in ascending order: {x}", "Please sort {x}.",
+    "Bring {x} into order, smallest first.",
 ]  # fmt: skip
-SORT_PIPED = ["Sort these numbers.", "Sort this.", "Sort these lines.", "Put these in ascending order.", "Sort", "sort",
-              "Sort them, smallest first."]  # fmt: skip
+SORT_PIPED = ["Sort these numbers.", "Sort this.", "Sort these lines.", "Put these in ascending order.",
+              "Sort", "sort", "Sort them, smallest first."]  # fmt: skip
 SORT_DOWN = [
-    "Sort {x} in descending order.", "Put {x} in order, largest first.", "Sort the numbers {x} from largest to smallest.",
-    "Arrange {x} in decreasing order.", "Sort in descending order: {x}", "Order these from greatest to least: {x}",
+    "Sort {x} in descending order.", "Put {x} in order, largest first.",
+    "Sort the numbers {x} from largest to smallest.", "Arrange {x} in decreasing order.",
+    "Sort in descending order: {x}", "Order these from greatest to least: {x}",
 ]  # fmt: skip
-LARGER = ["Which is larger, {a} or {b}?", "Which number is greater: {a} or {b}?", "Is {a} or {b} the larger number?",
-          "What is more, {a} or {b}?", "Tell me the larger of {a} and {b}."]  # fmt: skip
-SMALLER = ["Which is smaller, {a} or {b}?", "Which number is less: {a} or {b}?", "Is {a} or {b} the smaller number?",
-           "What is less, {a} or {b}?", "Tell me the smaller of {a} and {b}."]  # fmt: skip
+LARGER = ["Which is larger, {a} or {b}?", "Which number is greater: {a} or {b}?",
+          "Is {a} or {b} the larger number?", "What is more, {a} or {b}?",
+          "Tell me the larger of {a} and {b}."]  # fmt: skip
+SMALLER = ["Which is smaller, {a} or {b}?", "Which number is less: {a} or {b}?",
+           "Is {a} or {b} the smaller number?", "What is less, {a} or {b}?",
+           "Tell me the smaller of {a} and {b}."]  # fmt: skip
 IS_GREATER = ["Is {a} greater than {b}?", "Is {a} larger than {b}?", "Is {a} more than {b}?"]
 IS_LESS = ["Is {a} less than {b}?", "Is {a} smaller than {b}?"]
 LARGEST = ["Which is the largest of {x}?", "What is the maximum of {x}?", "Find the greatest number: {x}"]

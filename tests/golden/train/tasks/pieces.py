@@ -1,8 +1,7 @@
 """The pieces that a word has for the model: the byte pair merges of tokenizer.json, in plain Python.
 
-The letter tasks show the model its own pieces, so they need them; CI has no tokenizer library.  Before there is a
-tokenizer.json (while it is being trained) every word is one piece.
-"""
+The letter tasks show the model its own pieces, so they need them; CI has no tokenizer library.  Before there
+is a tokenizer.json (while it is being trained) every word is one piece."""
 
 import json
 from functools import lru_cache
@@ -24,7 +23,8 @@ def load():
 
 @lru_cache(maxsize=1 << 16)
 def split(word):
-    """Makes " st", "raw", "berry" of " strawberry"; ASCII, one pre-token (letters with at most one blank before them)."""
+    """Makes " st", "raw", "berry" of " strawberry"; ASCII, one pre-token (letters with at most one blank
+    before them)."""
     ranks, _ = load()
     if not ranks:
         return (word,)
@@ -39,7 +39,8 @@ def split(word):
 
 @lru_cache(maxsize=1)
 def letter_pieces():
-    """Every piece of two letters or more, with the blank it may start with, in the order of the vocabulary."""
+    """Every piece of two letters or more, with the blank it may start with, in the order of the
+    vocabulary."""
     _, vocab = load()
     shown = (piece.replace(SPACE, " ") for piece in sorted(vocab, key=vocab.get))
     return [p for p in shown if len(p.strip()) > 1 and p.strip().isascii() and p.strip().isalpha()]

@@ -1,7 +1,7 @@
 """Conversion of units whose ratio is whole, in both directions without remainder.
 
-The thinking states the ratio, then multiplies in columns or divides digit by digit; powers of ten only move zeros.
-"""
+The thinking states the ratio, then multiplies in columns or divides digit by digit; powers of ten only move
+zeros."""
 
 from .arithmetic import column_mul, long_mul
 from .base import Task, ask, make_key, number
@@ -10,17 +10,19 @@ from .base import Task, ask, make_key, number
 UNITS = [
     ("kilometers", "meters", 1000), ("meters", "centimeters", 100), ("centimeters", "millimeters", 10),
     ("meters", "millimeters", 1000), ("kilograms", "grams", 1000), ("tonnes", "kilograms", 1000),
-    ("liters", "milliliters", 1000), ("dollars", "cents", 100), ("euros", "cents", 100), ("seconds", "milliseconds", 1000),
-    ("hours", "minutes", 60), ("minutes", "seconds", 60), ("weeks", "days", 7), ("feet", "inches", 12),
-    ("years", "months", 12), ("days", "hours", 24),
+    ("liters", "milliliters", 1000), ("dollars", "cents", 100), ("euros", "cents", 100), ("seconds",
+    "milliseconds", 1000), ("hours", "minutes", 60), ("minutes", "seconds", 60), ("weeks", "days", 7),
+    ("feet", "inches", 12), ("years", "months", 12), ("days", "hours", 24),
 ]  # fmt: skip
 SHORT = {
-    "kilometers": "km", "meters": "m", "centimeters": "cm", "millimeters": "mm", "kilograms": "kg", "grams": "g",
-    "tonnes": "t", "liters": "l", "milliliters": "ml", "seconds": "s", "milliseconds": "ms", "minutes": "min", "hours": "h",
+    "kilometers": "km", "meters": "m", "centimeters": "cm", "millimeters": "mm", "kilograms": "kg",
+    "grams": "g", "tonnes": "t", "liters": "l", "milliliters": "ml", "seconds": "s", "milliseconds": "ms",
+    "minutes": "min", "hours": "h",
 }  # fmt: skip
 PHRASES = [
-    "How many {b} are {n} {a}?", "How many {b} are in {n} {a}?", "Convert {n} {a} to {b}.", "What is {n} {a} in {b}?",
-    "{n} {a} in {b}?", "Express {n} {a} in {b}.", "How many {b} make {n} {a}?", "Change {n} {a} into {b}.",
+    "How many {b} are {n} {a}?", "How many {b} are in {n} {a}?", "Convert {n} {a} to {b}.",
+    "What is {n} {a} in {b}?", "{n} {a} in {b}?", "Express {n} {a} in {b}.", "How many {b} make {n} {a}?",
+    "Change {n} {a} into {b}.",
 ]  # fmt: skip
 
 
@@ -39,10 +41,14 @@ def make_units(r):
     down = r.random() < 2 / 3 or ratio == 24
     n = max(2, number(r, 3 if decimal else 2))
     have, want, value, result = (large, small, n, n * ratio) if down else (small, large, n * ratio, n)
-    lines = [f"1 {singular(large)} = {ratio} {small}"] + (multiplied(n, ratio) if down else divided(n * ratio, ratio))
+    lines = [f"1 {singular(large)} = {ratio} {small}"] + (
+        multiplied(n, ratio) if down else divided(n * ratio, ratio)
+    )
     question = r.choice(PHRASES).format(n=value, a=unit_name(r, have), b=unit_name(r, want))
     key = make_key("unit", value, have, want)
-    return Task("units", (key,), ask(question), "\n".join(lines), f"{result} {want}", score="number", want=result)
+    return Task(
+        "units", (key,), ask(question), "\n".join(lines), f"{result} {want}", score="number", want=result
+    )
 
 
 def multiplied(n, ratio):

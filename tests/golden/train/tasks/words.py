@@ -3,13 +3,14 @@
 from pathlib import Path
 
 ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+    "seventeen eighteen nineteen"
 ).split()
 TENS = "- - twenty thirty forty fifty sixty seventy eighty ninety".split()
 NAMES = (
-    "Anna Ben Clara David Emma Felix Greta Henry Ida Jonas Karin Leo Maria Nina Oscar Paula Quentin Rosa Simon Tara "
-    "Ulla Victor Wanda Yusuf Zoe Amir Bella Carlos Dora Elias Fatima Georg Hanna Ivan Julia Kenji Lena Milan Nora Omar"
+    "Anna Ben Clara David Emma Felix Greta Henry Ida Jonas Karin Leo Maria Nina Oscar Paula Quentin Rosa "
+    "Simon Tara Ulla Victor Wanda Yusuf Zoe Amir Bella Carlos Dora Elias Fatima Georg Hanna Ivan Julia Kenji "
+    "Lena Milan Nora Omar"
 ).split()
 THINGS = (
     "apples books coins pens cards eggs stamps bottles stones marbles tickets cookies shells nails boxes keys"
