@@ -108,7 +108,8 @@ void supervise_start(struct supervise *s)
 {
     int r = supervise_spawn(s);
 
-    s->is_killed = false;
+    s->is_closed = false;
+    *s->why = '\0';
     s->load_permille = 0;
     s->progress_ns = clock_now_ns();
     if (!r) {
@@ -132,10 +133,16 @@ void supervise_kill(struct supervise *s, const char *why)
 {
     if (!s->pid)
         return;
-    if (why)
-        log_err("engine %d is killed: %s", s->pid, why);
-    s->is_killed = true;
+    log_err("engine %d is killed: %s", s->pid, why);
+    snprintf(s->why, sizeof(s->why), "was killed: %s", why);
     kill(s->pid, SIGKILL);
+}
+
+/* Killed at once, it could not be told from one that somebody else killed. */
+void supervise_on_eof(struct supervise *s)
+{
+    s->is_closed = true;
+    loop_arm_ms(s->watch, SUPERVISE_END_MS);
 }
 
 /* More than SUPERVISE_DEATHS_MAX in a minute, and no finished step between them? */
@@ -164,25 +171,37 @@ static unsigned supervise_lose_requests(struct supervise *s)
     return n;
 }
 
+/* A note goes out as UTF-8, so what does not fit is cut between characters: the bytes of text to print. */
+static int supervise_fit(const char *text, size_t max)
+{
+    size_t n = strlen(text);
+
+    if (n <= max)
+        return (int)n;
+    for (n = max; n && ((uint8_t)text[n] & 0xc0) == 0x80;)
+        n--;
+    return (int)n;
+}
+
 static void supervise_on_death(struct supervise *s, pid_t pid, int status)
 {
+    const unsigned n = supervise_lose_requests(s);
     char how[96];
-    unsigned n;
+    const char *last = *s->why ? s->why : how;
 
     spawn_describe_exit(status, how, sizeof(how));
-    n = supervise_lose_requests(s);
     if (s->state == SUPERVISE_FAILED) {
         log_info("engine %d %s", pid, how);
         return;
     }
     if (supervise_is_hopeless(s)) {
-        snprintf(s->note, sizeof(s->note), "the engine died %u times without finishing a step, at last: %s",
-                 s->n_deaths, how);
+        snprintf(s->note, sizeof(s->note), "the engine died %u times without finishing a step, at last: %.*s",
+                 s->n_deaths, supervise_fit(last, 400), last);
         supervise_fail(s, STATUS_ENGINE_LOST);
         return;
     }
     log_err("engine %d %s; %u requests go on with the next one in %u ms", pid, how, n, s->backoff_ms);
-    snprintf(s->note, sizeof(s->note), "the last engine %s", how);
+    snprintf(s->note, sizeof(s->note), "the last engine %.*s", supervise_fit(last, 480), last);
     supervise_schedule_restart(s);
 }
 
@@ -213,6 +232,8 @@ void supervise_watch(struct supervise *s, bool working)
     const bool must_move =
         s->pid && (s->state == SUPERVISE_LOADING || (s->state == SUPERVISE_SERVING && working));
 
+    if (s->is_closed)
+        return; /* then the timer waits for its death */
     if (!must_move) {
         loop_unwatch(s->watch);
     } else if (!loop_is_armed(s->watch)) {
@@ -227,8 +248,14 @@ static void supervise_on_watch(int fd, short what, void *arg)
 {
     struct supervise *s = arg;
     const uint64_t patience_ms = supervise_patience_ms(s);
-    const uint64_t passed_ms = (clock_now_ns() - s->progress_ns) / 1000000;
+    uint64_t passed_ms;
 
+    if (s->is_closed) {
+        supervise_kill(s, "it closed its socket and lives on");
+        return;
+    }
+    link_drain(&s->broker->link); /* had the broker itself been stopped, it would not have heard yet */
+    passed_ms = (clock_now_ns() - s->progress_ns) / 1000000;
     if (passed_ms < patience_ms)
         loop_arm_ms(s->watch, patience_ms - passed_ms);
     else
@@ -278,14 +305,17 @@ int supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
 {
     const bool is_first = !s->ready;
     const int code = failed->has_code && failed->code ? (int)failed->code : STATUS_INTERNAL;
+    const char *text = failed->text ? failed->text : "the engine cannot serve";
 
     if (s->state != SUPERVISE_LOADING)
         return err_origin(-EBADMSG);
-    snprintf(s->note, sizeof(s->note), "%s", failed->text ? failed->text : "the engine cannot serve");
-    if (is_first)
+    if (is_first) {
+        snprintf(s->note, sizeof(s->note), "%s", text);
         supervise_fail(s, code);
-    else /* it could before: memory may be short for the moment */
-        log_warn("engine %d: %s", s->pid, s->note);
+    } else { /* it could before: memory may be short for the moment */
+        snprintf(s->why, sizeof(s->why), "said: %s", text);
+        log_warn("engine %d %s", s->pid, s->why);
+    }
     return 0;
 }
 

@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import sys
+import tempfile
 import time
 
 import fake
@@ -139,6 +140,33 @@ def a_model_that_cannot_be_served_is_said_to_everybody():
         assert p.status().engine_restarts == 0
 
 
+def an_engine_that_cannot_serve_any_more_is_quoted():
+    marker = tempfile.mkdtemp()
+    os.rmdir(marker)
+    with Fake(fail="the file is gone", fail_if=marker) as d, d.serving() as p:
+        os.mkdir(marker)
+        try:
+            d.kill_engine()
+            d.wait_line(r"error: engine \d+ ended with status 1")  # by itself, and that is how it is told
+            status = p.status()
+            assert status.note == "the last engine said: the file is gone", status
+            assert status.state == pb.StatusReply.DEGRADED, status
+        finally:
+            os.rmdir(marker)
+        check(p.ask(prompt("x"), sampling=sampling(1), max_tokens=3), 1, prompt("x"), 3)
+
+
+def a_broker_that_was_stopped_blames_no_engine():
+    with Fake("--engine-timeout-s", "1", delay_ms=2) as d, d.serving() as p:
+        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=2000)
+        p.wait_for(pb.Delta, stream)
+        os.kill(d.process.pid, signal.SIGSTOP)
+        time.sleep(1.5)  # longer than its patience with an engine that goes on meanwhile
+        os.kill(d.process.pid, signal.SIGCONT)
+        assert p.wait_for(pb.Usage, stream).msg.replays == 0
+        assert p.status().engine_restarts == 0
+
+
 def an_engine_that_always_dies_is_given_up():
     with Fake(engine="/bin/false") as d, d.peer() as p:
         stream = p.generate(prompt("x"), max_tokens=1)
@@ -192,6 +220,7 @@ if __name__ == "__main__":
         a_request_that_brings_no_token_through_three_deaths_gets_501,
         a_stopped_engine_with_work_is_replaced_and_one_without_is_not,
         a_model_that_cannot_be_served_is_said_to_everybody, an_engine_that_always_dies_is_given_up,
+        an_engine_that_cannot_serve_any_more_is_quoted, a_broker_that_was_stopped_blames_no_engine,
         loading_is_told_to_those_who_wait, an_engine_that_speaks_nonsense_is_replaced,
         an_idle_engine_that_dies_is_replaced_in_silence, the_engine_does_not_outlive_its_broker,
         no_token_is_lost_or_repeated_in_100_kills]))
