@@ -1,12 +1,15 @@
-"""story_quota.py - a user who holds all it may is still served."""
+"""story_quota.py - a user who holds all it may, and one whose share shrank because another came, are still served."""
 
+import os
 import sys
+import traceback
 
 import qwend_pb2 as pb
 import qwp
-from fake import Fake
-from qwp import prompt
+from fake import Fake, check, sampling
+from qwp import Refused, prompt
 
+OTHER_UID = 65534   # nobody, on every Linux
 MIB = 1 << 20
 
 
@@ -44,5 +47,69 @@ def a_full_share_leaves_room_to_speak_and_to_hear():
         assert q.call(pb.Cancel(mine=True), pb.Cancelled).n_cancelled > queued
 
 
+def as_other_user(work):
+    """Runs work(step) in a child with another uid; step() in the child waits for step() in the parent, in turns."""
+    (child_reads, parent_writes), (parent_reads, child_writes) = os.pipe(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(parent_reads)
+        os.close(parent_writes)
+        try:
+            os.setgroups([])
+            os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
+            os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
+
+            def step():
+                os.write(child_writes, b"x")
+                os.read(child_reads, 1)
+
+            work(step)
+            os.write(child_writes, b"x")
+            os._exit(0)
+        except BaseException:  # told here: the parent only sees that it failed
+            traceback.print_exc()
+            os._exit(1)
+    os.close(child_writes)
+    os.close(child_reads)
+
+    def wait():
+        assert os.read(parent_reads, 1), "the other user failed"
+
+    def end():
+        os.close(parent_writes)
+        os.close(parent_reads)
+        assert os.waitpid(pid, 0)[1] == 0
+
+    return wait, end
+
+
+def a_newcomer_takes_no_connection_and_no_answer_away():
+    if os.getuid():
+        return "needs root, to be two users"
+    with full(delay_ms=1) as d, d.serving() as p:
+        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=1000, credit_bytes=4)
+        result = qwp.Result()
+        result.add(p.next_frame(stream))
+        fill(p, 2 * MIB)
+
+        def newcomer(step):
+            with d.peer() as q:
+                fill(q, MIB)
+                step()
+
+        wait, end = as_other_user(newcomer)
+        wait()
+        assert p.status().queued > 10
+        p.send(pb.Credit(bytes=MIB), stream)
+        check(p.collect(stream, result=result), 1, prompt("x"), 1000)
+        try:
+            p.ask(b"x", max_tokens=1)
+            raise AssertionError("more than the share")
+        except Refused as refused:
+            assert refused.code == 302 and int(refused.details["used"]) > int(refused.details["limit"]), refused
+        end()
+    return None
+
+
 if __name__ == "__main__":
-    sys.exit(qwp.run([a_full_share_leaves_room_to_speak_and_to_hear]))
+    sys.exit(qwp.run([a_full_share_leaves_room_to_speak_and_to_hear, a_newcomer_takes_no_connection_and_no_answer_away]))
