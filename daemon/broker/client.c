@@ -193,6 +193,11 @@ static void client_on_writable(int fd, short what, void *arg)
 }
 
 /* input */
+static bool client_owes_bytes(const struct client *client)
+{
+    return buf_size(&client->sock.in) || client->n_input;
+}
+
 static void client_on_deadline(int fd, short what, void *arg)
 {
     struct client *client = arg;
@@ -201,17 +206,17 @@ static void client_on_deadline(int fd, short what, void *arg)
         return;
     if (client->state == CLIENT_CLOSING)
         client_abort(client);
-    else if (client->state == CLIENT_READY)
-        client_fail(client, STATUS_BAD_MESSAGE, "no byte for 30 s in the middle of a frame or prompt");
-    else
+    else if (client->state != CLIENT_READY)
         client_fail(client, STATUS_BAD_PREFACE, "no preface and Hello within 5 s");
+    else if (client_owes_bytes(client)) /* else its prompt was cancelled from another connection */
+        client_fail(client, STATUS_BAD_MESSAGE, "no byte for 30 s in the middle of a frame or prompt");
 }
 
 static void client_set_deadline(struct client *client)
 {
     if (client->dead || client->state != CLIENT_READY)
         return;
-    if (buf_size(&client->sock.in) || client->n_input)
+    if (client_owes_bytes(client))
         loop_arm_ms(client->deadline, CLIENT_FRAME_MS);
     else
         loop_unwatch(client->deadline);

@@ -213,6 +213,19 @@ def the_engine_does_not_outlive_its_broker():
         os.close(fd)
 
 
+def half_a_frame_is_given_30_seconds_and_a_cancelled_prompt_is_not_missed():
+    with Fake() as d, d.serving() as p, d.peer() as q:
+        cancelled = p.generate(flags=qwp.MORE, request_id=bytes(16), max_tokens=1)
+        p.send(pb.Body(data=b"the first half"), cancelled, qwp.MORE)
+        assert p.status().queued == 0
+        assert q.call(pb.Cancel(request_id=bytes(16)), pb.Cancelled).n_cancelled == 1
+        q.sock.sendall(qwp.HEADER.pack(5, q.last_stream + 2, 300, 0))
+        error = q.wait_for(pb.Error, 0, timeout=60).msg  # later than p's time
+        assert error.code == 103 and "30 s" in error.text, error
+        assert p.collect(cancelled).usage.finish == pb.FINISH_CANCEL
+        check(p.ask(prompt("x"), sampling=sampling(1), max_tokens=3), 1, prompt("x"), 3)
+
+
 if __name__ == "__main__":
     sys.exit(qwp.run([
         resumed_names_the_first_new_token, queued_requests_and_text_questions_outlive_the_engine,
@@ -223,4 +236,5 @@ if __name__ == "__main__":
         an_engine_that_cannot_serve_any_more_is_quoted, a_broker_that_was_stopped_blames_no_engine,
         loading_is_told_to_those_who_wait, an_engine_that_speaks_nonsense_is_replaced,
         an_idle_engine_that_dies_is_replaced_in_silence, the_engine_does_not_outlive_its_broker,
+        half_a_frame_is_given_30_seconds_and_a_cancelled_prompt_is_not_missed,
         no_token_is_lost_or_repeated_in_100_kills]))
