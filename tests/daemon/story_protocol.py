@@ -82,6 +82,10 @@ def unknown_flags_and_types_are_errors_unless_they_may_be_lost():
         with d.serving() as p:
             p.send(b"whatever", 77, number=0x8001)
             assert p.status().pid == d.process.pid
+            fd = qwp.sealed_memfd(b"whatever")
+            p.send(b"", 77, HAS_FD, [fd], number=0x8001)
+            os.close(fd)
+            assert p.status().pid == d.process.pid
 
 
 def bodies_that_are_not_valid_are_errors():
