@@ -240,6 +240,8 @@ def what_cannot_start_says_why():
              (("--socket", "/tmp/" + "x" * 120), {}, 1, "longer than"),
              (("--slots", "0"), {}, 2, "--slots: slots is '0', must be a number from 1 to 64"),
              (("--sots", "1"), {}, 2, "did you mean '--slots'?"),
+             (("-slots", "1"), {}, 2, "unknown option '-slots', did you mean '--slots'?"),
+             (("--verbose", "-xy"), {}, 2, "unknown option '-xy'"),
              (("--backend", "tpu"), {}, 2, "must be one of auto, cuda, cpu, ref"),
              (("--slots",), {}, 2, "--slots needs a value"), (("what",), {}, 2, "unexpected argument 'what'"),
              ((), {"model": None}, 2, "no model"), (("--config", "/nonexistent"), {}, 2, "No such file"),
