@@ -66,20 +66,45 @@ static void supervise_fail(struct supervise *s, int code)
 }
 
 /* starting */
+static void supervise_fill_start(const struct options *options, Qwe__Start *start)
+{
+    qwe__start__init(start);
+    start->model_path = options->model;
+    start->backend = (char *)options->backend;
+    start->isa = options->cpu_isa;
+    start->has_context = start->has_slots = start->has_threads = true;
+    start->context = options->context;
+    start->slots = options->slots;
+    start->threads = options->threads;
+    start->kv_type = (char *)options->kv;
+}
+
 static int supervise_send_start(struct supervise *s)
 {
-    const struct options *options = s->broker->options;
-    Qwe__Start start = QWE__START__INIT;
+    Qwe__Start start;
 
-    start.model_path = options->model;
-    start.backend = (char *)options->backend;
-    start.isa = options->cpu_isa;
-    start.has_context = start.has_slots = start.has_threads = true;
-    start.context = options->context;
-    start.slots = options->slots;
-    start.threads = options->threads;
-    start.kv_type = (char *)options->kv;
+    supervise_fill_start(s->broker->options, &start);
     return link_put(&s->broker->link, 0, MSG_E_START, &start.base);
+}
+
+/* A Start that the engine would not read (a path that is no UTF-8, a word too long) is said at once: each
+ * engine would die of it. */
+static int supervise_check_start(const struct options *options, struct fault *fault)
+{
+    _cleanup_(freep) uint8_t *body = NULL;
+    struct fault why = {};
+    Qwe__Start start;
+    size_t n;
+    int r;
+
+    supervise_fill_start(options, &start);
+    n = qwe__start__get_packed_size(&start);
+    body = malloc(n);
+    if (!body)
+        return err_origin(-ENOMEM);
+    qwe__start__pack(&start, body);
+    r = wire_check(&qwe__start__descriptor, body, n, &why);
+    return r > 0 ? fault_set(fault, BROKER_E_START, "this cannot be passed to the engine: %s", why.text) : r;
 }
 
 static int supervise_spawn(struct supervise *s)
@@ -324,7 +349,9 @@ int supervise_init(struct supervise *s, struct broker *broker, struct fault *fau
     int r;
 
     *s = (struct supervise){.broker = broker, .backoff_ms = SUPERVISE_BACKOFF_MIN_MS};
-    r = spawn_find_engine(broker->options->engine, &s->engine, fault);
+    r = supervise_check_start(broker->options, fault);
+    if (!r)
+        r = spawn_find_engine(broker->options->engine, &s->engine, fault);
     if (!r)
         r = loop_event_new(broker->base, -1, 0, supervise_on_restart, s, &s->restart);
     if (!r)

@@ -246,6 +246,8 @@ def what_cannot_start_says_why():
              (("--slots",), {}, 2, "--slots needs a value"), (("what",), {}, 2, "unexpected argument 'what'"),
              ((), {"model": None}, 2, "no model"), (("--config", "/nonexistent"), {}, 2, "No such file"),
              (("--engine", "/nonexistent"), {}, 1, "/nonexistent"),
+             (("--cpu-isa", "x" * 33), {}, 1, "Start.isa: 33 bytes, at most 32"),
+             ((), {"model": b"/m\xff.gguf"}, 1, "Start.model_path: not UTF-8"),
              (("--max-connections", "100000", "--max-requests", "100000"), {"few_fds": True}, 1, "file descriptors")]
     if not os.getuid():
         cases.append(((), {"root": False}, 2, "refuses"))
