@@ -87,24 +87,33 @@ static int probe_parse_opt(const struct probe_verb *verb, int argc, char **argv,
     return 0;
 }
 
-int probe_parse(const struct probe_verb *verb, int argc, char **argv, const struct probe_opt *opts,
-                size_t n_opts, const char **ret_operand)
+int probe_parse_operands(const struct probe_verb *verb, int argc, char **argv, const struct probe_opt *opts,
+                         size_t n_opts, const char **operands, size_t n_operands)
 {
-    const char *operand = NULL;
+    size_t n = 0;
 
     for (int i = 1; i < argc; i++) {
         if (!strncmp(argv[i], "--", 2) && argv[i][2]) {
             int r = probe_parse_opt(verb, argc, argv, opts, n_opts, &i);
             if (r)
                 return r;
-        } else if (operand) {
+        } else if (n == n_operands) {
             return probe_usage(verb, "\"%s\" is one operand too many", argv[i]);
         } else {
-            operand = argv[i];
+            operands[n++] = argv[i];
         }
     }
-    if (!operand)
-        return probe_usage(verb, "an operand is missing");
+    return n == n_operands ? 0 : probe_usage(verb, "an operand is missing");
+}
+
+int probe_parse(const struct probe_verb *verb, int argc, char **argv, const struct probe_opt *opts,
+                size_t n_opts, const char **ret_operand)
+{
+    const char *operand = NULL;
+    int r = probe_parse_operands(verb, argc, argv, opts, n_opts, &operand, 1);
+
+    if (r)
+        return r;
     *ret_operand = operand;
     return 0;
 }

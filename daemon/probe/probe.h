@@ -3,7 +3,7 @@
  *
  * qwend-probe is the model library from the shell: data in on stdin, data out on stdout, complaints on stderr
  * as "qwend-probe: ...".  A verb returns the exit status: 0, 1 (bad input, nothing more is printed), 2
- * (usage). */
+ * (usage), 130 (interrupted). */
 #pragma once
 
 #include "daemon/model/model.h"
@@ -18,7 +18,7 @@ struct probe_verb {
     int (*run)(const struct probe_verb *verb, int argc, char **argv); /* argv[0] is the verb */
 };
 extern const struct probe_verb probe_inspect, probe_tokenize, probe_detokenize, probe_render, probe_logits,
-    probe_greedy, probe_sample, probe_dequant, probe_bench;
+    probe_greedy, probe_sample, probe_dequant, probe_bench, probe_eval;
 
 int probe_error(const char *fmt, ...) _printf_(1, 2); /* prints; returns 1 */
 int probe_usage(const struct probe_verb *verb, const char *fmt, ...)
@@ -37,6 +37,9 @@ struct probe_opt {
 /* Everything that is not an option is one operand, which must be there.  0 or an exit status. */
 int probe_parse(const struct probe_verb *verb, int argc, char **argv, const struct probe_opt *opts,
                 size_t n_opts, const char **ret_operand);
+/* The same with n_operands of them, in order; set as they are met. */
+int probe_parse_operands(const struct probe_verb *verb, int argc, char **argv, const struct probe_opt *opts,
+                         size_t n_opts, const char **operands, size_t n_operands);
 
 /* lines */
 /* One JSON object per line of stdin; empty lines are passed over.  on_line returns 0 to go on, else an exit
