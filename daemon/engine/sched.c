@@ -42,7 +42,7 @@ static int sched_piece_budget(const struct sched_cost *cost, bool alone)
 
 static bool sched_is_decode(const struct sched_item *item)
 {
-    return !item->paused && item->n_pending == 1;
+    return item->n_pending == 1;
 }
 
 /* The oldest prompt; -1: none. */
@@ -51,8 +51,7 @@ static int sched_find_prompt(const struct sched_item *items, int n_items)
     int oldest = -1;
 
     for (int i = 0; i < n_items; i++)
-        if (!items[i].paused && items[i].n_pending > 1 &&
-            (oldest < 0 || items[i].order < items[oldest].order))
+        if (items[i].n_pending > 1 && (oldest < 0 || items[i].order < items[oldest].order))
             oldest = i;
     return oldest;
 }

@@ -19,7 +19,6 @@ void sched_cost_add_piece(struct sched_cost *cost, int n_piece, double ns); /* t
 
 struct sched_item {
     int n_pending;  /* tokens known and not read yet; 0: nothing to do; 1: a decode row; more: a prompt */
-    bool paused;    /* left out */
     uint64_t order; /* smaller: came first */
 };
 struct sched_pick {
