@@ -3,8 +3,9 @@
 
 Two streams are greedy, two are drawn with a seed.  Each has an answer that it got alone and undisturbed; under fire its
 ids and its text must be the same: no token lost, doubled or different.  A kill counts only if it hit at least one stream
-that had received tokens and still owed OWED or more.  The moment is random; the next kill waits until every live stream
-has moved on, because three deaths without a new token are another story (the request is given up, 501).
+that had tokens and still owed OWED or more: the daemon says where a stream goes on (the engine is ahead of what has been
+read here, so our own count would not tell).  The moment is random; the next kill waits until every live stream has moved
+on, because three deaths without a new token are another story (the request is given up, 501).
 """
 import os
 import random
@@ -37,14 +38,16 @@ class Stream:
         self.number, self.result = number, qwp.Result()
         self.id = peer.generate(qwp.prompt(text), sampling=pb.Sampling(**options), max_tokens=TOKENS,
                                 thinking=pb.THINKING_OFF, want_ids=True, ignore_eos=True)
-        self.moved = False      # since the last kill
+        self.moved = self.hit = False   # since the last kill
 
     def done(self):
         return self.result.usage is not None
 
-    def is_hit(self):
-        n = len(self.result.ids)
-        return not self.done() and n > 0 and TOKENS - n >= OWED
+    def add(self, frame):
+        self.result.add(frame)
+        self.moved |= frame.type is pb.Delta and len(frame.msg.ids) > 0
+        if frame.type is pb.Event and frame.msg.kind == pb.Event.RESUMED:
+            self.hit |= 0 < frame.msg.from_token <= TOKENS - OWED
 
 
 def ask_alone(qwend):
@@ -60,9 +63,7 @@ def take_frame(peer, streams):
     frame = peer.next_frame()
     if frame.type is pb.Error:
         raise qwp.Refused(frame.msg)
-    stream = streams[frame.stream]
-    stream.result.add(frame)
-    stream.moved |= frame.type is pb.Delta and len(frame.msg.ids) > 0
+    streams[frame.stream].add(frame)
 
 
 def frame_comes(peer, until):
@@ -85,6 +86,10 @@ def run_round(qwend, kills_wanted):
     with qwp.Peer(qwend.socket) as peer:
         streams = {s.id: s for s in (Stream(peer, n) for n in range(len(STREAMS)))}
         counted, killed, last_pid, moment = 0, 0, 0, None
+
+        def was_hit():
+            return any(s.hit for s in streams.values())
+
         while live := [s for s in streams.values() if not s.done()]:
             if moment is None and counted < kills_wanted and all(s.moved for s in live):
                 moment = time.monotonic() + random.uniform(0, MOMENT_S)
@@ -93,10 +98,10 @@ def run_round(qwend, kills_wanted):
                 continue
             moment = None
             if pid := kill_engine(qwend, last_pid):
-                counted, killed, last_pid = counted + any(s.is_hit() for s in live), killed + 1, pid
-                for s in live:
-                    s.moved = False
-        return counted, killed, [streams[i].result for i in sorted(streams)]
+                counted, killed, last_pid = counted + was_hit(), killed + 1, pid
+                for s in streams.values():
+                    s.moved = s.hit = False
+        return counted + was_hit(), killed, [streams[i].result for i in sorted(streams)]
 
 
 def compare(results, alone, killed):
@@ -107,7 +112,6 @@ def compare(results, alone, killed):
         assert got.text == want.text, f"stream {number}: ids are equal, the text is not"
         # one more: the last kill of the round before may still have hit this one's Submit
         assert got.usage.replays <= killed + 1, f"stream {number}: {got.usage.replays} replays of {killed} kills"
-    assert not killed or any(r.usage.replays for r in results), "kills, but no stream was replayed"
 
 
 def no_token_is_lost_doubled_or_different_in_100_kills():
