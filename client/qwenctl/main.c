@@ -1,5 +1,6 @@
 /* main.c - qwenctl: finds the verb and runs it.  One verb a file (cmd_*.c); options in opt.c; exit codes in
  * code.c. */
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <string.h>
@@ -94,6 +95,21 @@ static enum code main_run(struct ui *ui, const struct opt_values *values, char *
     return cmd->run(&(struct cmd_args){values, ui, args + n_used, n - n_used});
 }
 
+/* Whoever starts us may have closed fds 0 to 2: a socket with such a number would be read as the question or
+ * written to as the answer.  What takes their place reads as empty and, opened for reading, refuses to be
+ * written. */
+static int main_open_std_fds(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+    return fd < 0 ? err_errno() : 0;
+}
+
 int main(int argc, char **argv)
 {
     struct opt_values values = {};
@@ -101,14 +117,15 @@ int main(int argc, char **argv)
     struct ui ui;
     char **args;
     enum code code;
+    const int no_fds = main_open_std_fds();
     int n = 0, r;
 
     setlocale(LC_CTYPE, "");
     args = calloc((size_t)argc + 1, sizeof(*args));
     r = args ? opt_parse(argc, argv, &values, args, &n, &fault) : OPT_OK;
     ui_init(&ui, &values);
-    if (!args || sig_init()) {
-        ui_error(&ui, "cannot start: %s", strerror(errno));
+    if (!args || no_fds || sig_init()) {
+        ui_error(&ui, "cannot start: %s", strerror(no_fds ? -no_fds : errno));
         code = CODE_FAILED;
     } else if (r) {
         ui_error(&ui, "%s", fault.text);

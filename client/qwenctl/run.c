@@ -195,8 +195,6 @@ static int run_wait(struct run *run, uint64_t deadline_ns, bool *ret_gone)
     int n;
 
     n = poll(fds, ARRAY_SIZE(fds), deadline_ns ? left_ms : -1);
-    if (n > 0 && fds[2].revents & POLLNVAL) /* closed by whoever started us: nothing to watch */
-        n = poll(fds, 2, deadline_ns ? left_ms : -1);
     if (n < 0)
         return errno == EINTR ? 0 : err_errno();
     *ret_gone = fds[2].revents & POLLERR;

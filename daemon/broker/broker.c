@@ -191,10 +191,12 @@ static void broker_on_beat(int fd, short what, void *arg)
 }
 
 /* the beginning */
-/* Each connection and each queued prompt may need an fd; fewer of them than fds are promised. */
+/* Each connection, the fds that it may pass before a frame claims them, and each queued prompt need one: who
+ * keeps to what is granted can never leave another user without. */
 static int broker_check_fds(const struct options *options, struct fault *fault)
 {
-    const rlim_t want = (rlim_t)options->max_connections + options->max_requests + BROKER_FDS_OTHER;
+    const rlim_t want =
+        (rlim_t)options->max_connections * (1 + SOCK_IN_FDS_MAX) + options->max_requests + BROKER_FDS_OTHER;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)

@@ -50,8 +50,10 @@ void client_stream_close(struct client *client, uint32_t id)
 }
 
 /* memory */
-/* Charges a buffer for n more bytes as if it doubled (buf.c), so never less than what it will hold. */
-static int client_charge(struct client *client, struct quota_charge *charge, const struct buf *buf, size_t n)
+/* Charges a buffer for n more bytes as if it doubled (buf.c), so never less than what it will hold.  Up to
+ * n_free bytes come with the connection (CLIENT_FREE_BYTES). */
+static int client_charge(struct client *client, struct quota_charge *charge, const struct buf *buf, size_t n,
+                         size_t n_free)
 {
     size_t cap = 512;
 
@@ -60,6 +62,8 @@ static int client_charge(struct client *client, struct quota_charge *charge, con
     cap = MAX(MIN(cap, buf->max), buf->cap);
     if (charge->user)
         return cap > charge->amount ? quota_resize(charge, cap) : QUOTA_OK;
+    if (cap <= n_free)
+        return QUOTA_OK;
     return quota_charge(&client->broker->quota, client->peer.uid, QUOTA_BYTES, cap, charge);
 }
 
@@ -73,8 +77,8 @@ static void client_release_if_empty(struct buf *buf, struct quota_charge *charge
 }
 
 /* output */
-static int client_append(struct client *client, size_t limit, uint32_t stream, uint16_t type, uint16_t flags,
-                         const ProtobufCMessage *msg)
+static int client_append(struct client *client, size_t limit, size_t n_free, uint32_t stream, uint16_t type,
+                         uint16_t flags, const ProtobufCMessage *msg)
 {
     struct buf *out = &client->sock.out;
     const size_t n = protobuf_c_message_get_packed_size(msg);
@@ -85,7 +89,7 @@ static int client_append(struct client *client, size_t limit, uint32_t stream, u
         return CLIENT_OK; /* nobody will miss it */
     if (n > FRAME_MAX_BYTES || buf_size(out) + FRAME_HEADER_BYTES + n > limit)
         return CLIENT_E_FULL;
-    r = client_charge(client, &client->out_charge, out, FRAME_HEADER_BYTES + n);
+    r = client_charge(client, &client->out_charge, out, FRAME_HEADER_BYTES + n, n_free);
     if (!r)
         r = frame_open(out, stream, type, flags, n, &body);
     if (r)
@@ -99,7 +103,8 @@ static int client_append(struct client *client, size_t limit, uint32_t stream, u
 int client_offer(struct client *client, uint32_t stream, uint16_t type, uint16_t flags,
                  const ProtobufCMessage *msg)
 {
-    return client_append(client, CLIENT_OUT_BYTES - CLIENT_RESERVE_BYTES, stream, type, flags, msg)
+    return client_append(client, CLIENT_OUT_BYTES - CLIENT_RESERVE_BYTES, CLIENT_FREE_BYTES / 2, stream, type,
+                         flags, msg)
                ? CLIENT_E_FULL
                : CLIENT_OK;
 }
@@ -107,7 +112,7 @@ int client_offer(struct client *client, uint32_t stream, uint16_t type, uint16_t
 void client_put(struct client *client, uint32_t stream, uint16_t type, uint16_t flags,
                 const ProtobufCMessage *msg)
 {
-    if (!client_append(client, CLIENT_OUT_BYTES, stream, type, flags, msg))
+    if (!client_append(client, CLIENT_OUT_BYTES, CLIENT_FREE_BYTES, stream, type, flags, msg))
         return;
     log_warn("uid %u pid %d: dropped, it left %zu bytes unread", client->peer.uid, client->peer.pid,
              buf_size(&client->sock.out));
@@ -188,6 +193,11 @@ static void client_on_writable(int fd, short what, void *arg)
 }
 
 /* input */
+static bool client_owes_bytes(const struct client *client)
+{
+    return buf_size(&client->sock.in) || client->n_input;
+}
+
 static void client_on_deadline(int fd, short what, void *arg)
 {
     struct client *client = arg;
@@ -196,17 +206,17 @@ static void client_on_deadline(int fd, short what, void *arg)
         return;
     if (client->state == CLIENT_CLOSING)
         client_abort(client);
-    else if (client->state == CLIENT_READY)
-        client_fail(client, STATUS_BAD_MESSAGE, "no byte for 30 s in the middle of a frame or prompt");
-    else
+    else if (client->state != CLIENT_READY)
         client_fail(client, STATUS_BAD_PREFACE, "no preface and Hello within 5 s");
+    else if (client_owes_bytes(client)) /* else its prompt was cancelled from another connection */
+        client_fail(client, STATUS_BAD_MESSAGE, "no byte for 30 s in the middle of a frame or prompt");
 }
 
 static void client_set_deadline(struct client *client)
 {
     if (client->dead || client->state != CLIENT_READY)
         return;
-    if (buf_size(&client->sock.in) || client->n_input)
+    if (client_owes_bytes(client))
         loop_arm_ms(client->deadline, CLIENT_FRAME_MS);
     else
         loop_unwatch(client->deadline);
@@ -268,13 +278,24 @@ static size_t client_read_size(const struct client *client)
     return CLAMP(FRAME_HEADER_BYTES + frame.length - buf_size(in), CLIENT_READ_BYTES, CLIENT_READ_MAX_BYTES);
 }
 
+/* The same for a uid that may hold no more: what still fits into the room there is, 0 if there is none. */
+static size_t client_read_room(struct client *client)
+{
+    const struct buf *in = &client->sock.in;
+    const size_t n = client_read_size(client);
+
+    if (!client_charge(client, &client->in_charge, in, n, CLIENT_FREE_BYTES))
+        return n;
+    return MIN(n, MAX(in->cap, (size_t)CLIENT_FREE_BYTES) - buf_size(in));
+}
+
 static void client_on_readable(int fd, short what, void *arg)
 {
     struct client *client = arg;
-    const size_t n = client_read_size(client);
+    const size_t n = client_read_room(client);
     int r;
 
-    if (client_charge(client, &client->in_charge, &client->sock.in, n)) {
+    if (!n) {
         client_fail(client, STATUS_CONCURRENCY, "your connections hold as many bytes as one user may");
         return;
     }

@@ -17,6 +17,9 @@ struct event;
 enum {
     CLIENT_OUT_BYTES = 1 << 20,
     CLIENT_RESERVE_BYTES = 16 << 10, /* 64 streams x (Usage or Error with its numbers) */
+    /* Each way, beside what its uid is charged: a user whose share is used up, or shrank because another one
+     * came, must still be able to say Cancel and to hear Usage.  Deltas may take half of it. */
+    CLIENT_FREE_BYTES = 16 << 10,
     CLIENT_NAME_BYTES = 64,
     CLIENT_HELLO_MS = 5000,  /* preface and Hello */
     CLIENT_FRAME_MS = 30000, /* from one byte of a frame or prompt to the next */

@@ -314,6 +314,12 @@ static bool dispatch_take_stream(struct client *client, const struct frame *fram
     return *ret_stream; /* none: we ended it before the client knew */
 }
 
+/* Of a frame that is skipped, or whose stream was refused. */
+static void dispatch_drop_fd(struct client *client, const struct frame *frame)
+{
+    _cleanup_(closep) _unused_ int fd = frame->flags & FRAME_HAS_FD ? sock_claim_fd(&client->sock) : -1;
+}
+
 void dispatch_frame(struct client *client, const struct frame *frame)
 {
     struct dispatch_call call = {.client = client, .frame = frame};
@@ -321,8 +327,10 @@ void dispatch_frame(struct client *client, const struct frame *frame)
     struct fault fault = {};
     int r;
 
-    if (!row)
+    if (!row) {
+        dispatch_drop_fd(client, frame);
         return;
+    }
     r = wire_unpack(wire_message_type(frame->type), frame->body, frame->length, &fault, &call.msg);
     if (r) {
         dispatch_fail(client, STATUS_BAD_MESSAGE, frame, r < 0 ? "out of memory" : fault.text);
@@ -332,8 +340,8 @@ void dispatch_frame(struct client *client, const struct frame *frame)
         if (call.stream && (frame->flags & FRAME_END_STREAM))
             call.stream->ended = true;
         row->handler(&call);
-    } else if (frame->flags & FRAME_HAS_FD) {
-        _cleanup_(closep) _unused_ int fd = sock_claim_fd(&client->sock); /* of a stream that was refused */
+    } else {
+        dispatch_drop_fd(client, frame);
     }
     wire_free(call.msg);
 }

@@ -106,13 +106,18 @@ static const struct link_row {
     {MSG_E_TEXT_REPLY, link_on_text_reply}, {MSG_E_BEAT, link_on_beat},
 };
 
+static void link_stop(struct link *link)
+{
+    link->is_broken = true;
+    loop_unwatch(link->readable);
+    loop_unwatch(link->writable);
+}
+
 static void link_break(struct link *link, const char *why)
 {
     if (link->is_broken)
         return;
-    link->is_broken = true;
-    loop_unwatch(link->readable);
-    loop_unwatch(link->writable);
+    link_stop(link);
     supervise_kill(&link->broker->supervise, why);
 }
 
@@ -176,10 +181,12 @@ static void link_on_readable(int fd, short what, void *arg)
     struct link *link = arg;
     int r = link_read(link);
 
-    if (r == SOCK_E_EOF)
-        link_break(link, NULL);
-    else if (r && r != SOCK_E_AGAIN)
+    if (r == SOCK_E_EOF) {
+        link_stop(link);
+        supervise_on_eof(&link->broker->supervise);
+    } else if (r && r != SOCK_E_AGAIN) {
         link_break(link, "its socket cannot be read");
+    }
 }
 
 void link_drain(struct link *link)

@@ -102,18 +102,28 @@ static int listener_bind(struct listener *listener, const char *path, struct fau
     return LISTENER_OK;
 }
 
-/* Takes systemd's socket where there is one. */
+static bool listener_has_option(int fd, int option, int wanted)
+{
+    int value = 0;
+    socklen_t size = sizeof(value);
+
+    return !getsockopt(fd, SOL_SOCKET, option, &value, &size) && value == wanted;
+}
+
+/* Takes systemd's socket where there is one.  A TCP port would have no identities: SO_PEERCRED calls each of
+ * its peers uid 4294967295. */
 static int listener_get_socket(struct listener *listener, const char *path, struct fault *fault)
 {
-    int n, listening = 0, fd = sd_take_socket(&n);
-    socklen_t size = sizeof(listening);
+    int n, fd = sd_take_socket(&n);
 
     if (n > 1)
         return fault_set(fault, LISTENER_E_PATH, "systemd passed %d sockets, expected one", n);
     if (fd < 0)
         return listener_bind(listener, path, fault);
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) < 0 || !listening)
+    if (!listener_has_option(fd, SO_ACCEPTCONN, 1))
         return fault_set(fault, LISTENER_E_PATH, "systemd passed something that is not a listening socket");
+    if (!listener_has_option(fd, SO_DOMAIN, AF_UNIX) || !listener_has_option(fd, SO_TYPE, SOCK_STREAM))
+        return fault_set(fault, LISTENER_E_PATH, "systemd passed a socket that is not a Unix stream socket");
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
         return err_errno();
     listener->fd = fd;

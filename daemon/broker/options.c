@@ -117,14 +117,14 @@ static int options_scan(int argc, char **argv, struct options *target, const cha
 {
     char names[OPTIONS_N_KEYS][OPTIONS_NAME_MAX], where[OPTIONS_NAME_MAX + 2];
     struct option longs[OPTIONS_N_KEYS + 4];
-    int opt, r;
+    int opt, r, at = 1; /* at: the argument that getopt looks at; optind has not moved on inside of "-xy" */
 
     options_fill_long(longs, names);
     optind = 0; /* glibc: start anew */
     opterr = 0;
-    while ((opt = getopt_long(argc, argv, "+:", longs, NULL)) != -1) {
+    for (; (opt = getopt_long(argc, argv, "+:", longs, NULL)) != -1; at = optind) {
         if (opt == '?' || opt == ':')
-            return options_bad_argument(argv[optind - 1], opt, fault);
+            return options_bad_argument(argv[at], opt, fault);
         if (opt == OPTIONS_LONG_CONFIG)
             *config = optarg;
         if (opt == OPTIONS_LONG_HELP)

@@ -67,6 +67,7 @@ int request_on_started(struct request *request, const Qwe__Started *started)
 static int request_log_reserve(struct request *request, size_t n)
 {
     const size_t want = request->n_ids + n;
+    const size_t charged = (request->log_charge.amount - request->n_head) / sizeof(*request->ids);
     size_t cap = MAX(request->cap_ids, (size_t)64);
     uint32_t *ids;
 
@@ -74,8 +75,10 @@ static int request_log_reserve(struct request *request, size_t n)
         return 0;
     while (cap < want)
         cap *= 2;
-    if (cap * sizeof(*ids) > request->log_charge.amount) {
-        int r = quota_resize(&request->log_charge, cap * sizeof(*ids));
+    if (want <= charged) { /* nothing more is asked for, since the uid's share may have shrunk meanwhile */
+        cap = MIN(cap, charged);
+    } else {
+        int r = quota_resize(&request->log_charge, cap * sizeof(*ids) + request->n_head);
 
         if (r)
             return r;

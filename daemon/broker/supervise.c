@@ -66,20 +66,45 @@ static void supervise_fail(struct supervise *s, int code)
 }
 
 /* starting */
+static void supervise_fill_start(const struct options *options, Qwe__Start *start)
+{
+    qwe__start__init(start);
+    start->model_path = options->model;
+    start->backend = (char *)options->backend;
+    start->isa = options->cpu_isa;
+    start->has_context = start->has_slots = start->has_threads = true;
+    start->context = options->context;
+    start->slots = options->slots;
+    start->threads = options->threads;
+    start->kv_type = (char *)options->kv;
+}
+
 static int supervise_send_start(struct supervise *s)
 {
-    const struct options *options = s->broker->options;
-    Qwe__Start start = QWE__START__INIT;
+    Qwe__Start start;
 
-    start.model_path = options->model;
-    start.backend = (char *)options->backend;
-    start.isa = options->cpu_isa;
-    start.has_context = start.has_slots = start.has_threads = true;
-    start.context = options->context;
-    start.slots = options->slots;
-    start.threads = options->threads;
-    start.kv_type = (char *)options->kv;
+    supervise_fill_start(s->broker->options, &start);
     return link_put(&s->broker->link, 0, MSG_E_START, &start.base);
+}
+
+/* A Start that the engine would not read (a path that is no UTF-8, a word too long) is said at once: each
+ * engine would die of it. */
+static int supervise_check_start(const struct options *options, struct fault *fault)
+{
+    _cleanup_(freep) uint8_t *body = NULL;
+    struct fault why = {};
+    Qwe__Start start;
+    size_t n;
+    int r;
+
+    supervise_fill_start(options, &start);
+    n = qwe__start__get_packed_size(&start);
+    body = malloc(n);
+    if (!body)
+        return err_origin(-ENOMEM);
+    qwe__start__pack(&start, body);
+    r = wire_check(&qwe__start__descriptor, body, n, &why);
+    return r > 0 ? fault_set(fault, BROKER_E_START, "this cannot be passed to the engine: %s", why.text) : r;
 }
 
 static int supervise_spawn(struct supervise *s)
@@ -108,7 +133,8 @@ void supervise_start(struct supervise *s)
 {
     int r = supervise_spawn(s);
 
-    s->is_killed = false;
+    s->is_closed = false;
+    *s->why = '\0';
     s->load_permille = 0;
     s->progress_ns = clock_now_ns();
     if (!r) {
@@ -132,10 +158,16 @@ void supervise_kill(struct supervise *s, const char *why)
 {
     if (!s->pid)
         return;
-    if (why)
-        log_err("engine %d is killed: %s", s->pid, why);
-    s->is_killed = true;
+    log_err("engine %d is killed: %s", s->pid, why);
+    snprintf(s->why, sizeof(s->why), "was killed: %s", why);
     kill(s->pid, SIGKILL);
+}
+
+/* Killed at once, it could not be told from one that somebody else killed. */
+void supervise_on_eof(struct supervise *s)
+{
+    s->is_closed = true;
+    loop_arm_ms(s->watch, SUPERVISE_END_MS);
 }
 
 /* More than SUPERVISE_DEATHS_MAX in a minute, and no finished step between them? */
@@ -164,25 +196,37 @@ static unsigned supervise_lose_requests(struct supervise *s)
     return n;
 }
 
+/* A note goes out as UTF-8, so what does not fit is cut between characters: the bytes of text to print. */
+static int supervise_fit(const char *text, size_t max)
+{
+    size_t n = strlen(text);
+
+    if (n <= max)
+        return (int)n;
+    for (n = max; n && ((uint8_t)text[n] & 0xc0) == 0x80;)
+        n--;
+    return (int)n;
+}
+
 static void supervise_on_death(struct supervise *s, pid_t pid, int status)
 {
+    const unsigned n = supervise_lose_requests(s);
     char how[96];
-    unsigned n;
+    const char *last = *s->why ? s->why : how;
 
     spawn_describe_exit(status, how, sizeof(how));
-    n = supervise_lose_requests(s);
     if (s->state == SUPERVISE_FAILED) {
         log_info("engine %d %s", pid, how);
         return;
     }
     if (supervise_is_hopeless(s)) {
-        snprintf(s->note, sizeof(s->note), "the engine died %u times without finishing a step, at last: %s",
-                 s->n_deaths, how);
+        snprintf(s->note, sizeof(s->note), "the engine died %u times without finishing a step, at last: %.*s",
+                 s->n_deaths, supervise_fit(last, 400), last);
         supervise_fail(s, STATUS_ENGINE_LOST);
         return;
     }
     log_err("engine %d %s; %u requests go on with the next one in %u ms", pid, how, n, s->backoff_ms);
-    snprintf(s->note, sizeof(s->note), "the last engine %s", how);
+    snprintf(s->note, sizeof(s->note), "the last engine %.*s", supervise_fit(last, 480), last);
     supervise_schedule_restart(s);
 }
 
@@ -213,6 +257,8 @@ void supervise_watch(struct supervise *s, bool working)
     const bool must_move =
         s->pid && (s->state == SUPERVISE_LOADING || (s->state == SUPERVISE_SERVING && working));
 
+    if (s->is_closed)
+        return; /* then the timer waits for its death */
     if (!must_move) {
         loop_unwatch(s->watch);
     } else if (!loop_is_armed(s->watch)) {
@@ -227,8 +273,14 @@ static void supervise_on_watch(int fd, short what, void *arg)
 {
     struct supervise *s = arg;
     const uint64_t patience_ms = supervise_patience_ms(s);
-    const uint64_t passed_ms = (clock_now_ns() - s->progress_ns) / 1000000;
+    uint64_t passed_ms;
 
+    if (s->is_closed) {
+        supervise_kill(s, "it closed its socket and lives on");
+        return;
+    }
+    link_drain(&s->broker->link); /* had the broker itself been stopped, it would not have heard yet */
+    passed_ms = (clock_now_ns() - s->progress_ns) / 1000000;
     if (passed_ms < patience_ms)
         loop_arm_ms(s->watch, patience_ms - passed_ms);
     else
@@ -278,14 +330,17 @@ int supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
 {
     const bool is_first = !s->ready;
     const int code = failed->has_code && failed->code ? (int)failed->code : STATUS_INTERNAL;
+    const char *text = failed->text ? failed->text : "the engine cannot serve";
 
     if (s->state != SUPERVISE_LOADING)
         return err_origin(-EBADMSG);
-    snprintf(s->note, sizeof(s->note), "%s", failed->text ? failed->text : "the engine cannot serve");
-    if (is_first)
+    if (is_first) {
+        snprintf(s->note, sizeof(s->note), "%s", text);
         supervise_fail(s, code);
-    else /* it could before: memory may be short for the moment */
-        log_warn("engine %d: %s", s->pid, s->note);
+    } else { /* it could before: memory may be short for the moment */
+        snprintf(s->why, sizeof(s->why), "said: %s", text);
+        log_warn("engine %d %s", s->pid, s->why);
+    }
     return 0;
 }
 
@@ -294,7 +349,9 @@ int supervise_init(struct supervise *s, struct broker *broker, struct fault *fau
     int r;
 
     *s = (struct supervise){.broker = broker, .backoff_ms = SUPERVISE_BACKOFF_MIN_MS};
-    r = spawn_find_engine(broker->options->engine, &s->engine, fault);
+    r = supervise_check_start(broker->options, fault);
+    if (!r)
+        r = spawn_find_engine(broker->options->engine, &s->engine, fault);
     if (!r)
         r = loop_event_new(broker->base, -1, 0, supervise_on_restart, s, &s->restart);
     if (!r)

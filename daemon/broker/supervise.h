@@ -35,15 +35,18 @@ struct supervise {
     unsigned n_deaths;
     int failed_code; /* with SUPERVISE_FAILED: what requests are refused with */
     char note[512];  /* why it is degraded or failed, or what the engine had to say; "" if nothing */
-    bool is_killed;  /* by us, and the reason was logged */
+    char why[520];   /* this engine's end, in its own words (Failed.text, whole) or ours; "": see its exit
+                        status */
+    bool is_closed;  /* its socket has ended, so it is about to */
     struct event *restart, *watch;
 };
 
 int supervise_init(struct supervise *supervise, struct broker *broker, struct fault *fault);
 void supervise_deinit(struct supervise *supervise); /* ends the engine and waits for it */
 void supervise_start(struct supervise *supervise);
-void supervise_on_child(struct supervise *supervise);              /* SIGCHLD */
-void supervise_kill(struct supervise *supervise, const char *why); /* why NULL: its socket was closed */
+void supervise_on_child(struct supervise *supervise); /* SIGCHLD */
+void supervise_kill(struct supervise *supervise, const char *why);
+void supervise_on_eof(struct supervise *supervise); /* its socket was closed: it dies, or will be helped to */
 
 /* 0 if requests can be served now or soon; else the status code, with the note. */
 int supervise_check(const struct supervise *supervise, struct fault *fault);

@@ -3,8 +3,10 @@
 The engine's tokens follow from seed, prompt and position, so expected() is the whole truth about a stream."""
 
 import os
+import queue
 import signal
 import threading
+import time
 import zlib
 
 import harness
@@ -60,24 +62,26 @@ def sampling(seed):
     return pb.Sampling(seed=seed)
 
 
-def gather(functions):
-    """Runs functions in threads; their results in order.  The first exception is raised again."""
-    results, errors = [None] * len(functions), []
+def gather(functions, wait_s=harness.WAIT_S):
+    """Runs functions in threads, wait_s at most; their results in order.  The first exception is raised at once."""
+    results, ended = [None] * len(functions), queue.Queue()
 
     def call(i, function):
         try:
-            results[i] = function()
+            ended.put((i, function(), None))
         except BaseException as error:  # an assertion in a thread is a failed story
-            errors.append(error)
+            ended.put((i, None, error))
 
-    threads = [threading.Thread(target=call, args=(i, f), daemon=True) for i, f in enumerate(functions)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(harness.WAIT_S)
-        assert not thread.is_alive(), "a client hangs"
-    if errors:
-        raise errors[0]
+    for i, function in enumerate(functions):
+        threading.Thread(target=call, args=(i, function), daemon=True).start()
+    end = time.monotonic() + wait_s
+    for _ in functions:
+        try:
+            i, results[i], error = ended.get(timeout=max(0, end - time.monotonic()))
+        except queue.Empty:
+            raise AssertionError(f"a client hangs: not all have ended after {wait_s} s") from None
+        if error:
+            raise error
     return results
 
 

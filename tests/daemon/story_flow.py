@@ -240,10 +240,14 @@ def what_cannot_start_says_why():
              (("--socket", "/tmp/" + "x" * 120), {}, 1, "longer than"),
              (("--slots", "0"), {}, 2, "--slots: slots is '0', must be a number from 1 to 64"),
              (("--sots", "1"), {}, 2, "did you mean '--slots'?"),
+             (("-slots", "1"), {}, 2, "unknown option '-slots', did you mean '--slots'?"),
+             (("--verbose", "-xy"), {}, 2, "unknown option '-xy'"),
              (("--backend", "tpu"), {}, 2, "must be one of auto, cuda, cpu, ref"),
              (("--slots",), {}, 2, "--slots needs a value"), (("what",), {}, 2, "unexpected argument 'what'"),
              ((), {"model": None}, 2, "no model"), (("--config", "/nonexistent"), {}, 2, "No such file"),
              (("--engine", "/nonexistent"), {}, 1, "/nonexistent"),
+             (("--cpu-isa", "x" * 33), {}, 1, "Start.isa: 33 bytes, at most 32"),
+             ((), {"model": b"/m\xff.gguf"}, 1, "Start.model_path: not UTF-8"),
              (("--max-connections", "100000", "--max-requests", "100000"), {"few_fds": True}, 1, "file descriptors")]
     if not os.getuid():
         cases.append(((), {"root": False}, 2, "refuses"))
@@ -285,6 +289,39 @@ def the_configuration_file_counts_and_argv_wins():
             process.stderr.close()
 
 
+def start_activated(listener, **env):
+    """A qwend that gets this socket as systemd passes one."""
+    def activate():
+        os.dup2(listener.fileno(), 3)
+        os.set_inheritable(3, True)
+
+    # LISTEN_PID must be the daemon's own: a shell knows it, and exec keeps it
+    argv = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", os.path.join(fake.BUILD, "daemon/broker/qwend"),
+            "--engine", fake.ENGINE, "--config", "/dev/null", "--model", "fake:", "--socket", "/nonexistent/x"]
+    argv += [] if os.getuid() else ["--allow-root"]
+    return subprocess.Popen(argv, preexec_fn=activate, close_fds=False, stderr=subprocess.PIPE, text=True,
+                            env={**os.environ, "LISTEN_FDS": "1", **env})
+
+
+def a_passed_socket_that_knows_no_users_is_refused():
+    for family, kind, word in ((socket.AF_INET, socket.SOCK_STREAM, "not a Unix stream socket"),
+                               (socket.AF_UNIX, socket.SOCK_SEQPACKET, "not a Unix stream socket"),
+                               (socket.AF_UNIX, socket.SOCK_STREAM, "not a listening socket")):
+        with socket.socket(family, kind) as listener:
+            listener.bind(("127.0.0.1", 0) if family == socket.AF_INET else b"\0qwend-story-%d" % os.getpid())
+            if "listening" not in word:
+                listener.listen()
+            process = start_activated(listener)
+            try:
+                assert process.wait(qwp.TIMEOUT_S) == 1
+                out = process.stderr.read()
+                assert word in out, out
+            finally:
+                process.kill()
+                process.wait()
+                process.stderr.close()
+
+
 def the_service_manager_is_told_and_fed():
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
@@ -295,16 +332,7 @@ def the_service_manager_is_told_and_fed():
         listener.bind(folder + "/sock")
         listener.listen()
 
-        def activate():
-            os.dup2(listener.fileno(), 3)
-            os.set_inheritable(3, True)
-
-        # LISTEN_PID must be the daemon's own: a shell knows it, and exec keeps it
-        argv = ["sh", "-c", 'LISTEN_PID=$$ exec "$@"', "sh", os.path.join(fake.BUILD, "daemon/broker/qwend"),
-                "--engine", fake.ENGINE, "--config", "/dev/null", "--model", "fake:", "--socket", "/nonexistent/x"]
-        argv += [] if os.getuid() else ["--allow-root"]
-        process = subprocess.Popen(argv, preexec_fn=activate, close_fds=False, stderr=subprocess.PIPE, text=True, env={
-            **os.environ, "NOTIFY_SOCKET": folder + "/notify", "LISTEN_FDS": "1", "WATCHDOG_USEC": "200000"})
+        process = start_activated(listener, NOTIFY_SOCKET=folder + "/notify", WATCHDOG_USEC="200000")
         try:
             seen = set()
             while not {"READY=1", "WATCHDOG=1", "STATUS=serving"} <= seen:
@@ -358,5 +386,5 @@ if __name__ == "__main__":
         sigterm_lets_running_requests_end_and_refuses_others, the_drain_is_bounded_and_a_second_sigterm_cuts_it,
         an_idle_daemon_stops_at_once, a_stale_socket_is_replaced_and_a_living_one_is_not,
         a_file_that_is_no_socket_is_left_alone, what_cannot_start_says_why,
-        the_configuration_file_counts_and_argv_wins, the_service_manager_is_told_and_fed,
+        the_configuration_file_counts_and_argv_wins, a_passed_socket_that_knows_no_users_is_refused, the_service_manager_is_told_and_fed,
         nothing_of_a_prompt_is_logged]))

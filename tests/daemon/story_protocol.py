@@ -1,7 +1,9 @@
 """story_protocol.py - every rule of docs/PROTOCOL.md that a client can break, and what it hears then."""
 
+import array
 import os
 import resource
+import socket
 import sys
 
 import qwend_pb2 as pb
@@ -81,6 +83,10 @@ def unknown_flags_and_types_are_errors_unless_they_may_be_lost():
         breaks(d, 103, "Submit", raw=qwp.HEADER.pack(0, 1, 1001, 0))
         with d.serving() as p:
             p.send(b"whatever", 77, number=0x8001)
+            assert p.status().pid == d.process.pid
+            fd = qwp.sealed_memfd(b"whatever")
+            p.send(b"", 77, HAS_FD, [fd], number=0x8001)
+            os.close(fd)
             assert p.status().pid == d.process.pid
 
 
@@ -235,6 +241,27 @@ def bytes_of_one_user_are_capped():
         check(p.ask(bytes(900000), sampling=sampling(1), max_tokens=3), 1, bytes(900000), 3)
 
 
+def one_user_cannot_use_up_the_file_descriptors():
+    """Each of its connections passes two that no frame claims; the limit is what the daemon asked for itself."""
+    old = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, old[1]))
+    d = Fake("--max-connections", "256", "--max-requests", "2")
+    resource.setrlimit(resource.RLIMIT_NOFILE, old)
+    fd = qwp.sealed_memfd(b"x")
+    with d:
+        peers = [d.serving()]
+        for _ in range(127):
+            q = d.peer()
+            for data in (qwp.HEADER.pack(100, 1, 100, HAS_FD), b"\x12"):
+                q.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
+            peers.append(q)
+        with d.peer(hello=False) as q:
+            assert q.wait_for(pb.Error, 0).msg.code == 302
+        for q in peers:
+            q.close()
+    os.close(fd)
+
+
 def running_out_of_file_descriptors_is_survived():
     with Fake("--max-connections", "64", "--max-requests", "2") as d, d.serving() as p:
         # as if the machine gave no more: the limit is lowered from outside
@@ -264,4 +291,4 @@ if __name__ == "__main__":
         body_and_credit_need_a_request_that_takes_them, a_prompt_in_pieces_has_its_caps,
         ping_is_answered_while_a_stream_runs, a_client_that_floods_and_never_reads_is_dropped,
         connections_of_one_user_are_capped_with_the_numbers, requests_of_one_user_are_capped_with_the_numbers,
-        bytes_of_one_user_are_capped, running_out_of_file_descriptors_is_survived]))
+        bytes_of_one_user_are_capped, one_user_cannot_use_up_the_file_descriptors, running_out_of_file_descriptors_is_survived]))

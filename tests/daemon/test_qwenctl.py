@@ -382,6 +382,20 @@ class Codes(Case):
         self.assertEqual(process.returncode, 10)
         self.assertIn(b'No space left', err)
 
+    def run_without(self, redirection):
+        self.serve(ANSWER)
+        return subprocess.run(['sh', '-c', 'exec "$0" ask hi ' + redirection, QWENCTL], stdin=subprocess.DEVNULL,
+                              capture_output=True, env=self.env, timeout=LIMIT_S, check=False)
+
+    def test_closed_stdin_is_empty(self):
+        self.check(self.run_without('<&-'), 0, b'Hello')
+
+    def test_closed_stdout_is_an_error(self):
+        self.check(self.run_without('>&-'), 10, b'', 'writing to standard output: Bad file descriptor')
+
+    def test_closed_stderr_does_not_matter(self):
+        self.check(self.run_without('2>&-'), 0, b'Hello')
+
 
 class Signals(Case):
     FLOOD = 'accept\nawait Generate\nuntil Cancel "0123456789\\n"\nsend Usage+end finish=FINISH_CANCEL answer_tokens=4\neof\n'
