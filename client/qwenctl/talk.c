@@ -38,9 +38,30 @@ int talk_set_system(struct talk *talk, const char *text)
     return 0;
 }
 
+/* A copy without the bytes that no prompt may hold: a model can write a NUL, yet not be told that it did. */
+static char *talk_copy(const char *text, size_t n, size_t *ret_n)
+{
+    char *copy = malloc(n + 1);
+    size_t n_copy = 0;
+
+    if (!copy)
+        return NULL;
+    for (size_t done = 0; done < n; done++) {
+        size_t k = qwend_utf8_valid(text + done, n - done);
+
+        memcpy(copy + n_copy, text + done, k);
+        n_copy += k;
+        done += k;
+    }
+    copy[n_copy] = 0;
+    *ret_n = n_copy;
+    return copy;
+}
+
 int talk_add(struct talk *talk, const char *user, size_t n_user, const char *assistant, size_t n_assistant)
 {
-    _cleanup_(freep) char *u = strndup(user, n_user), *a = strndup(assistant, n_assistant);
+    _cleanup_(freep) char *u = talk_copy(user, n_user, &n_user);
+    _cleanup_(freep) char *a = talk_copy(assistant, n_assistant, &n_assistant);
 
     if (talk->n_turns == talk->cap) {
         size_t cap = talk->cap ? 2 * talk->cap : 16;

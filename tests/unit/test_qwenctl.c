@@ -180,6 +180,27 @@ static void test_input_check_names_offset_and_line(void **state)
     assert_non_null(strstr(fault.text, "NUL at byte 1 (line 1)"));
 }
 
+/* What the model wrote may hold bytes that no prompt may: the next turn must be possible all the same. */
+static void test_talk_goes_on_after_an_answer_with_a_nul(void **state)
+{
+    struct talk talk = {};
+    qwend_req *req = qwend_req_new();
+
+    assert_int_equal(talk_add(&talk, "q", 1,
+                              "a\0b\xc3\xa9\xff"
+                              "c\0",
+                              8),
+                     0);
+    assert_int_equal(talk.turns[0].n_assistant, 5);
+    assert_string_equal(talk.turns[0].assistant, "ab\xc3\xa9"
+                                                 "c");
+    assert_int_equal(talk_add(&talk, "", 0, "\0", 1), 0);
+    assert_string_equal(talk.turns[1].assistant, "");
+    assert_int_equal(talk_fill(&talk, "next", 4, req), 0);
+    qwend_req_free(req);
+    talk_deinit(&talk);
+}
+
 static void test_talk_keeps_and_forgets_turns(void **state)
 {
     struct talk talk = {};
@@ -214,6 +235,7 @@ int main(void)
         cmocka_unit_test(test_json_is_well_formed),
         cmocka_unit_test(test_input_check_names_offset_and_line),
         cmocka_unit_test(test_talk_keeps_and_forgets_turns),
+        cmocka_unit_test(test_talk_goes_on_after_an_answer_with_a_nul),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
