@@ -48,23 +48,22 @@ def a_full_share_leaves_room_to_speak_and_to_hear():
 
 
 def as_other_user(work):
-    """Runs work(step) in a child with another uid; step() in the child waits for step() in the parent, in turns."""
+    """Runs work(pause) in a child with another uid.  Returns once it pauses, with what lets it go on to its end."""
     (child_reads, parent_writes), (parent_reads, child_writes) = os.pipe(), os.pipe()
     pid = os.fork()
     if not pid:
         os.close(parent_reads)
         os.close(parent_writes)
+
+        def pause():
+            os.write(child_writes, b"x")
+            os.read(child_reads, 1)     # until the parent closes its end
+
         try:
             os.setgroups([])
             os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
             os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
-
-            def step():
-                os.write(child_writes, b"x")
-                os.read(child_reads, 1)
-
-            work(step)
-            os.write(child_writes, b"x")
+            work(pause)
             os._exit(0)
         except BaseException:  # told here: the parent only sees that it failed
             traceback.print_exc()
@@ -72,15 +71,14 @@ def as_other_user(work):
     os.close(child_writes)
     os.close(child_reads)
 
-    def wait():
-        assert os.read(parent_reads, 1), "the other user failed"
-
     def end():
         os.close(parent_writes)
         os.close(parent_reads)
-        assert os.waitpid(pid, 0)[1] == 0
+        assert os.waitpid(pid, 0)[1] == 0, "the other user failed"
 
-    return wait, end
+    if not os.read(parent_reads, 1):
+        end()
+    return end
 
 
 def a_newcomer_takes_no_connection_and_no_answer_away():
@@ -92,13 +90,12 @@ def a_newcomer_takes_no_connection_and_no_answer_away():
         result.add(p.next_frame(stream))
         fill(p, 2 * MIB)
 
-        def newcomer(step):
+        def newcomer(pause):
             with d.peer() as q:
                 fill(q, MIB)
-                step()
+                pause()
 
-        wait, end = as_other_user(newcomer)
-        wait()
+        end = as_other_user(newcomer)
         assert p.status().queued > 10
         p.send(pb.Credit(bytes=MIB), stream)
         check(p.collect(stream, result=result), 1, prompt("x"), 1000)
