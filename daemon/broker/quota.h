@@ -14,7 +14,7 @@ enum { QUOTA_OK, QUOTA_E_EXCEEDED }; /* > 0: a normal outcome, the caller refuse
 
 enum quota_slot {
     QUOTA_CONNECTIONS, /* each with CLIENT_FREE_BYTES of buffer each way */
-    QUOTA_REQUESTS,    /* generations, queued and running, and text questions */
+    QUOTA_REQUESTS,    /* generations (each with STREAM_FREE_BYTES), queued and running, and text questions */
     QUOTA_BYTES,       /* buffers, prompt bodies, replay logs */
     QUOTA_SLOT_N
 };

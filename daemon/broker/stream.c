@@ -132,6 +132,8 @@ static int stream_charge(struct request *request, size_t n_more)
         cap *= 2;
     if (out->charge.user)
         return cap > out->charge.amount ? quota_resize(&out->charge, cap) : QUOTA_OK;
+    if (cap <= STREAM_FREE_BYTES)
+        return QUOTA_OK;
     return quota_charge(&request->broker->quota, request->client->peer.uid, QUOTA_BYTES, cap, &out->charge);
 }
 

@@ -17,12 +17,15 @@ enum {
     /* What can come after a pause was decided: a socket buffer full (208 KiB by default), what was read with
      * it, and the step that the engine is in. */
     STREAM_HELD_BYTES = 1 << 20,
+    /* Of it, what comes with the request and is not charged to its uid: a user whose share is used up must
+     * still be able to pause for a moment.  Some hundred tokens; a pause reaches the engine much sooner. */
+    STREAM_FREE_BYTES = 16 << 10,
 };
 
 struct stream {
     uint64_t credit, seq;
     struct buf held;            /* u32 length and Emit body, each */
-    struct quota_charge charge; /* of held */
+    struct quota_charge charge; /* of held, beyond STREAM_FREE_BYTES */
     size_t piece, offset;       /* how much of the oldest Emit was sent */
     bool meta_sent;             /* its ids and logprobs were */
     bool blocked;               /* paused in the engine, and the clock of slow_s runs */

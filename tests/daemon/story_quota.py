@@ -47,6 +47,21 @@ def a_full_share_leaves_room_to_speak_and_to_hear():
         assert q.call(pb.Cancel(mine=True), pb.Cancelled).n_cancelled > queued
 
 
+def a_full_share_lets_a_stream_pause_and_go_on():
+    with full(delay_ms=1) as d, d.serving() as p:
+        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=200, credit_bytes=100)
+        granted, result = 100, qwp.Result()
+        fill(p, 4 * MIB)
+        while not result.usage:
+            frame = p.next_frame(stream)
+            assert frame.type is not pb.Error, frame.msg
+            result.add(frame)
+            if len(result.answer) == granted:
+                p.send(pb.Credit(bytes=100), stream)
+                granted += 100
+        check(result, 1, prompt("x"), 200)
+
+
 def as_other_user(work):
     """Runs work(pause) in a child with another uid.  Returns once it pauses, with what lets it go on to its end."""
     (child_reads, parent_writes), (parent_reads, child_writes) = os.pipe(), os.pipe()
@@ -109,4 +124,6 @@ def a_newcomer_takes_no_connection_and_no_answer_away():
 
 
 if __name__ == "__main__":
-    sys.exit(qwp.run([a_full_share_leaves_room_to_speak_and_to_hear, a_newcomer_takes_no_connection_and_no_answer_away]))
+    sys.exit(qwp.run([
+        a_full_share_leaves_room_to_speak_and_to_hear, a_full_share_lets_a_stream_pause_and_go_on,
+        a_newcomer_takes_no_connection_and_no_answer_away]))
