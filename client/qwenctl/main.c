@@ -81,8 +81,8 @@ static enum code main_run(struct ui *ui, const struct opt_values *values, char *
         ui_error(ui, "%s (see qwenctl help %s)", fault.text, cmd->name);
         return CODE_USAGE;
     }
-    if (values->help && n_used)
-        return cmd_help(&(struct cmd_args){values, ui, args, 1});
+    if (values->help && n) /* also of a question in quotes, which is not asked then */
+        return cmd_help(&(struct cmd_args){values, ui, (char *[]){(char *)cmd->name}, 1});
     if (!n && !values->help && !values->version) {
         ui_error(ui, "what shall it do? qwenctl ask TEXT, qwenctl chat; see qwenctl help");
         return CODE_USAGE;

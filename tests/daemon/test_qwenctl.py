@@ -751,6 +751,7 @@ class Service(Case):
         for code in (0, 1, 2, 3, 4, 5, 6, 9, 10, 130, 141, 143):
             self.assertIn(f'\n  {code} ', text)
         self.assertEqual(self.run_ctl('--help').stdout.decode(), text)
+        self.assertEqual(self.run_ctl('--help', 'two words').stdout, self.run_ctl('help', 'ask').stdout)
 
 
 if __name__ == '__main__':
