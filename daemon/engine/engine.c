@@ -1,6 +1,7 @@
 /* engine.c - the loop.  See engine.h. */
 #include "engine.h"
 
+#include "daemon/util/clock.h"
 #include "sample.h"
 
 int engine_init(struct engine *e, int fd)
@@ -37,30 +38,58 @@ void engine_deinit(struct engine *e)
     uplink_deinit(&e->up);
 }
 
-/* A prompt may be a million tokens of text work: with streams running, their next step comes after one of
- * these. */
+/* A prompt may be a million tokens of text work, seconds of it.  With streams running, each such piece is
+ * followed by as much time of steps before the next is taken, so whoever sends nothing but long prompts slows
+ * the others to half, not to a token a prompt. */
 static bool engine_is_heavy(const struct frame *frame)
 {
     return frame->type == MSG_E_SUBMIT || frame->type == MSG_E_TEXT;
 }
 
+static bool engine_must_wait(const struct engine *e, const struct frame *frame)
+{
+    return e->text_ns && engine_is_heavy(frame);
+}
+
+static int engine_take_frame(struct engine *e, const struct frame *frame)
+{
+    const int fd = frame->flags & FRAME_HAS_FD ? sock_claim_fd(&e->up.sock) : -1;
+    const bool delays = engine_is_heavy(frame) && engine_has_work(e);
+    const uint64_t t0 = clock_now_ns();
+    int r = engine_on_frame(e, frame, fd);
+
+    if (delays)
+        e->text_ns += clock_now_ns() - t0;
+    uplink_consume(&e->up, frame);
+    return r;
+}
+
 /* What has arrived whole. */
 static int engine_take_frames(struct engine *e)
 {
-    bool enough = false;
     struct frame frame;
-    int r = 0;
+    int r;
 
-    while (!enough && !(r = uplink_next(&e->up, &frame))) {
-        int fd = frame.flags & FRAME_HAS_FD ? sock_claim_fd(&e->up.sock) : -1;
-
-        r = engine_on_frame(e, &frame, fd);
-        enough = engine_is_heavy(&frame) && engine_has_work(e);
-        uplink_consume(&e->up, &frame);
+    if (!engine_has_work(e))
+        e->text_ns = 0;
+    while (!(r = uplink_next(&e->up, &frame))) {
+        if (engine_must_wait(e, &frame))
+            return 0;
+        r = engine_take_frame(e, &frame);
         if (r)
             return r;
     }
     return r == UPLINK_E_AGAIN ? 0 : r;
+}
+
+static int engine_make_step(struct engine *e)
+{
+    const uint64_t t0 = clock_now_ns();
+    int r = engine_step(e);
+    const uint64_t ns = clock_now_ns() - t0;
+
+    e->text_ns -= MIN(e->text_ns, ns);
+    return r;
 }
 
 int engine_turn(struct engine *e, bool block)
@@ -70,7 +99,7 @@ int engine_turn(struct engine *e, bool block)
     if (!r)
         r = engine_take_frames(e);
     if (!r && engine_has_work(e))
-        r = engine_step(e);
+        r = engine_make_step(e);
     return r;
 }
 

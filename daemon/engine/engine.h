@@ -43,6 +43,8 @@ struct engine {
     float *logits;            /* [n_slots][n_vocab] */
     struct sched_cost cost;
     uint64_t n_steps, beat_ns;
+    uint64_t
+        text_ns; /* of text work that running streams waited for, and that steps have not made up for yet */
 };
 
 int engine_init(struct engine *e, int fd); /* takes fd */

@@ -423,6 +423,39 @@ static void test_engine_tokenizes_and_back(void **state)
     peer_free(peer);
 }
 
+/* However many long questions wait, a stream has as much time between two of them as one takes. */
+static void test_engine_text_work_takes_half_the_time_of_a_stream(void **state)
+{
+    enum { N = 8, TEXT_BYTES = 200000 };
+    struct peer_request q = some_request(1);
+    Qwp__Tokenize t = QWP__TOKENIZE__INIT;
+    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+    struct peer *peer = start();
+    int n_steps = 0;
+
+    q.max_tokens = CONTEXT - 16;
+    peer_submit(peer, &q);
+    assert_int_equal(peer_turn(peer), 0);
+    t.text = calloc(1, TEXT_BYTES + 1);
+    assert_non_null(t.text);
+    memset(t.text, 'a',
+           TEXT_BYTES); /* about a millisecond for each 10 kB; a step of this model takes less than one */
+    op.tokenize = &t;
+    for (uint32_t i = 0; i < N; i++)
+        peer_put(peer, 2 + i, MSG_E_TEXT, &op.base, -1);
+    while (!peer_stream(peer, 2)->reply)
+        assert_int_equal(peer_turn(peer), 0);
+    for (; !peer_stream(peer, 3)->reply && !peer_stream(peer, 1)->finished; n_steps++)
+        assert_int_equal(peer_turn(peer), 0);
+    if (n_steps < 8) /* 3: while the second is read, 64 KiB a turn */
+        fail_msg("the stream made %d steps between two questions of %d bytes", n_steps, TEXT_BYTES);
+    for (uint32_t i = 0; i < N; i++)
+        while (!peer_stream(peer, 2 + i)->reply)
+            assert_int_equal(peer_turn(peer), 0);
+    free(t.text);
+    peer_free(peer);
+}
+
 static void test_engine_renders_messages(void **state)
 {
     static const char want[] =
@@ -590,6 +623,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_engine_keeps_fds_with_their_frames),
         cmocka_unit_test(test_engine_refuses_an_unsealed_or_huge_memfd),
         cmocka_unit_test(test_engine_tokenizes_and_back),
+        cmocka_unit_test(test_engine_text_work_takes_half_the_time_of_a_stream),
         cmocka_unit_test(test_engine_renders_messages),
         cmocka_unit_test(test_engine_refuses_text_work_that_is_too_much),
         cmocka_unit_test(test_engine_gives_up_on_frames_that_break_the_protocol),
