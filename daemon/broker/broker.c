@@ -62,9 +62,11 @@ static bool broker_submit_replays(struct broker *broker)
     return true;
 }
 
+/* A prompt may be seconds of text work, so the engine gets one at a time to read: whoever comes next waits
+ * for that one, not for one a slot, nor for those that were sent and cancelled. */
 static void broker_submit_next(struct broker *broker)
 {
-    while (broker->queue.n_started < supervise_slots(&broker->supervise)) {
+    while (!broker->link.unread && broker->queue.n_started < supervise_slots(&broker->supervise)) {
         struct queue_item *item = queue_next(&broker->queue);
 
         if (!item || request_submit(list_entry(item, struct request, item)))
@@ -79,7 +81,7 @@ static bool broker_is_working(const struct broker *broker)
     LIST_FOREACH (request, &broker->requests, node)
         if (request_is_in_engine(request) && !request->out.blocked)
             return true;
-    return textop_is_pending(broker);
+    return broker->link.unread || textop_is_pending(broker);
 }
 
 /* Tells positions that changed; those told a moment ago have to wait for the timer. */
@@ -297,6 +299,7 @@ void broker_deinit(struct broker *broker)
     listener_close(&broker->listener);
     LIST_FOREACH (client, &broker->clients, node)
         client_free(client);
+    textop_fail_all(broker, &(struct fault){}); /* given up by their clients, not by the engine */
     supervise_deinit(&broker->supervise);
     queue_deinit(&broker->queue);
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++)

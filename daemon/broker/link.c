@@ -60,10 +60,20 @@ static int link_on_beat(struct link_call *call)
     return 0;
 }
 
+/* The engine answers each Submit in turn with Started or Refused. */
+static void link_note_answer(struct link_call *call)
+{
+    if (call->frame->stream != call->link->unread)
+        return;
+    call->link->unread = 0;
+    broker_kick(call->link->broker);
+}
+
 static int link_on_started(struct link_call *call)
 {
     struct request *request = link_find_request(call->link, call->frame->stream);
 
+    link_note_answer(call);
     supervise_on_progress(&call->link->broker->supervise, false);
     return request ? request_on_started(request, (Qwe__Started *)call->msg) : 0;
 }
@@ -83,6 +93,7 @@ static int link_on_refused(struct link_call *call)
     struct request *request = link_find_request(call->link, call->frame->stream);
     const Qwe__Refused *refused = (Qwe__Refused *)call->msg;
 
+    link_note_answer(call);
     supervise_on_progress(&call->link->broker->supervise, false);
     if (request && request_is_in_engine(request))
         request_on_refused(request, refused);
@@ -304,6 +315,7 @@ int link_submit(struct link *link, struct request *request, const Qwe__Submit *t
     }
     memcpy(body, request->head, request->n_head);
     qwe__submit__pack(tail, body + request->n_head);
+    link->unread = request->handle;
     return LINK_OK;
 }
 

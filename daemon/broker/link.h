@@ -17,7 +17,9 @@ struct link {
     struct broker *broker; /* borrowed */
     struct sock sock;      /* fd -1: no engine */
     struct event *readable, *writable;
-    bool is_broken; /* EOF or nonsense: nothing more is read or written */
+    uint32_t unread; /* handle of the last Submit, until the engine has answered it; also if it was cancelled;
+                        0: none */
+    bool is_broken;  /* EOF or nonsense: nothing more is read or written */
 };
 
 int link_open(struct link *link, struct broker *broker, int fd); /* takes fd on success */

@@ -8,23 +8,43 @@
 #include "proto/status.h"
 #include "request.h"
 
-static void textop_free(struct textop *textop)
+enum { TEXTOP_USERS_MAX = 64 }; /* who have a question with the engine at a time */
+
+static void textop_leave_client(struct textop *textop)
 {
+    if (!textop->client)
+        return;
     if (textop->receiving)
         textop->client->n_input -= buf_size(&textop->body);
     client_stream_close(textop->client, textop->stream);
+    textop->client = NULL;
+}
+
+static void textop_free(struct textop *textop)
+{
+    textop_leave_client(textop);
     list_remove(&textop->node);
     buf_deinit(&textop->body);
     free(textop->packed);
     quota_release(&textop->request_charge);
     quota_release(&textop->bytes_charge);
+    broker_kick(textop->broker); /* the next of its user */
     free(textop);
 }
 
 static void textop_fail(struct textop *textop, const struct fault *fault)
 {
-    client_refuse(textop->client, textop->stream, fault);
+    if (textop->client)
+        client_refuse(textop->client, textop->stream, fault);
     textop_free(textop);
+}
+
+static void textop_give_up(struct textop *textop)
+{
+    if (textop->sent)
+        textop_leave_client(textop);
+    else
+        textop_free(textop);
 }
 
 static void textop_refuse(struct textop *textop, const struct refusal *refusal)
@@ -46,14 +66,15 @@ void textop_cancel(struct textop *textop)
     struct fault fault;
 
     fault_set(&fault, STATUS_CANCELLED, "the question was cancelled");
-    textop_fail(textop, &fault);
+    client_refuse(textop->client, textop->stream, &fault);
+    textop_give_up(textop);
 }
 
 void textop_cancel_client(struct client *client)
 {
     for (size_t i = 0; i < ARRAY_SIZE(client->streams); i++)
         if (client->streams[i].textop)
-            textop_free(client->streams[i].textop);
+            textop_give_up(client->streams[i].textop);
 }
 
 /* asking */
@@ -155,7 +176,11 @@ void textop_open(struct client *client, struct client_stream *stream, const Qwe_
         client_stream_close(client, stream->id);
         return;
     }
-    *textop = (struct textop){.broker = client->broker, .client = client, .stream = stream->id, .type = type};
+    *textop = (struct textop){.broker = client->broker,
+                              .client = client,
+                              .uid = client->peer.uid,
+                              .stream = stream->id,
+                              .type = type};
     textop->body = BUF_INIT(POLICY_BODY_BYTES_MAX);
     textop->handle = broker_new_handle(client->broker);
     list_push(&client->broker->textops, &textop->node);
@@ -181,12 +206,29 @@ void textop_on_body(struct textop *textop, const uint8_t *data, size_t n, bool m
 }
 
 /* the engine's side */
+/* Is it the first complete question of its user?  Only that one is with the engine, where each may be a
+ * second of work: the others wait here, behind nobody else's. */
+static bool textop_is_first(const struct textop *textop, uid_t seen[TEXTOP_USERS_MAX], size_t *n_seen)
+{
+    const uid_t uid = textop->uid;
+
+    for (size_t i = 0; i < *n_seen; i++)
+        if (seen[i] == uid)
+            return false;
+    if (*n_seen == TEXTOP_USERS_MAX)
+        return false;
+    seen[(*n_seen)++] = uid;
+    return true;
+}
+
 void textop_pump(struct broker *broker)
 {
+    uid_t seen[TEXTOP_USERS_MAX];
     struct textop *textop;
+    size_t n_seen = 0;
 
     LIST_FOREACH (textop, &broker->textops, node) {
-        if (textop->sent || textop->receiving)
+        if (textop->receiving || !textop_is_first(textop, seen, &n_seen) || textop->sent)
             continue;
         if (link_put_packed(&broker->link, textop->handle, MSG_E_TEXT, textop->packed, textop->n_packed))
             return;
@@ -222,7 +264,7 @@ static void textop_answer(struct textop *textop, uint16_t type, const ProtobufCM
     const size_t max = CLIENT_OUT_BYTES - CLIENT_RESERVE_BYTES - FRAME_HEADER_BYTES;
     struct fault fault;
 
-    if (!client_offer(textop->client, textop->stream, type, FRAME_END_STREAM, msg)) {
+    if (!textop->client || !client_offer(textop->client, textop->stream, type, FRAME_END_STREAM, msg)) {
         textop_free(textop);
         return;
     }
@@ -256,7 +298,8 @@ void textop_on_refused(struct broker *broker, uint32_t handle, const Qwe__Refuse
     if (!textop)
         return;
     request_error_from_refused(refused, &error);
-    client_put_error(textop->client, textop->stream, &error);
+    if (textop->client)
+        client_put_error(textop->client, textop->stream, &error);
     textop_free(textop);
 }
 
@@ -269,6 +312,10 @@ void textop_on_engine_lost(struct broker *broker)
         if (!textop->sent)
             continue;
         textop->sent = false;
+        if (!textop->client) {
+            textop_free(textop);
+            continue;
+        }
         if (++textop->deaths < REQUEST_DEATHS_MAX)
             continue;
         fault_set(&fault, STATUS_ENGINE_LOST, "the engine died %u times with this question", textop->deaths);

@@ -1,6 +1,9 @@
 /* textop.h - Tokenize, Detokenize and Render: one question to the engine, one answer, on the client's stream.
  *
- * The question is kept packed until it is answered, so that it can be asked again after an engine died. */
+ * The question is kept packed until it is answered, so that it can be asked again after an engine died.  A
+ * user has one with the engine at a time.  One that is given up there stays charged to its user until the
+ * engine is through with it: else asking and giving up would fill the engine with work that nobody pays for.
+ */
 #pragma once
 
 #include "engine.pb-c.h"
@@ -14,7 +17,8 @@ struct client_stream;
 struct textop {
     struct list node;      /* of the broker's textops */
     struct broker *broker; /* borrowed */
-    struct client *client; /* borrowed */
+    struct client *client; /* borrowed; NULL: given up */
+    uid_t uid;
     uint32_t stream, handle;
     uint16_t type; /* MSG_TOKENIZE … */
     bool receiving, sent;

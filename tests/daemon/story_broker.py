@@ -223,6 +223,49 @@ def text_questions_are_answered_while_generating():
         assert p.expect(pb.Text, question).msg.text == f"{len(body)}:{crc}".encode()
 
 
+def n_frames_there(p):
+    """How many more frames have arrived, now."""
+    n = 0
+    try:
+        while p.read_frame(timeout=0.001):
+            n += 1
+    except TimeoutError:
+        return n
+
+
+def a_heap_of_questions_delays_nobody_else():
+    with Fake(read_ms=50) as d, d.serving() as p, d.peer() as q:
+        for _ in range(40):
+            q.open(pb.Tokenize(text="x"))
+        q.expect(pb.Tokens)
+        stream = p.generate(prompt("x"), max_tokens=1)
+        p.wait_for(pb.Accepted, stream, match=lambda m: m.prompt_tokens)
+        n = n_frames_there(q)
+        assert n < 20, f"{n} of 39 questions were answered first"
+        for _ in range(39 - n):
+            q.expect(pb.Tokens)
+
+
+def what_was_given_up_does_not_pile_up_in_the_engine():
+    """Each of the 60 would take it 100 ms to read."""
+    with Fake(read_ms=100) as d, d.serving() as p, d.peer() as q:
+        for _ in range(30):
+            streams = q.generate(prompt("x"), max_tokens=1), q.open(pb.Tokenize(text="x"))
+            q.status()  # so both have been heard, and passed on if nothing kept them
+            for stream in streams:
+                q.send(pb.Cancel(), stream)
+        q.status()
+        began = time.monotonic()
+        p.ask(prompt("x"), max_tokens=1)
+        seconds = time.monotonic() - began
+        assert seconds < 2, f"it waited {seconds:.1f} s"
+        with d.peer() as r:
+            r.open(pb.Tokenize(text="x"))
+        p.wait_status(lambda s: s.connections == 2)  # r is gone, its question perhaps not yet
+        assert list(p.call(pb.Tokenize(text="ab"), pb.Tokens).ids) == [97, 98]
+        assert p.status().engine_restarts == 0
+
+
 def list_requests_shows_state_and_owner():
     with Fake(slots=1, delay_ms=2) as d, d.serving(client="lister 1.0") as p:
         running, queued = [p.generate(prompt("x"), max_tokens=1000000) for _ in range(2)]
@@ -318,6 +361,7 @@ if __name__ == "__main__":
         a_prompt_comes_inline_in_pieces_or_as_a_memfd, an_unsealed_empty_or_huge_memfd_is_refused_with_the_reason,
         values_out_of_range_are_refused_with_their_name, an_id_in_use_is_refused,
         the_engines_refusal_reaches_the_client, text_questions_are_answered_while_generating,
+        a_heap_of_questions_delays_nobody_else, what_was_given_up_does_not_pile_up_in_the_engine,
         list_requests_shows_state_and_owner, the_65th_stream_is_refused_and_the_others_live,
         a_client_that_sends_a_byte_at_a_time_is_served, an_idle_daemon_makes_no_wakeups,
         two_users_share_the_slots_evenly]))

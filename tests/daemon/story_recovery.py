@@ -117,6 +117,15 @@ def a_stopped_engine_with_work_is_replaced_and_one_without_is_not():
         os.kill(pid, signal.SIGCONT)
 
 
+def an_engine_that_stops_with_a_prompt_given_up_is_replaced():
+    with Fake("--engine-timeout-s", "1") as d, d.serving() as p:
+        os.kill(d.engine_pid(), signal.SIGSTOP)
+        stream = p.generate(prompt("x"), max_tokens=3)
+        p.send(pb.Cancel(), stream)
+        check(p.ask(prompt("y"), sampling=sampling(1), max_tokens=3), 1, prompt("y"), 3)
+        assert p.status().engine_restarts == 1
+
+
 def a_model_that_cannot_be_served_is_said_to_everybody():
     with Fake(load_ms=100, fail="no such model anywhere", fail_code=205) as d, d.peer() as p:
         waiting = p.generate(prompt("x"), max_tokens=1)
@@ -232,6 +241,7 @@ if __name__ == "__main__":
         an_engine_that_dies_at_each_token_is_replaced_until_it_is_done,
         a_request_that_brings_no_token_through_three_deaths_gets_501,
         a_stopped_engine_with_work_is_replaced_and_one_without_is_not,
+        an_engine_that_stops_with_a_prompt_given_up_is_replaced,
         a_model_that_cannot_be_served_is_said_to_everybody, an_engine_that_always_dies_is_given_up,
         an_engine_that_cannot_serve_any_more_is_quoted, a_broker_that_was_stopped_blames_no_engine,
         loading_is_told_to_those_who_wait, an_engine_that_speaks_nonsense_is_replaced,
