@@ -2,6 +2,8 @@
 
 Parameters, moments and every process's gradients are flat arrays in shared memory.  Each process sums the gradients
 of the part that it owns and updates that part, so two processes share the optimiser's work as well as the rows.
+Towards the end of a run the model may compute with weights rounded to four bits while their exact values are updated:
+so the values settle where rounding hurts least, and the Q4_K_M file loses less.
 Muon: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024), with the update scaled as in
 Liu et al., "Muon is scalable for LLM training" (2025), equation 4, so that one learning rate serves both.
 """
@@ -16,10 +18,16 @@ EMBEDDING_DECAY = 0.01
 SMALL = 16  # a matrix with fewer rows (the DeltaNet gates) gains nothing from orthogonality
 SPIKE = 6.0  # a gradient this many times the usual norm is not applied
 USUAL = 0.98  # how slowly the usual norm follows
+SUB_BLOCK, LEVELS = 32, 15  # of Q4_K: values that share a scale and an offset, and the greatest of their numbers
 
 
 def is_muon(name, p, kind):
     return kind == "muon" and p.dim() == 2 and min(p.shape) >= SMALL and "embed" not in name
+
+
+def is_rounded(name, p):
+    """Muon's matrices are among these; the embedding is Q6_K in the file, which needs no help."""
+    return p.dim() == 2 and "embed" not in name
 
 
 def orthogonalize(x):
@@ -35,11 +43,20 @@ def orthogonalize(x):
     return (x.transpose(1, 2) if tall else x).float()
 
 
+def rounded(x):
+    """x [n] as Q4_K would hold it, the rounding of scales left aside; n a multiple of SUB_BLOCK."""
+    x = x.view(-1, SUB_BLOCK)
+    low = x.amin(1, keepdim=True).clamp_(max=0)
+    scale = (x.amax(1, keepdim=True) - low).div_(LEVELS).clamp_(min=1e-12)
+    return ((x - low) / scale).round_().mul_(scale).add_(low).view(-1)
+
+
 class Part:
     """What one process owns: [first, muon_end) are Muon's matrices, ordered by shape, [muon_end, end) AdamW's."""
 
     def __init__(self, first):
         self.first = self.muon_end = self.end = first
+        self.matrices_end = first  # [first, matrices_end) is what Q4_K_M rounds to about four bits
         self.groups = []  # (offset, number, shape) of equal matrices
         self.decayed = []  # (offset, end) of AdamW's matrices
 
@@ -56,27 +73,39 @@ def divide(named, n_procs, kind):
 
 
 class Shared:
-    """The flat arrays, and the model's parameters laid into them.  Make it before the processes start."""
+    """The flat arrays: `values` are updated, `shown` is what the model's parameters are views of.
+
+    Make it before the processes start.
+    """
 
     def __init__(self, model, n_procs, kind):
         named = list(model.named_parameters())
         n = sum(p.numel() for _, p in named)
         self.kind, self.n_procs = kind, n_procs
-        self.values, self.first, self.second = (torch.zeros(n).share_memory_() for _ in range(3))
+        self.values, self.shown, self.first, self.second = (torch.zeros(n).share_memory_() for _ in range(4))
         self.grads = torch.zeros(n_procs, n).share_memory_()
         self.squares = torch.zeros(n_procs).share_memory_()
         self.places, self.parts = {}, []
         at = 0
         for owned in divide(named, n_procs, kind):
             at = self.lay(owned, at)
+        self.show(False)
+
+    def show(self, rounds, parts=None):
+        """Makes the model see the values, of some parts or of all; with rounded matrices or without."""
+        for part in parts or self.parts:
+            every, matrices = slice(part.first, part.end), slice(part.first, part.matrices_end)
+            self.shown[every] = self.values[every]
+            if rounds:
+                self.shown[matrices] = rounded(self.values[matrices])
 
     def lay(self, owned, at):
         part = Part(at)
-        owned.sort(key=lambda np: (not is_muon(*np, self.kind), np[1].dim() != 2, tuple(np[1].shape), np[0]))
+        owned.sort(key=lambda np: (not is_rounded(*np), not is_muon(*np, self.kind), tuple(np[1].shape), np[0]))
         for name, p in owned:
             end = at + p.numel()
             self.values[at:end] = p.detach().reshape(-1)
-            p.data = self.values[at:end].view(p.shape)
+            p.data = self.shown[at:end].view(p.shape)
             self.places[name] = (at, end)
             if is_muon(name, p, self.kind):
                 self.extend_groups(part, at, tuple(p.shape))
@@ -84,6 +113,8 @@ class Shared:
             elif p.dim() == 2:
                 part.decayed.append((at, end))
             at = end
+            if is_rounded(name, p):
+                part.matrices_end = end
         part.end = at
         self.parts.append(part)
         return at
@@ -112,8 +143,11 @@ class Optimizer:
         self.usual = None  # running norm of the gradients
 
     @torch.no_grad()
-    def step(self, lr, clip, n_steps):
-        """n_steps: updates so far, this one included.  Returns (gradient norm, applied); all gradients are zero after."""
+    def step(self, lr, clip, n_steps, rounds):
+        """n_steps: updates so far, this one included; rounds: show rounded matrices from now on.
+
+        Returns (gradient norm, applied); all gradients are zero after.
+        """
         s, part = self.shared, self.part
         self.wait()
         grad = s.grads[:, part.first : part.end].sum(0)
@@ -125,6 +159,7 @@ class Optimizer:
         if applied:
             grad *= min(1.0, clip / (norm + 1e-6))
             self.update(grad, lr, n_steps)
+            s.show(rounds, [part])
         self.wait()
         return norm, applied
 

@@ -40,9 +40,9 @@ def write_data(folder, lengths, seed=0):
 
 def recipe(folder, procs):
     return {
-        "folder": str(folder), "seed": 3, "procs": procs, "compile": False, "steps": 4, "rows": 2, "row_tokens": 64,
+        "data": str(folder), "seed": 3, "procs": procs, "compile": False, "steps": 4, "rows": 2, "row_tokens": 64,
         "optimizer": {"kind": "muon", "lr": 1e-3, "warmup_steps": 2, "decay_from": 0.5, "final": 0.1, "clip": 1.0},
-        "mtp": {"from": 0.5, "rows": 1.0}, "model": SMALL, "phase": [{"data": "data", "share": 1.0}],
+        "mtp": {"from": 0.5, "rows": 1.0}, "quantize": {"from": 0.75}, "model": SMALL, "phase": [{"data": "data", "share": 1.0}],
     }  # fmt: skip
 
 

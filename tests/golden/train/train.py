@@ -1,6 +1,7 @@
-"""Trains the demo model: train.py RECIPE RUN [--minutes N].
+"""Trains the demo model: train.py RECIPE RUN [--data FOLDER] [--minutes N].
 
-RECIPE is a TOML file (recipe.toml), RUN a folder for the checkpoint and the metrics.  The learning rate and the mix of
+RECIPE is a TOML file (recipe.toml), RUN a folder for the checkpoint and the metrics, FOLDER (RUN unless given) has the
+recipe's data sets, made by data.py.  The learning rate and the mix of
 data are laid out over the whole run, so a run may be stopped (by --minutes, SIGINT or SIGTERM) and started again as
 often as one likes and ends with the same model.  Every process has one thread and its own rows of each step; they
 share parameters and gradients in memory, see optimizer.py.
@@ -26,7 +27,7 @@ from optimizer import Optimizer, Shared
 SAVE_SECONDS = 180
 METRIC_STEPS = 25  # a line of metrics is a mean over so many steps
 STUCK_SECONDS = 1800  # a process that waits longer than this for another gives up; compiling takes minutes
-KEYS = {"seed", "procs", "compile", "steps", "rows", "row_tokens", "optimizer", "mtp", "model", "phase"}
+KEYS = {"seed", "procs", "compile", "steps", "rows", "row_tokens", "optimizer", "mtp", "quantize", "model", "phase"}
 
 
 class RecipeError(Exception):
@@ -42,14 +43,13 @@ def read_recipe(path):
         raise RecipeError(f"{path}: missing or unknown keys: {', '.join(sorted(set(recipe) ^ KEYS))}")
     if recipe["rows"] % recipe["procs"]:
         raise RecipeError(f"{path}: rows {recipe['rows']} is no multiple of procs {recipe['procs']}")
-    recipe["folder"] = str(Path(path).parent)
     return recipe
 
 
 def open_batches(recipe):
     data, phases = {}, []
     for i, p in enumerate(recipe["phase"]):
-        folder = os.path.join(recipe["folder"], p["data"])
+        folder = os.path.join(recipe["data"], p["data"])
         data.setdefault(folder, Dataset(folder, recipe["seed"] + i, recipe["row_tokens"]))
         phases.append(Phase(data[folder], p["share"], p.get("from", 0.0), p.get("to", 1.0)))
     return Batches(phases, recipe["rows"], recipe["row_tokens"], recipe["steps"], recipe["seed"])
@@ -60,6 +60,11 @@ def lr_at(step, n_steps, o):
     fraction = step / n_steps
     down = 1.0 if fraction < o["decay_from"] else (1 - fraction) / (1 - o["decay_from"])
     return o["lr"] * min(1.0, (step + 1) / o["warmup_steps"]) * max(o["final"], down)
+
+
+def rounds(recipe, step):
+    """Whether this step is computed with rounded weights."""
+    return step >= recipe["quantize"]["from"] * recipe["steps"]
 
 
 class Worker:
@@ -96,7 +101,8 @@ class Worker:
                 total = total + draft_loss * (self.mine.stop - self.mine.start) / (self.drafted * n_all)
         total.backward()
         o = self.recipe["optimizer"]
-        norm, applied = self.optimizer.step(lr_at(step, self.recipe["steps"], o), o["clip"], step + 1)
+        lr = lr_at(step, self.recipe["steps"], o)
+        norm, applied = self.optimizer.step(lr, o["clip"], step + 1, rounds(self.recipe, step + 1))
         return loss.item(), int(learnt.sum()), *drafts, norm, applied
 
     def draft(self, hidden, ids, pos, targets):
@@ -117,7 +123,7 @@ class Run:
         self.folder, self.recipe, self.shared = Path(folder), recipe, shared
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / "checkpoint.pt"
-        self.fixed = json.dumps({k: v for k, v in recipe.items() if k not in ("folder", "compile")}, sort_keys=True)
+        self.fixed = json.dumps({k: v for k, v in recipe.items() if k not in ("data", "compile")}, sort_keys=True)
 
     def load(self):
         """(step, seconds so far, usual gradient norm) of the checkpoint, whose arrays are taken over."""
@@ -129,6 +135,7 @@ class Run:
             raise RecipeError(f"{self.path}: made with another recipe; choose another folder or restore the recipe")
         for name in ("values", "first", "second"):
             getattr(self.shared, name).copy_(state[name])
+        self.shared.show(rounds(self.recipe, state["step"]))
         self.forget_metrics(state["step"])
         return state["step"], state["seconds"], state["usual"]
 
@@ -290,10 +297,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("recipe")
     parser.add_argument("run")
+    parser.add_argument("--data", help="where the data sets are; RUN unless given")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after so long; the same command goes on")
     args = parser.parse_args()
     try:
-        recipe = read_recipe(args.recipe)
+        recipe = read_recipe(args.recipe) | {"data": args.data or args.run}
         step = train(recipe, args.run, args.minutes)
     except (RecipeError, DataError) as e:
         sys.exit(f"train.py: {e}")
