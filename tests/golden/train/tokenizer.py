@@ -13,7 +13,7 @@ import random
 import string
 
 from chat import render_task, text_of
-from tasks import FAMILIES, PHASES
+from tasks import FAMILIES
 from tasks.base import train_task
 from tasks.pieces import FILE
 from tasks.words import load_words
@@ -35,14 +35,11 @@ SAMPLES, WORD_REPEATS, LETTER_REPEATS, LONGEST = 30000, 6, 2000, 12
 
 
 def corpus(seed=1):
-    """Conversations in the mix of the main phase without special tokens, each word of the list, each
-    letter."""
+    """Conversations, as many of each family, without special tokens; each word of the list, each letter."""
     r = random.Random(seed)
-    shares = {
-        name: share for name, share in PHASES["main"].items() if name not in ("pieces", "copy")
-    }  # none yet
+    names = [name for name in FAMILIES if name not in ("pieces", "copy")]  # there are no pieces yet
     for i in range(SAMPLES):
-        task = train_task(FAMILIES[r.choices(list(shares), shares.values())[0]].make, r)
+        task = train_task(FAMILIES[r.choice(names)].make, r)
         text = text_of(render_task(task, i % 2 == 0))
         for special in CONTROL + USER_DEFINED:
             text = text.replace(special, "\n")

@@ -9,6 +9,8 @@ from .letters import all_words, made_up
 from .pieces import letter_pieces
 
 REPEAT = ["Repeat: {x}", "Repeat this: {x}", "Say {x}", "Copy: {x}", "{x}\n\nRepeat this.", "{x}\n\nCopy it."]
+TWICE = ["Repeat twice: {x}", "Say this twice: {x}", "{x}\n\nRepeat it twice."]
+MOST_THINGS = 8  # short lists: there is less to confuse
 
 
 def thing(r):
@@ -23,5 +25,8 @@ def thing(r):
 
 
 def make_copy(r):
-    text = " ".join(thing(r) for _ in range(r.randint(3, 16)))
+    """A third is said twice, which also teaches to copy from the answer itself."""
+    text = " ".join(thing(r) for _ in range(r.randint(2, MOST_THINGS)))
+    if r.random() < 1 / 3:
+        return Task("copy", (), ask(r.choice(TWICE).format(x=text)), "twice", f"{text} {text}")
     return Task("copy", (), ask(r.choice(REPEAT).format(x=text)), "copy", text)
