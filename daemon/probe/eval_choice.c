@@ -8,6 +8,7 @@
 #include "eval_score.h"
 
 enum {
+    CHOICE_SEVERAL = -2,
     CHOICE_LETTERS_MIN = 5, /* A to E where nothing says how many choices there are */
     CHOICE_LEAD_MAX = 80, /* bytes between "answer" and the letter: "Answer: **the correct option is (B)**" */
 };
@@ -60,7 +61,7 @@ static bool choice_is_marked(const struct choice *c, size_t i)
     return after == ')' || after == ']' || (after == '*' && i && c->s.s[i - 1] == '*');
 }
 
-/* \boxed{}, with or without \text{} and brackets inside. */
+/* \boxed{}, with or without \text{} and brackets inside.  CHOICE_SEVERAL: two letters, none was chosen. */
 static int choice_boxed(const struct choice *c)
 {
     struct choice box = *c;
@@ -72,7 +73,7 @@ static int choice_boxed(const struct choice *c)
         if (choice_letter(&box, i) < 0 || !choice_stands_alone(&box, i) || (i && box.s.s[i - 1] == '\\'))
             continue;
         if (found >= 0)
-            return -1; /* two letters: none was chosen */
+            return CHOICE_SEVERAL;
         found = choice_letter(&box, i);
     }
     return found;
@@ -164,15 +165,15 @@ int eval_score_choice(const struct eval_goal *goal, struct chat_str answer, stru
     const struct choice c = {answer, n ? n : MAX(CHOICE_LETTERS_MIN, right + 1)};
     int found = choice_by_text(&c, goal->choices);
 
-    if (found < 0)
+    if (found == -1)
         found = choice_boxed(&c);
-    if (found < 0)
+    if (found == -1)
         found = choice_said(&c);
-    if (found < 0)
+    if (found == -1)
         found = choice_first(&c);
-    if (found < 0)
+    if (found == -1)
         found = choice_last(&c, true);
-    if (found < 0)
+    if (found == -1)
         found = choice_last(&c, false);
     verdict->right = found == right;
     eval_got(verdict,

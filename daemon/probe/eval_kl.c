@@ -19,7 +19,7 @@ static double eval_kl_log_sum(const float *x, int n, int *ret_best)
 }
 
 /* sum of p (log p - log q), both over the whole vocabulary; at least 0 but for rounding. */
-void eval_kl_add(struct eval_kl *kl, const float *reference, const float *model, int n_vocab)
+bool eval_kl_add(struct eval_kl *kl, const float *reference, const float *model, int n_vocab)
 {
     int best_p, best_q;
     const double norm_p = eval_kl_log_sum(reference, n_vocab, &best_p);
@@ -32,11 +32,14 @@ void eval_kl_add(struct eval_kl *kl, const float *reference, const float *model,
         if (log_p > -700) /* below, p is 0 in float64: it adds nothing, whatever q */
             sum += exp(log_p) * (log_p - log_q);
     }
+    if (!isfinite(norm_p) || !isfinite(norm_q) || !isfinite(sum))
+        return false;
     sum = MAX(sum, 0.0);
     kl->n++;
     kl->sum += sum;
     kl->max = MAX(kl->max, sum);
     kl->n_same += best_p == best_q;
+    return true;
 }
 
 void eval_kl_merge(struct eval_kl *kl, const struct eval_kl *other)

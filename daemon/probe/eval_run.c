@@ -266,11 +266,9 @@ static int eval_seq_advance(struct eval_batch *b, struct eval_seq *seq, const fl
     int r = sampler_pick(b->sampler, &seq->sampling, logits, b->banned, seq->ids, (size_t)seq->n_ids,
                          (uint64_t)seq->n_ids, -1, &choice);
 
-    if (r)
+    if (r || (other && !eval_kl_add(&seq->kl, logits, other, b->n_vocab)))
         return probe_error("%s:%zu: the model gave no usable number for token %d", b->run->suite_name,
                            item->line_no, seq->n_ids);
-    if (other)
-        eval_kl_add(&seq->kl, logits, other, b->n_vocab);
     seq->ids[seq->n_ids++] = choice.id;
     seq->n_reasoning += seq->reasoning;
     if (choice.id == b->close_id)

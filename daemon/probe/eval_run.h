@@ -17,7 +17,8 @@ struct eval_kl {
     double sum, max; /* of KL(reference || model), nats */
     int64_t n_same;  /* tokens where both have the same best one */
 };
-void eval_kl_add(struct eval_kl *kl, const float *reference, const float *model, int n_vocab);
+/* False: the divergence is no finite number, and nothing was added. */
+bool eval_kl_add(struct eval_kl *kl, const float *reference, const float *model, int n_vocab);
 void eval_kl_merge(struct eval_kl *kl, const struct eval_kl *other);
 
 struct eval_done {
