@@ -23,16 +23,9 @@ static int config_check_arch(const struct gguf *g, struct fault *fault)
 
     if (r)
         return r;
-    if (arch.n != strlen("qwen35") || memcmp(arch.s, "qwen35", arch.n)) {
-        int n = (int)MIN(arch.n, (size_t)40);
-
-        for (int i = 0; i < n; i++)
-            if (arch.s[i] < ' ' || arch.s[i] > '~')
-                return fault_set(fault, CONFIG_E_ARCH,
-                                 "general.architecture is unreadable, should be \"qwen35\"");
-        return fault_set(fault, CONFIG_E_ARCH, "general.architecture is \"%.*s\", should be \"qwen35\"", n,
-                         arch.s);
-    }
+    if (arch.n != strlen("qwen35") || memcmp(arch.s, "qwen35", arch.n))
+        return fault_set(fault, CONFIG_E_ARCH, "general.architecture is \"%s\", should be \"qwen35\"",
+                         gguf_label(arch).text);
     return 0;
 }
 

@@ -27,6 +27,14 @@ struct gguf_str {
 };
 
 enum { GGUF_DIMS_MAX = 4, GGUF_TENSOR_NAME_MAX = 64 }; /* the format's limits */
+
+/* Text of the file as a person may see it, in a fault or a listing: cut to the buffer, and anything but
+ * printable ASCII becomes '?', so that it cannot speak to a terminal. */
+struct gguf_label {
+    char text[GGUF_TENSOR_NAME_MAX + 1];
+};
+struct gguf_label gguf_label(struct gguf_str name);
+
 struct gguf_tensor {
     struct gguf_str name;
     uint32_t type; /* quant_find() knows it; not necessarily loadable */

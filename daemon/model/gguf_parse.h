@@ -42,12 +42,6 @@ int gguf_parse(struct gguf *g, struct fault *fault);
 int64_t gguf_find_kv(const struct gguf *g, struct gguf_str name);
 int64_t gguf_find_tensor_at(const struct gguf *g, struct gguf_str name);
 
-/* Names come from the file: for a fault they are cut to the buffer and anything unprintable becomes '?'. */
-struct gguf_label {
-    char text[GGUF_TENSOR_NAME_MAX + 1];
-};
-struct gguf_label gguf_label(struct gguf_str name);
-
 const char *gguf_type_name(uint32_t type); /* "u32"; "?" */
 size_t gguf_type_bytes(uint32_t type);     /* of one scalar; 0 for strings, arrays and unknown types */
 uint64_t gguf_read_le(const uint8_t *p, size_t n_bytes);

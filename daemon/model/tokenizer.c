@@ -67,8 +67,8 @@ static int tokenizer_expect(const struct gguf *gguf, const char *key, const char
     if (r)
         return r < 0 ? r : TOKENIZER_E_VOCAB;
     if (value.n != strlen(want) || memcmp(value.s, want, value.n))
-        return fault_set(fault, TOKENIZER_E_VOCAB, "%s is \"%.*s\", should be \"%s\"", key,
-                         (int)MIN(value.n, (size_t)40), value.s, want);
+        return fault_set(fault, TOKENIZER_E_VOCAB, "%s is \"%s\", should be \"%s\"", key,
+                         gguf_label(value).text, want);
     return TOKENIZER_OK;
 }
 

@@ -20,8 +20,8 @@ static json_t *inspect_metadata(const struct gguf *g)
 
         gguf_format_value(g, i, value, sizeof(value));
         json_t *shown = json_string(value); /* NULL if the file's text is no UTF-8 */
-        json_array_append_new(keys, json_pack("{s:o, s:o}", "key", json_stringn_nocheck(key.s, key.n),
-                                              "value", shown ? shown : json_string("(not UTF-8)")));
+        json_array_append_new(keys, json_pack("{s:o, s:o}", "key", json_string(gguf_label(key).text), "value",
+                                              shown ? shown : json_string("(not UTF-8)")));
     }
     return keys;
 }
@@ -36,10 +36,9 @@ static json_t *inspect_tensors(const struct gguf *g)
 
         for (int d = 0; d < t->n_dims; d++)
             json_array_append_new(shape, json_integer((json_int_t)t->ne[d]));
-        json_array_append_new(tensors, json_pack("{s:o, s:s, s:o, s:I}", "name",
-                                                 json_stringn_nocheck(t->name.s, t->name.n), "type",
-                                                 quant_find(t->type)->name, "ne", shape, "bytes",
-                                                 (json_int_t)t->bytes));
+        json_array_append_new(
+            tensors, json_pack("{s:o, s:s, s:o, s:I}", "name", json_string(gguf_label(t->name).text), "type",
+                               quant_find(t->type)->name, "ne", shape, "bytes", (json_int_t)t->bytes));
     }
     return tensors;
 }

@@ -7,6 +7,7 @@ Answers are checked against tests/golden or against each other; refusals word fo
 """
 import json
 import os
+import struct
 import subprocess
 import sys
 import tempfile
@@ -114,6 +115,16 @@ class Answers(unittest.TestCase):
         d = json.loads(self.answer("inspect", VOCAB, "--json"))
         self.assertEqual(d["model"], {"refused": "token_embd.weight is missing: the file holds no model"})
         self.assertEqual(d["tensors"], [])
+
+    def test_inspect_shows_a_hostile_file_safely(self):
+        def text(b):
+            return struct.pack("<Q", len(b)) + b
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as f:
+            f.write(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + text(b"\x1b[2Jkey\xff\n") + struct.pack("<II", 4, 7))
+            f.flush()
+            self.assertEqual(json.loads(self.answer("inspect", f.name, "--json"))["metadata"],
+                             [{"key": "?[2Jkey??", "value": "7"}])
+            self.assertNotIn(b"\x1b", self.answer("inspect", f.name))
 
     def test_greedy_and_logits_agree(self):
         ids = [14, 230, 863]

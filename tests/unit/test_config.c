@@ -193,7 +193,7 @@ static const struct {
      "general.architecture is \"qwen35moe\", should be \"qwen35\""},
     {{"general.architecture", GGUF_STR, .s = "q\nwen"},
      CONFIG_E_ARCH,
-     "general.architecture is unreadable, should be \"qwen35\""},
+     "general.architecture is \"q?wen\", should be \"qwen35\""},
     {{"general.architecture", GGUF_ARRAY},
      GGUF_E_MISSING,
      "general.architecture is missing from the metadata"},

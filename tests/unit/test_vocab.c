@@ -200,6 +200,8 @@ static void test_vocab_of_another_kind_is_refused(void **state)
     v = good;
     v.model = "llama";
     check_refusal(v, "tokenizer.ggml.model is \"llama\", should be \"gpt2\"");
+    v.model = "\x1b[2Jgpt2\n\xff"; /* is read in a terminal */
+    check_refusal(v, "tokenizer.ggml.model is \"?[2Jgpt2??\", should be \"gpt2\"");
     v = good;
     v.pre = NULL;
     check_refusal(v, "tokenizer.ggml.pre");
