@@ -249,7 +249,7 @@ PROSE = [
     ("qwend", "crash", "The answers under way pause and go on, token for token the same.", "go on",
      "README.md", "the answers under way pause and go on, token for token the same"),
     ("qwend", "drain", "It drains: running requests may finish, new ones are refused.", "drain",
-     "docs/OPERATIONS.md", "SIGTERM or SIGINT drains"),
+     "docs/OPERATIONS.md", "drains"),
     ("qwend", "identity", "From the kernel, with SO_PEERCRED.", "so_peercred", "docs/ARCHITECTURE.md",
     "(`SO_PEERCRED`)"), ("qwend", "broker",
      "The broker accepts clients, queues fairly and keeps what is needed to run a request again.",
@@ -279,9 +279,10 @@ PROSE = [
 
 def prose_facts():
     for _, name, answer, need, path, anchor in PROSE:
-        if anchor not in read(path):
-            raise SourceError(f'{path}: no longer says "{anchor}": look at the fact "{name}" in facts.py')
-        yield fact("prose", name, answer, [need])
+        if anchor in read(path):
+            yield fact("prose", name, answer, [need])
+        else:
+            yield SourceError(f'{path}: no longer says "{anchor}": look at the fact "{name}" in facts.py')
 
 
 SOURCES = [option_facts, verb_facts, exit_facts, status_facts, key_facts, file_facts, limit_facts,
@@ -290,22 +291,29 @@ SOURCES = [option_facts, verb_facts, exit_facts, status_facts, key_facts, file_f
 
 
 def collect():
-    """All facts; two sources that give the same question are one fact."""
-    facts = {}
+    """(facts, faults): all facts, where two sources that give the same question are one, and what could not be
+    read."""
+    facts, faults = {}, []
     for source in SOURCES:
-        found = list(source())
+        try:
+            found = list(source())
+        except (SourceError, ValueError, OSError) as e:
+            faults.append(f"{source.__name__}: {e}")
+            continue
         if not found:
-            raise SourceError(f"{source.__name__}: nothing found, its source has another form now")
+            faults.append(f"{source.__name__}: nothing found, its source has another form now")
         for f in found:
-            facts.setdefault((f["kind"], f["name"]), f)
-    return list(facts.values())
+            if isinstance(f, SourceError):
+                faults.append(str(f))
+            else:
+                facts.setdefault((f["kind"], f["name"]), f)
+    return list(facts.values()), faults
 
 
 def main():
-    try:
-        facts = collect()
-    except (SourceError, OSError) as e:
-        sys.exit(f"facts.py: {e}")
+    facts, faults = collect()
+    if faults:
+        sys.exit("\n".join(f"facts.py: {fault}" for fault in faults))
     lines = ",\n".join(json.dumps(f, ensure_ascii=False) for f in facts)
     FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
     print(f"{FILE.name}: {len(facts)} facts")

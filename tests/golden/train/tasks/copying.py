@@ -8,8 +8,15 @@ from .base import Task, ask, number
 from .letters import all_words, made_up
 from .pieces import letter_pieces
 
-REPEAT = ["Repeat: {x}", "Repeat this: {x}", "Say {x}", "Copy: {x}", "{x}\n\nRepeat this.", "{x}\n\nCopy it."]
-TWICE = ["Repeat twice: {x}", "Say this twice: {x}", "{x}\n\nRepeat it twice."]
+REPEAT = [
+    "Repeat:\n{x}",
+    "Repeat this:\n{x}",
+    "Copy:\n{x}",
+    "{x}\n\nRepeat this.",
+    "{x}\n\nCopy it.",
+    "Say {x}",
+]
+TWICE = ["Repeat twice:\n{x}", "Say this twice:\n{x}", "{x}\n\nRepeat it twice."]
 MOST_THINGS = 8  # short lists: there is less to confuse
 
 

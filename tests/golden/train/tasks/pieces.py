@@ -23,8 +23,8 @@ def load():
 
 @lru_cache(maxsize=1 << 16)
 def split(word):
-    """Makes " st", "raw", "berry" of " strawberry"; ASCII, one pre-token (letters with at most one blank
-    before them)."""
+    """Makes " st", "raw", "berry" of " strawberry"; ASCII, one pre-token (letters with at most one blank before
+    them).  A blank that is a token of its own is shown with the piece behind it."""
     ranks, _ = load()
     if not ranks:
         return (word,)
@@ -34,6 +34,8 @@ def split(word):
         if rank == len(ranks):
             break
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    if parts[0] == SPACE and len(parts) > 1:
+        parts[:2] = [SPACE + parts[1]]
     return tuple(p.replace(SPACE, " ") for p in parts)
 
 
