@@ -140,6 +140,23 @@ class Running(InFolder):
         with self.assertRaisesRegex(train.RecipeError, "made with another recipe"):
             train.train(other, self.folder / "run", 1)
 
+    def test_a_wrong_recipe_is_named(self):
+        good = (train.Path(train.__file__).parent / "recipe.toml").read_text(encoding="utf-8")
+        cases = {
+            "seed = 1": ("sead = 1", "unknown keys: sead, seed"),
+            "rows = 0.5": ("rows = 16", "mtp.rows is 16, not a number from 0 to 1"),
+            'kind = "muon"': ('kind = "sgd"', "optimizer.kind is neither"),
+            "n_layers = 4": ("n_layers = 5", "n_layers 5 is no multiple of interval 4"),
+            "share = 1.0": ("weight = 1.0", "phase 0 has the keys data, weight"),
+        }
+        path = self.folder / "recipe.toml"
+        for old, (new, message) in cases.items():
+            path.write_text(good.replace(old, new), encoding="utf-8")
+            with self.assertRaisesRegex(train.RecipeError, message):
+                train.read_recipe(path)
+        path.write_text(good, encoding="utf-8")
+        self.assertEqual(train.read_recipe(path)["model"]["n_layers"], 4)
+
     def test_a_spike_is_skipped(self):
         model = Model(Config(**SMALL))
         optimizer = Optimizer(Shared(model, 1, "muon"), 0, lambda: None)

@@ -21,13 +21,19 @@ import numpy as np
 import torch
 
 from batches import Batches, DataError, Dataset, Phase
-from model import Config, Model, loss_sum, n_params
+from model import CHUNK, Config, Model, loss_sum, n_params
 from optimizer import Optimizer, Shared
 
 SAVE_SECONDS = 180
 METRIC_STEPS = 25  # a line of metrics is a mean over so many steps
 STUCK_SECONDS = 1800  # a process that waits longer than this for another gives up; compiling takes minutes
-KEYS = {"seed", "procs", "compile", "steps", "rows", "row_tokens", "optimizer", "mtp", "quantize", "model", "phase"}
+TABLES = {"optimizer", "mtp", "quantize", "model", "phase"}
+BOUNDS = {  # of the recipe's numbers, both ends allowed
+    "seed": (0, 2**31), "procs": (1, 64), "compile": (0, 1), "steps": (1, 10**8), "rows": (1, 10**4),
+    "row_tokens": (CHUNK, 2**15), "optimizer.lr": (0, 1), "optimizer.warmup_steps": (1, 10**6), "optimizer.clip": (0, 1e9),
+    "optimizer.decay_from": (0, 0.999), "optimizer.final": (0, 1), "mtp.from": (0, 1), "mtp.rows": (0, 1),
+    "quantize.from": (0, 1),
+}  # fmt: skip
 
 
 class RecipeError(Exception):
@@ -39,11 +45,33 @@ def read_recipe(path):
         recipe = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as e:
         raise RecipeError(f"{path}: {e}") from e
-    if set(recipe) != KEYS:
-        raise RecipeError(f"{path}: missing or unknown keys: {', '.join(sorted(set(recipe) ^ KEYS))}")
+    top = {key for key in BOUNDS if "." not in key} | TABLES
+    if set(recipe) != top:
+        raise RecipeError(f"{path}: missing or unknown keys: {', '.join(sorted(set(recipe) ^ top))}")
+    for key, (low, high) in BOUNDS.items():
+        table, _, name = key.rpartition(".")
+        value = (recipe[table] if table else recipe).get(name)
+        if not isinstance(value, (int, float)) or not low <= value <= high:
+            raise RecipeError(f"{path}: {key} is {value}, not a number from {low} to {high}")
+    check_recipe(path, recipe)
+    return recipe
+
+
+def check_recipe(path, recipe):
+    """What holds between its entries."""
     if recipe["rows"] % recipe["procs"]:
         raise RecipeError(f"{path}: rows {recipe['rows']} is no multiple of procs {recipe['procs']}")
-    return recipe
+    if recipe["row_tokens"] % CHUNK:
+        raise RecipeError(f"{path}: row_tokens {recipe['row_tokens']} is no multiple of {CHUNK}")
+    if recipe["optimizer"].get("kind") not in ("muon", "adamw"):
+        raise RecipeError(f"{path}: optimizer.kind is neither muon nor adamw")
+    for i, phase in enumerate(recipe["phase"]):
+        if not set(phase) <= {"data", "share", "from", "to"} or not {"data", "share"} <= set(phase):
+            raise RecipeError(f"{path}: phase {i} has the keys {', '.join(phase)}; data, share and perhaps from, to are meant")
+    try:
+        Config(**recipe["model"])
+    except (TypeError, ValueError) as e:
+        raise RecipeError(f"{path}: model: {e}") from e
 
 
 def open_batches(recipe):
@@ -243,10 +271,11 @@ def lead(recipe, worker, run, start, seconds, stop, minutes):
     progress, clock, means = Progress(recipe["steps"], step_tokens), Clock(seconds), Means()
     deadline = time.monotonic() + minutes * 60
     saved = time.monotonic()
-    step, loss = start, float("nan")
+    step, loss = start, None
     while not stop.is_set():
         done = worker.step(step)
         means.add(*done)
+        loss = means.values()["loss"] if loss is None else loss
         clock.tick(step_tokens)
         step += 1
         if step % METRIC_STEPS == 0:
