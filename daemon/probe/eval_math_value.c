@@ -55,16 +55,24 @@ enum { MATH_DIGITS = 9 };
 static bool math_decimal(struct chat_str s, size_t *i, struct math_value *ret_value)
 {
     struct math_value v = {0, 1};
-    size_t n = 0, behind = 0;
+    size_t n[2] = {0}; /* digits before and behind the point */
+    bool point = false;
 
-    for (; eval_is_digit(eval_at(s, *i)); (*i)++, n++)
-        v.top = v.top * 10 + (s.s[*i] - '0');
-    if (eval_at(s, *i) == '.' && eval_is_digit(eval_at(s, *i + 1)))
-        for ((*i)++; eval_is_digit(eval_at(s, *i)); (*i)++, behind++) {
-            v.top = v.top * 10 + (s.s[*i] - '0');
-            v.bottom *= 10;
+    for (;; (*i)++) {
+        const char c = eval_at(s, *i);
+
+        if (c == '.' && !point && eval_is_digit(eval_at(s, *i + 1))) {
+            point = true;
+            continue;
         }
-    if (n > MATH_DIGITS || behind > MATH_DIGITS || n + behind == 0)
+        if (!eval_is_digit(c))
+            break;
+        if (n[point]++ == MATH_DIGITS)
+            return false;
+        v.top = v.top * 10 + (c - '0');
+        v.bottom *= point ? 10 : 1;
+    }
+    if (n[0] + n[1] == 0)
         return false;
     *ret_value = v;
     return true;
