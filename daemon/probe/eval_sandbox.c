@@ -208,8 +208,11 @@ static int sandbox_start(struct sandbox *s, const struct eval_sandbox_limits *li
         sandbox_init(&plan);
     }
     if (s->pid < 0)
-        return fault_set(fault, EVAL_SANDBOX_E_NONE, "no sandbox: namespaces of its own: %s",
-                         strerror(errno));
+        return fault_set(
+            fault, EVAL_SANDBOX_E_NONE,
+            "no sandbox: namespaces of its own: %s (does the sysctl user.max_user_namespaces, or a "
+            "security module, forbid them?)",
+            strerror(errno));
     r = sandbox_map_ids(s, fault);
     if (r)
         return r;

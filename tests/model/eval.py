@@ -7,6 +7,7 @@ The golden models have random weights, so no answer is ever right by knowledge: 
 that no answer can have, or none can lack.  Standard library only.
 """
 import json
+import math
 import os
 import pty
 import re
@@ -38,12 +39,14 @@ def suite(*objects):
     return file
 
 
-class Figures(unittest.TestCase):
+class Json(unittest.TestCase):
     def json(self, *args):
         done = evaluate(*args, "--json")
         self.assertEqual((done.returncode, done.stderr), (0, b""))
         return json.loads(done.stdout)
 
+
+class Figures(Json):
     def test_known_scores_come_out(self):
         for think in ("on", "off"):
             d = self.json(MODEL, KNOWN, "--think", think, *SHORT)
@@ -112,14 +115,13 @@ class Figures(unittest.TestCase):
         self.assertEqual(json.loads(done.stdout)["all"]["n"], 2)
 
 
-class Divergence(Figures):
+class Divergence(Json):
     def test_a_model_is_at_no_distance_from_itself(self):
         d = self.json(MODEL, ITEMS, "--kl", MODEL, *SHORT)
         self.assertEqual((d["all"]["mean_kl"], d["all"]["max_kl"], d["all"]["same_best"]), (0, 0, 1))
         self.assertEqual(d["all"]["n"], 9)
 
     def test_the_figures_are_those_of_the_logits(self):
-        import math
         with suite({}) as file:
             d = self.json(MODEL, file.name, "--kl", MIX, "--kv", "f32", "--think", "off", "--max-tokens", "5")["all"]
         prompt = "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
@@ -173,6 +175,15 @@ class Refusals(unittest.TestCase):
         self.refused(1, "qwend-probe: /none.jsonl: No such file or directory", MODEL, "/none.jsonl")
         self.refused(1, "qwend-probe: /none/x: No such file or directory", MODEL, ITEMS, "--out", "/none/x")
         self.refused(1, "qwend-probe: /none.gguf: cannot be opened: No such file or directory", "/none.gguf", ITEMS)
+
+    def test_where_no_sandbox_can_be_made_code_is_refused(self):
+        script = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
+        done = subprocess.run(["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", PROBE, "eval", MODEL, HUMANEVAL,
+                               "--run-code"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if not done.stderr.startswith(b"qwend-probe"):
+            self.skipTest("no user namespace to forbid them in: " + done.stderr.decode())
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn(b"qwend-probe: --run-code: no sandbox: namespaces of its own: ", done.stderr)
 
     def test_code_is_not_run_without_leave(self):
         self.refused(1, f"qwend-probe: {HUMANEVAL}:1: this item is scored by running what the model writes: --run-code allows it, "
