@@ -65,6 +65,9 @@ int eval_csv_next(struct eval_csv *csv, struct fault *fault, struct eval_cells *
         eval_csv_skip_line_end(csv);
     if (csv->i >= csv->s.n)
         return EVAL_CSV_END;
+    r = unicode_text_append(&cells->text, " ", 1); /* so that empty cells point somewhere too */
+    if (r)
+        return r;
     cells->text.n = 0;
     for (cells->n = 0;; csv->i++) {
         if (cells->n == EVAL_CSV_CELLS_MAX)

@@ -371,6 +371,8 @@ char *eval_math_normalise(struct chat_str latex)
 
     if (m.s.n > EVAL_MATH_BYTES)
         return math_copy(m.s);
+    math_put(&m, eval_str(" ")); /* so that there is a buffer to point into, also while it is empty */
+    m.out.n = 0;
     math_run(&m, '\0');
     text = m.r ? NULL : math_copy(math_strip(math_out(&m)));
     unicode_text_deinit(&m.out);

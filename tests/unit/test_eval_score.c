@@ -355,6 +355,7 @@ static void test_math_writes_fractions_with_a_slash(void **state)
         {"\\frac{\\frac{1}{2}}{3}", "(1/2)/3"},
         {"\\frac{a}{b+c}", "a/(b+c)"},
         {"\\frac", "/"},
+        {"\\frac{}{}", "/"},
         {"\\frac{1}", "1/"},
         {"x^", "x"},
         {"{{{x", "x"},

@@ -242,6 +242,7 @@ static void test_bad_suites_are_refused_with_file_and_line(void **state)
         {GOOD "{\n", "s:2: not JSON: key expected at byte 1", EVAL_AUTO},
         {GOOD "\n\n[1]\n", "s:4: should be a JSON object", EVAL_AUTO},
         {"{\"a\": 1}\n", "s:1: neither \"messages\" and \"score\" nor the fields of GPQA", EVAL_AUTO},
+        {",\n,\n", "s:2: neither \"messages\"", EVAL_AUTO},
         {"a,b\n1,2\n", "s:2: neither \"messages\"", EVAL_AUTO},
         {"{}", "s:1: \"id\" should be a string of 1 to 64 bytes", EVAL_SUITE},
         {GOOD "{\"id\":\"\"}", "s:2: \"id\" should be a string of 1 to 64 bytes", EVAL_AUTO},
