@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """story_life.py - requests that end early, and the daemon's own end.
 
-One slot and the slow reference backend, so that a long prompt keeps the engine busy for seconds: whoever comes next is
-only served in time if the first one really gave the engine back.
+One slot and a long prompt that keeps the engine busy: whoever comes next is only served in time if the first one really
+gave the engine back.
 """
 import os
 import sys
@@ -12,7 +12,7 @@ import qwp
 from harness import Qwend, status_field, tiny_model
 from qwp import pb
 
-WORDS = 900         # a prompt of some 2,600 tokens: many steps of the reference backend
+WORDS = 2400        # a prompt of some 7,000 tokens: dozens of steps
 TRIES = 5           # a busy machine may hold up the test itself while the engine reads on
 SHORT = {"max_tokens": 2, "thinking": pb.THINKING_OFF, "ignore_eos": True}
 
@@ -61,7 +61,7 @@ def check_engine_is_freed(qwend, peer, begin_and_leave):
 
 
 def one_slot():
-    return Qwend(tiny_model(), "--slots", "1", "--backend", "ref", "--context", "8192")
+    return Qwend(tiny_model(), "--slots", "1", "--backend", "cpu", "--context", "8192")
 
 
 def cancel_in_prefill_frees_the_engine():
