@@ -4,6 +4,8 @@ Pilots without it spelt pieces and counted letters correctly after a million tok
 not in the question: finding and copying pieces is what a small model learns last, unless it is asked for that
 alone, densely."""
 
+from functools import lru_cache
+
 from .base import Task, ask, number
 from .letters import all_words, made_up
 from .pieces import letter_pieces
@@ -17,18 +19,25 @@ REPEAT = [
     "Say {x}",
 ]
 TWICE = ["Repeat twice:\n{x}", "Say this twice:\n{x}", "{x}\n\nRepeat it twice."]
+COMMON = 120  # frequent pieces
 MOST_THINGS = 8  # short lists: there is less to confuse
 
 
+@lru_cache(maxsize=1)
+def starts():
+    """The pieces that exist with a blank, the most frequent first, without it."""
+    return [piece.strip() for piece in letter_pieces() if piece[0] == " "]
+
+
 def thing(r):
-    """A piece of the vocabulary (those that start a word), a word, a made-up one, a number."""
+    """Mostly one of a few frequent pieces: how to copy is learnt sooner where there is less to know about what is
+    copied.  The rest is any piece, a word, a made-up word, or a number."""
     kind = r.random()
-    if kind < 0.6:
-        pieces = [p for p in (r.choice(letter_pieces()) for _ in range(8)) if p[0] == " "]
-        return pieces[0].strip() if pieces else "a"
-    if kind < 0.9:
+    if kind < 0.75:
+        return r.choice(starts()[:COMMON] if kind < 0.55 else starts())
+    if kind < 0.92:
         return r.choice(all_words()[r.random() < 0.5])
-    return made_up(r) if kind < 0.95 else str(number(r, 4))
+    return made_up(r) if kind < 0.97 else str(number(r, 4))
 
 
 def make_copy(r):
