@@ -71,13 +71,29 @@ static int engine_submit_bias(const Qwp__Sampling *sampling, struct engine_submi
 #define ENGINE_TAKE(to, from, field)                                                                         \
     ((to)->field = (from)->has_##field ? (__typeof__((to)->field))(from)->field : (to)->field)
 
+/* The model card's values; a file that recommends some itself is another model than the card's, whose
+ * presence penalty may ruin it. */
+static void engine_default_sampling(const struct config *c, bool thinking, struct sample_params *to)
+{
+    const struct config_sampling *file = &c->sampling;
+
+    sample_params_default(to, thinking);
+    if (config_has_sampling(c))
+        to->presence_penalty = 0;
+    to->temperature = file->temperature >= 0 ? file->temperature : to->temperature;
+    to->top_k = file->top_k >= 0 ? file->top_k : to->top_k;
+    to->top_p = file->top_p >= 0 ? file->top_p : to->top_p;
+    to->min_p = file->min_p >= 0 ? file->min_p : to->min_p;
+    to->repeat_penalty = file->repeat_penalty >= 0 ? file->repeat_penalty : to->repeat_penalty;
+}
+
 static int engine_submit_sampling(const struct engine *e, struct engine_submit *s, struct fault *fault)
 {
     const Qwp__Sampling *from = s->msg->sampling;
     struct sample_params *to = &s->sampling;
     int r = 0;
 
-    sample_params_default(to, s->prompt.reasoning);
+    engine_default_sampling(&e->model->config, s->prompt.reasoning, to);
     if (from) {
         if (from->has_top_k && from->top_k > INT32_MAX)
             return fault_set(fault, STATUS_INVALID, "top_k is %u, at most %d is possible", from->top_k,

@@ -141,6 +141,41 @@ static int config_check_rope_scaling(const struct gguf *g, struct fault *fault)
     return 0;
 }
 
+/* recommended sampling */
+static int config_read_sampling(const struct gguf *g, struct fault *fault, struct config_sampling *s)
+{
+    static const char top_k_key[] = "general.sampling.top_k";
+    const struct {
+        const char *key;
+        float lo, hi, *value;
+    } floats[] = {
+        {"general.sampling.temp", 0, 100, &s->temperature},
+        {"general.sampling.top_p", 0, 1, &s->top_p},
+        {"general.sampling.min_p", 0, 1, &s->min_p},
+        {"general.sampling.penalty_repeat", 0.01f, 100, &s->repeat_penalty},
+    };
+    uint32_t top_k;
+    int r;
+
+    *s = (struct config_sampling){-1, -1, -1, -1, -1};
+    for (size_t i = 0; i < ARRAY_SIZE(floats); i++) {
+        if (!gguf_has(g, floats[i].key))
+            continue;
+        r = gguf_get_f32(g, floats[i].key, fault, floats[i].value);
+        if (r)
+            return r;
+        if (!(*floats[i].value >= floats[i].lo && *floats[i].value <= floats[i].hi))
+            return fault_set(fault, CONFIG_E_VALUE, "%s is %g, should be from %g to %g", floats[i].key,
+                             (double)*floats[i].value, (double)floats[i].lo, (double)floats[i].hi);
+    }
+    if (!gguf_has(g, top_k_key))
+        return 0;
+    r = gguf_get_u32(g, top_k_key, 0, INT32_MAX, fault, &top_k);
+    if (!r)
+        s->top_k = (int)top_k;
+    return r;
+}
+
 /* layers */
 /* The array has one entry a block, MTP blocks included; absent: every interval-th layer is full attention. */
 static int config_read_layers(const struct gguf *g, const struct config_raw *raw, struct fault *fault,
@@ -237,6 +272,8 @@ int config_read(const struct gguf *g, struct fault *fault, struct config *ret_co
         r = config_read_layers(g, &raw, fault, &c);
     if (!r)
         r = config_read_vocab(g, fault, &c);
+    if (!r)
+        r = config_read_sampling(g, fault, &c.sampling);
     if (r)
         return r;
     *ret_config = c;

@@ -12,6 +12,12 @@
 enum { CONFIG_OK, CONFIG_E_ARCH = 20, CONFIG_E_VALUE };
 enum { CONFIG_LAYERS_MAX = 512 };
 
+/* What the file recommends (general.sampling.*, llama.cpp's keys); below 0: it does not say. */
+struct config_sampling {
+    float temperature, top_p, min_p, repeat_penalty;
+    int top_k;
+};
+
 struct config {
     int n_layers; /* main layers, MTP blocks not counted */
     int n_mtp;    /* MTP (nextn) blocks behind them: 0 or 1 */
@@ -22,10 +28,19 @@ struct config {
     int context_trained;
     bool is_attn[CONFIG_LAYERS_MAX];
     int n_attn, n_delta; /* how many of n_layers are which */
+    struct config_sampling sampling;
 };
 
 /* 0, GGUF_E_* or CONFIG_E_*; the fault names the key, what it is and what it should be. */
 int config_read(const struct gguf *gguf, struct fault *fault, struct config *ret_config);
+
+/* Does the file recommend anything? */
+static inline bool config_has_sampling(const struct config *c)
+{
+    const struct config_sampling *s = &c->sampling;
+
+    return s->temperature >= 0 || s->top_p >= 0 || s->min_p >= 0 || s->repeat_penalty >= 0 || s->top_k >= 0;
+}
 
 /* Widths that follow from it, in values per token. */
 static inline int config_n_qkv(const struct config *c)

@@ -3,6 +3,7 @@
 #include "daemon/model/config.h"
 #include "tests/fixture/gguf_put.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -295,6 +296,35 @@ static void test_a_vocabulary_file_is_no_model(void **state _unused_)
     assert_string_equal(fault.text, "token_embd.weight is missing: the file holds no model");
 }
 
+static void test_recommended_sampling_is_what_the_file_says(void **state _unused_)
+{
+    static const struct entry wrong[] = {
+        {"general.sampling.temp", GGUF_F32, .f = -0.5f},
+        {"general.sampling.temp", GGUF_F32, .f = NAN},
+        {"general.sampling.top_p", GGUF_F32, .f = 1.5f},
+        {"general.sampling.penalty_repeat", GGUF_F32, .f = 0},
+    };
+    struct config c;
+
+    for (int given = 0; given < 2; given++) {
+        _cleanup_(gguf_bytes_deinit) struct gguf_bytes b = {0};
+
+        make_file(&b, given ? &(struct entry){"general.sampling.temp", GGUF_F32, .f = 0} : NULL);
+        assert_int_equal(read_file(&b, NULL, &c), CONFIG_OK);
+        assert_int_equal(config_has_sampling(&c), given);
+        assert_true(given ? c.sampling.temperature == 0 : c.sampling.temperature < 0);
+        assert_true(c.sampling.top_p < 0 && c.sampling.top_k < 0);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+        _cleanup_(gguf_bytes_deinit) struct gguf_bytes b = {0};
+        struct fault fault = {0};
+
+        make_file(&b, &wrong[i]);
+        assert_true(read_file(&b, &fault, &c) > 0); /* a NaN is the reader's to refuse */
+        assert_non_null(strstr(fault.text, wrong[i].key));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_each_inconsistency_is_refused_by_name),
         cmocka_unit_test(test_vocabulary_must_match_the_embedding),
         cmocka_unit_test(test_a_vocabulary_file_is_no_model),
+        cmocka_unit_test(test_recommended_sampling_is_what_the_file_says),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

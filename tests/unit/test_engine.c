@@ -244,6 +244,33 @@ static Qwp__Sampling seeded(uint64_t seed)
     return p;
 }
 
+/* What a request leaves out is the file's recommendation, where there is one; what it names wins. */
+static void test_engine_takes_the_sampling_that_the_file_recommends(void **state)
+{
+    Qwp__Sampling none = QWP__SAMPLING__INIT, greedy = QWP__SAMPLING__INIT, hot = seeded(3);
+    struct peer_request q = golden_request(9, 1, 24);
+    struct peer_stream *said[4];
+    struct peer *peer = start();
+
+    greedy.has_temperature = greedy.has_presence_penalty = 1;
+    none.has_seed = 1;
+    none.seed = 3;
+    hot.has_presence_penalty = 1;
+    for (int i = 0; i < 4;
+         i++) { /* greedy by request; by the file; the request's heat over it; without a file's */
+        q.sampling = i == 0 ? &greedy : i == 1 ? &none : &hot;
+        peer->e.model->config.sampling = i == 1 || i == 2 ? (struct config_sampling){0, -1, -1, -1, -1}
+                                                          : (struct config_sampling){-1, -1, -1, -1, -1};
+        q.handle = (uint32_t)i + 1;
+        peer_submit(peer, &q);
+        said[i] = peer_finish(peer, q.handle);
+    }
+    check_same(said[1], said[0]);
+    check_same(said[2], said[3]);
+    assert_int_not_equal(memcmp(said[2]->ids, said[0]->ids, sizeof(int32_t) * 24), 0);
+    peer_free(peer);
+}
+
 static void join(char *to, const char *a, const char *b)
 {
     assert_true(strlen(a) + strlen(b) < PEER_TEXT_MAX);
@@ -671,6 +698,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_engine_pause_stops_a_stream_and_resume_goes_on),
         cmocka_unit_test(test_engine_submit_paused_reads_nothing_until_resume),
         cmocka_unit_test(test_engine_logprobs_are_a_distribution),
+        cmocka_unit_test(test_engine_takes_the_sampling_that_the_file_recommends),
         cmocka_unit_test(test_engine_stop_string_ends_before_it),
         cmocka_unit_test(test_engine_stop_token_ends_unless_ignored),
         cmocka_unit_test(test_engine_thinking_decides_the_channel),
