@@ -132,6 +132,7 @@ def add_model(w, c, kind, n_params):
     w.add_license("apache-2.0")
     w.add_tags(TAGS)
     w.add_languages(["en"])
+    w.add_float32("general.sampling.temp", 0.0)  # arithmetic has one right answer; the card's values are for Qwen's models
     w.add_size_label(f"{n_params / 1e6:.1f}M")
     w.add_block_count(c.n_layers + n_mtp)
     w.add_context_length(CONTEXT)
