@@ -143,3 +143,10 @@ int hostmem_clear(struct kern *kern _unused_, void *dst, size_t bytes)
         memset(dst, 0, bytes);
     return 0;
 }
+
+int hostmem_copy(struct kern *kern _unused_, void *dst, const void *src, size_t bytes)
+{
+    if (bytes)
+        memcpy(dst, src, bytes);
+    return 0;
+}

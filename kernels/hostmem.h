@@ -13,3 +13,4 @@ void hostmem_free(struct kern *kern, struct kern_mem *mem);
 int hostmem_copy_in(struct kern *kern, void *dst, const void *src_host, size_t bytes);
 int hostmem_copy_out(struct kern *kern, void *dst_host, const void *src, size_t bytes);
 int hostmem_clear(struct kern *kern, void *dst, size_t bytes);
+int hostmem_copy(struct kern *kern, void *dst, const void *src, size_t bytes);

@@ -144,6 +144,7 @@ struct kern_ops {
     int (*copy_in)(struct kern *kern, void *dst, const void *src_host, size_t bytes);
     int (*copy_out)(struct kern *kern, void *dst_host, const void *src, size_t bytes); /* waits for the ops before it */
     int (*clear)(struct kern *kern, void *dst, size_t bytes);
+    int (*copy)(struct kern *kern, void *dst, const void *src, size_t bytes); /* both the backend's; they do not overlap */
     size_t (*mat_bytes)(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out, int n_in);
     /* src: the file's rows [n_out], borrowed for the call.  mat->data is written through. */
     int (*mat_pack)(struct kern *kern, const struct kern_mat *mat, const void *src);

@@ -213,6 +213,7 @@ static const struct kern_ops cpu_ops = {
     .copy_in = hostmem_copy_in,
     .copy_out = hostmem_copy_out,
     .clear = hostmem_clear,
+    .copy = hostmem_copy,
     .mat_bytes = cpu_mat_bytes,
     .mat_pack = cpu_mat_pack,
     .delta_state_bytes = cpu_delta_state_bytes,

@@ -502,6 +502,7 @@ static const struct kern_ops ref_ops = {
     .copy_in = hostmem_copy_in,
     .copy_out = hostmem_copy_out,
     .clear = hostmem_clear,
+    .copy = hostmem_copy,
     .mat_bytes = ref_mat_bytes,
     .mat_pack = ref_mat_pack,
     .delta_state_bytes = ref_delta_state_bytes,

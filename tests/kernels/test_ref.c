@@ -458,6 +458,9 @@ static void test_state_memory_is_zero_and_cleared(void **state)
     assert_int_equal(kern->ops->clear(kern, mem.base + 1, 1), 0);
     assert_int_equal(kern->ops->copy_out(kern, back, mem.base, 4), 0);
     assert_memory_equal(back, "a\0c", 4);
+    assert_int_equal(kern->ops->copy(kern, mem.base + 100, mem.base, 3), 0);
+    assert_int_equal(kern->ops->copy_out(kern, back, mem.base + 100, 4), 0);
+    assert_memory_equal(back, "a\0c", 4);
     assert_int_equal(kern->ops->mem_seal(kern, &mem), -EINVAL);
     kern->ops->mem_free(kern, &mem);
     assert_int_equal(kern->ops->mem_alloc(kern, 0, KERN_MEM_STATE, &mem), -EINVAL);
