@@ -36,6 +36,7 @@ CLEANUP_FUNC(struct model, model_free)
 /* state */
 struct state_size {
     int n_slots;  /* sequences alive at a time */
+    int n_ckpts;  /* DeltaNet states kept beside them */
     int max_ctx;  /* positions of the longest sequence */
     int n_pages;  /* KV pages in all; 0: n_slots * CEIL_DIV(max_ctx, KERN_PAGE_TOK) */
     int max_tok;  /* rows of the largest step */
@@ -47,6 +48,8 @@ struct state; /* KV arena, DeltaNet arena, activations; borrows the model */
 /* What state_new() takes from the backend, but for padding of its layouts (below 2 %); the backend's own
  * scratch is not in it.  Does not allocate. */
 uint64_t state_bytes(const struct model *model, const struct state_size *size);
+uint64_t state_page_bytes(const struct model *model, enum kern_kv_type kv_type); /* of it, a KV page */
+uint64_t state_slot_bytes(const struct model *model); /* and a sequence's or a checkpoint's DeltaNet state */
 
 /* Also plan()s the backend, so one state per opened backend.  0, MODEL_E_STATE (sizes that cannot be),
  * MODEL_E_MEMORY, < 0. */
@@ -56,6 +59,10 @@ struct state *state_free(struct state *state);
 CLEANUP_FUNC(struct state, state_free)
 int state_clear_slot(struct state *state, int slot); /* a fresh sequence: DeltaNet and conv state zero */
 int state_n_pages(const struct state *state);
+int state_save(struct state *state, int ckpt,
+               int slot); /* a slot's DeltaNet and conv state to a checkpoint */
+int state_load(struct state *state, int slot, int ckpt); /* and back */
+int state_copy_page(struct state *state, int32_t to, int32_t from);
 
 /* Runs batch through all layers; then logits of rows[n_rows] (ascending rows of the step) into ret_logits,
  * host, [n_rows][n_vocab].  n_rows may be 0.  The spans' slots and pages are advanced.  Allocates nothing.  0

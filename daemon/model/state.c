@@ -56,18 +56,30 @@ static uint64_t state_kv_bytes_32(enum kern_kv_type type)
     return type == KERN_KV_F32 ? 128 : type == KERN_KV_F16 ? 64 : 34;
 }
 
-uint64_t state_bytes(const struct model *model, const struct state_size *size)
+uint64_t state_page_bytes(const struct model *model, enum kern_kv_type kv_type)
 {
     const struct config *c = &model->config;
-    struct state measured = {.size = *size};
-    uint64_t page =
-        (uint64_t)KERN_PAGE_TOK * (uint64_t)config_n_kv(c) * 2 * state_kv_bytes_32(size->kv_type) / 32;
+
+    return (uint64_t)KERN_PAGE_TOK * (uint64_t)config_n_kv(c) * 2 * state_kv_bytes_32(kv_type) / 32 *
+           (uint64_t)c->n_attn;
+}
+
+uint64_t state_slot_bytes(const struct model *model)
+{
+    const struct config *c = &model->config;
     uint64_t matrices = (uint64_t)c->n_vh * (uint64_t)c->d_delta * (uint64_t)c->d_delta;
     uint64_t conv = (uint64_t)(c->conv_k - 1) * (uint64_t)config_n_qkv(c);
 
-    return page * (uint64_t)state_pages(size) * (uint64_t)c->n_attn +
-           (matrices + conv) * sizeof(float) * (uint64_t)size->n_slots * (uint64_t)c->n_delta +
-           state_lay_out(&measured, c, NULL);
+    return (matrices + conv) * sizeof(float) * (uint64_t)c->n_delta;
+}
+
+uint64_t state_bytes(const struct model *model, const struct state_size *size)
+{
+    struct state measured = {.size = *size};
+
+    return state_page_bytes(model, size->kv_type) * (uint64_t)state_pages(size) +
+           state_slot_bytes(model) * (uint64_t)(size->n_slots + size->n_ckpts) +
+           state_lay_out(&measured, &model->config, NULL);
 }
 
 static int state_check_size(const struct config *c, const struct state_size *size, struct fault *fault)
@@ -76,6 +88,8 @@ static int state_check_size(const struct config *c, const struct state_size *siz
 
     if (size->n_slots < 1 || size->n_slots > SLOTS_MAX)
         return fault_set(fault, MODEL_E_STATE, "%d slots, should be 1 to %d", size->n_slots, SLOTS_MAX);
+    if (size->n_ckpts < 0 || size->n_ckpts > SLOTS_MAX)
+        return fault_set(fault, MODEL_E_STATE, "%d checkpoints, should be 0 to %d", size->n_ckpts, SLOTS_MAX);
     if (size->max_ctx < 1 || size->max_ctx > c->context_trained)
         return fault_set(fault, MODEL_E_STATE,
                          "context of %d tokens, should be 1 to %d (qwen35.context_length)", size->max_ctx,
@@ -133,7 +147,7 @@ static int state_alloc_all(struct state *s, struct fault *fault)
 {
     const struct config *c = s->config;
     size_t kv = s->page_bytes * (size_t)s->size.n_pages * (size_t)c->n_attn;
-    size_t delta = s->slot_bytes * (size_t)s->size.n_slots * (size_t)c->n_delta;
+    size_t delta = s->slot_bytes * (size_t)(s->size.n_slots + s->size.n_ckpts) * (size_t)c->n_delta;
     int r = state_alloc(s, kv, "KV cache", fault, &s->kv);
 
     if (!r)
@@ -194,4 +208,41 @@ int state_clear_slot(struct state *s, int slot)
 int state_n_pages(const struct state *s)
 {
     return s->size.n_pages;
+}
+
+/* Checkpoints lie behind the sequences' slots. */
+static int state_copy_slot(struct state *s, int to, int from)
+{
+    for (int i = 0; i < s->config->n_delta; i++) {
+        uint8_t *base = state_delta(s, i);
+        int r = s->kern->ops->copy(s->kern, base + (size_t)to * s->slot_bytes,
+                                   base + (size_t)from * s->slot_bytes, s->slot_bytes);
+
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int state_save(struct state *s, int ckpt, int slot)
+{
+    return state_copy_slot(s, s->size.n_slots + ckpt, slot);
+}
+
+int state_load(struct state *s, int slot, int ckpt)
+{
+    return state_copy_slot(s, slot, s->size.n_slots + ckpt);
+}
+
+int state_copy_page(struct state *s, int32_t to, int32_t from)
+{
+    for (int i = 0; i < s->config->n_attn; i++) {
+        uint8_t *base = state_kv(s, i);
+        int r = s->kern->ops->copy(s->kern, base + (size_t)to * s->page_bytes,
+                                   base + (size_t)from * s->page_bytes, s->page_bytes);
+
+        if (r)
+            return r;
+    }
+    return 0;
 }

@@ -9,7 +9,7 @@ struct state {
     struct state_size size;
     size_t page_bytes, slot_bytes; /* per layer, the backend's figures */
     struct kern_mem kv;            /* owned; [n_attn][n_pages] pages */
-    struct kern_mem delta;         /* owned; [n_delta][n_slots] slots */
+    struct kern_mem delta;         /* owned; [n_delta][n_slots + n_ckpts] slots */
     struct kern_mem act;           /* owned; the activations below point into it */
 
     float *x;   /* [max_tok][dim] residual stream */
@@ -27,5 +27,5 @@ static inline uint8_t *state_kv(const struct state *s, int i_attn)
 
 static inline uint8_t *state_delta(const struct state *s, int i_delta)
 {
-    return s->delta.base + (size_t)i_delta * (size_t)s->size.n_slots * s->slot_bytes;
+    return s->delta.base + (size_t)i_delta * (size_t)(s->size.n_slots + s->size.n_ckpts) * s->slot_bytes;
 }

@@ -1,5 +1,6 @@
 /* test_weights.c - weights.c and model.c on golden files, whole and with one directory entry patched. */
 #include "daemon/model/model.h"
+#include "daemon/model/state.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -241,6 +242,8 @@ static void test_state_refuses_what_cannot_be(void **state _unused_)
         const char *text;
     } cases[] = {
         {{.n_slots = 0, .max_ctx = 8, .max_tok = 8}, "0 slots, should be 1 to 4096"},
+        {{.n_slots = 1, .n_ckpts = 4097, .max_ctx = 8, .max_tok = 8},
+         "4097 checkpoints, should be 0 to 4096"},
         {{.n_slots = 1, .max_ctx = 0, .max_tok = 8},
          "context of 0 tokens, should be 1 to 262144 (qwen35.context_length)"},
         {{.n_slots = 1, .max_ctx = 262145, .max_tok = 8},
@@ -273,8 +276,13 @@ static void test_state_refuses_what_cannot_be(void **state _unused_)
 static void test_state_bytes_is_what_state_new_takes(void **state _unused_)
 {
     const struct kern_options options = {.backend = "cpu"};
-    const struct state_size size = {
-        .n_slots = 3, .max_ctx = 1000, .max_tok = 64, .max_rows = 3, .kv_type = KERN_KV_F16};
+    const struct state_size size = {.n_slots = 2,
+                                    .n_ckpts = 1,
+                                    .max_ctx = 1000,
+                                    .max_tok = 64,
+                                    .max_rows = 3,
+                                    .n_pages = 48,
+                                    .kv_type = KERN_KV_F16};
     _cleanup_(file_deinit) struct file f = {0};
     _cleanup_(gguf_freep) struct gguf *g = NULL;
     _cleanup_(kern_freep) struct kern *kern = NULL;
@@ -288,11 +296,58 @@ static void test_state_bytes_is_what_state_new_takes(void **state _unused_)
     assert_int_equal(model_open(g, "x", kern, NULL, NULL, NULL, &model), MODEL_OK);
     expected = state_bytes(model, &size);
     assert_int_equal(state_new(model, &size, NULL, &s), MODEL_OK);
-    assert_int_equal(state_n_pages(s), 3 * 16);
+    assert_int_equal(state_n_pages(s), 48);
     taken = 48 * kern->ops->kv_page_bytes(kern) + 3 * 3 * kern->ops->delta_state_bytes(kern) +
             (expected - 48 * 64 * 2 * 128 * 2 -
              3 * 3 * (4 * 64 * 64 + 3 * 512) * 4); /* activations: ours, exact */
     assert_in_range(taken, expected, expected + expected / 50);
+}
+
+static void fill(uint8_t *base, size_t n, uint8_t value)
+{
+    memset(base, value, n);
+}
+
+static bool is_all(const uint8_t *base, size_t n, uint8_t value)
+{
+    for (size_t i = 0; i < n; i++)
+        if (base[i] != value)
+            return false;
+    return true;
+}
+
+/* Slots 0 and 1, checkpoints 0 and 1 behind them; pages 0 to 2: each layer's, and nobody else's. */
+static void test_state_copies_one_slot_or_page_of_all_layers(void **state _unused_)
+{
+    const struct kern_options options = {.backend = "cpu"};
+    const struct state_size size = {.n_slots = 2, .n_ckpts = 2, .max_ctx = 64, .max_tok = 8, .n_pages = 3};
+    _cleanup_(file_deinit) struct file f = {0};
+    _cleanup_(gguf_freep) struct gguf *g = NULL;
+    _cleanup_(kern_freep) struct kern *kern = NULL;
+    _cleanup_(model_freep) struct model *model = NULL;
+    _cleanup_(state_freep) struct state *s = NULL;
+
+    file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
+    assert_int_equal(gguf_open_memory(f.p, f.n, NULL, &g), GGUF_OK);
+    assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
+    assert_int_equal(model_open(g, "x", kern, NULL, NULL, NULL, &model), MODEL_OK);
+    assert_int_equal(state_new(model, &size, NULL, &s), MODEL_OK);
+    for (int i = 0; i < model->config.n_delta; i++)
+        fill(state_delta(s, i) + s->slot_bytes, s->slot_bytes, (uint8_t)(i + 1)); /* slot 1 */
+    for (int i = 0; i < model->config.n_attn; i++)
+        fill(state_kv(s, i) + 2 * s->page_bytes, s->page_bytes, (uint8_t)(i + 100)); /* page 2 */
+    assert_int_equal(state_save(s, 1, 1), 0);
+    assert_int_equal(state_clear_slot(s, 1), 0);
+    assert_int_equal(state_load(s, 0, 1), 0);
+    assert_int_equal(state_copy_page(s, 0, 2), 0);
+    for (int i = 0; i < model->config.n_delta; i++)
+        for (int slot = 0; slot < 4; slot++)
+            assert_true(is_all(state_delta(s, i) + (size_t)slot * s->slot_bytes, s->slot_bytes,
+                               slot == 0 || slot == 3 ? (uint8_t)(i + 1) : 0));
+    for (int i = 0; i < model->config.n_attn; i++)
+        for (int page = 0; page < 3; page++)
+            assert_true(is_all(state_kv(s, i) + (size_t)page * s->page_bytes, s->page_bytes,
+                               page != 1 ? (uint8_t)(i + 100) : 0));
 }
 
 int main(int argc, char **argv)
@@ -307,6 +362,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_progress_rises_to_all),
         cmocka_unit_test(test_state_refuses_what_cannot_be),
         cmocka_unit_test(test_state_bytes_is_what_state_new_takes),
+        cmocka_unit_test(test_state_copies_one_slot_or_page_of_all_layers),
     };
 
     if (argc != 2)
