@@ -1,0 +1,92 @@
+/* prefix.h - which beginnings of prompts were read before, and where what the model made of them lies.
+ *
+ * DESIGN.  One radix tree per scope (a uid): no look-up ever crosses scopes, so there is no hit on somebody
+ * else's text to be timed.  Tokens are compared one by one, never by hash.  A node is a position: the tokens
+ * between its parent's position and its own are its edge.  A DeltaNet layer's state cannot be cut back as
+ * keys and values can, so reading can only resume where the state was copied: a node with a checkpoint. Nodes
+ * without one are where two edges part.
+ *
+ * An edge lies in KV pages, and the tokens that were read into a page are kept beside it, so tokens need no
+ * room of their own.  The first page of an edge may be the last of its parent's (the sequence read on) or a
+ * copy of it (another sequence went on from there); either has the whole page's keys and values up to the
+ * node, so of two the deeper one counts.
+ *
+ * What must go to make room is what saves least: tokens that would have to be read again, per byte that is
+ * freed, divided by how long ago it was used.  Attention's share of the work, which grows with the position,
+ * is left out: it is as large as the rest only beyond 130,000 tokens.  The scope that would hold the most
+ * bytes gives way, so nobody loses anything to a uid that holds more than he does, and one who is alone has
+ * it all.
+ *
+ * Pure: no clock, no kernels.  All memory is taken by prefix_new(). */
+#pragma once
+
+#include "pages.h"
+
+enum { PREFIX_OK, PREFIX_E_HAVE = 20, PREFIX_E_FULL };
+enum { PREFIX_MIN_TOK = 32 }; /* fewer are read sooner than they are worth a checkpoint's bytes */
+
+struct prefix_size {
+    int n_ckpts, n_pages; /* what the cache may hold at a time */
+    uint64_t ckpt_bytes, page_bytes;
+};
+
+struct prefix_node { /* links are indices; 0: none, since the first node and the first ref are never used */
+    int parent, child, next;
+    int scope;
+    int pos;            /* tokens from the start; 0: a root */
+    int ckpt;           /* -1: none */
+    int first_ref;      /* its edge's pages, from the one that holds the parent's pos on */
+    uint64_t last_used; /* tick */
+};
+
+struct prefix_ref { /* one page of an edge */
+    int32_t page;
+    int next; /* 0: the last one */
+};
+
+struct prefix_scope {
+    uint32_t uid;
+    int root; /* 0: the scope is not in use */
+    int n_ckpts, n_pages;
+};
+
+struct prefix {
+    struct prefix_size size;
+    struct pages *pages; /* borrowed */
+    struct prefix_node *nodes;
+    struct prefix_ref *refs;
+    struct prefix_scope *scopes; /* [n_ckpts]: none is kept without a checkpoint */
+    int *ckpts;                  /* stack of those that are free */
+    int32_t *held;               /* [pages->n] edges that a page belongs to */
+    int32_t *ids;                /* [pages->n][KERN_PAGE_TOK] what was read into a page that is held */
+    int free_node, free_ref, n_free_ckpts, n_free_pages;
+    uint64_t tick;
+    uint64_t n_evicted; /* checkpoints, since the start */
+};
+
+/* size->n_ckpts >= 1, size->n_pages >= 1. */
+int prefix_new(struct pages *pages, const struct prefix_size *size, struct prefix **ret_prefix);
+struct prefix *prefix_free(struct prefix *prefix);
+CLEANUP_FUNC(struct prefix, prefix_free)
+
+struct prefix_hit {
+    int n_tok;   /* read before; 0: nothing is known */
+    int ckpt;    /* the state at n_tok */
+    int n_known; /* >= n_tok: tokens up to here were read before, yet no state was kept: seen twice now */
+};
+/* The longest beginning of ids with a checkpoint.  pages [CEIL_DIV(n_ids, KERN_PAGE_TOK)]: set for the first
+ * CEIL_DIV(n_tok, KERN_PAGE_TOK); the caller holds what it keeps before it calls again, and writes to none.
+ */
+void prefix_find(struct prefix *prefix, uint32_t uid, const int32_t *ids, int n_ids, int32_t *pages,
+                 struct prefix_hit *ret_hit);
+
+/* ids were read into pages: takes a share in what is new and gives a checkpoint to copy the state to.
+ * PREFIX_E_HAVE: the position is known (and counts as used); PREFIX_E_FULL: not without taking room from
+ * somebody who has less. */
+int prefix_add(struct prefix *prefix, uint32_t uid, const int32_t *ids, int n_ids, const int32_t *pages,
+               int *ret_ckpt);
+
+/* What was read on the way to ids was not right: no checkpoint of it is given out again. */
+void prefix_forget(struct prefix *prefix, uint32_t uid, const int32_t *ids, int n_ids);
+
+uint64_t prefix_used_bytes(const struct prefix *prefix);
