@@ -79,7 +79,8 @@ int engine_put_started(struct engine *e, const struct seq *seq)
 
     started.has_prompt_tokens = 1;
     started.prompt_tokens = (uint32_t)seq->n_prompt;
-    started.has_cached_tokens = 1; /* there is no prefix cache yet */
+    started.has_cached_tokens = 1;
+    started.cached_tokens = (uint32_t)seq->n_cached;
     return uplink_put(&e->up, seq->handle, MSG_E_STARTED, &started.base);
 }
 
@@ -171,10 +172,14 @@ int engine_put_beat(struct engine *e, uint64_t now_ns)
 {
     Qwe__Beat beat = QWE__BEAT__INIT;
 
-    if (now_ns - e->beat_ns < ENGINE_BEAT_NS)
+    const uint64_t cache_bytes = e->prefix ? prefix_used_bytes(e->prefix) : 0;
+
+    if (now_ns - e->beat_ns < ENGINE_BEAT_NS && (engine_has_work(e) || cache_bytes == e->beat_cache_bytes))
         return 0;
     e->beat_ns = now_ns;
-    beat.has_steps = 1;
+    e->beat_cache_bytes = cache_bytes;
+    beat.has_steps = beat.has_cache_used_bytes = 1;
     beat.steps = e->n_steps;
+    beat.cache_used_bytes = cache_bytes;
     return uplink_put(&e->up, 0, MSG_E_BEAT, &beat.base);
 }

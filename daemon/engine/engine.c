@@ -12,6 +12,8 @@ int engine_init(struct engine *e, int fd)
 
 void engine_drop_seq(struct engine *e, int slot)
 {
+    if (e->seqs[slot])
+        engine_drop_pages(e, e->seqs[slot]);
     e->seqs[slot] = seq_free(e->seqs[slot]);
 }
 
@@ -29,7 +31,9 @@ void engine_deinit(struct engine *e)
     free(e->logits);
     free(e->banned);
     free(e->stops_at);
-    free(e->pages);
+    free(e->tables);
+    prefix_free(e->prefix);
+    pages_deinit(&e->pages);
     sampler_free(e->sampler);
     state_free(e->state);
     tokenizer_free(e->tokenizer);

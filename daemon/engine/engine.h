@@ -9,6 +9,9 @@
 #include "daemon/model/model.h"
 #include "daemon/model/tokenizer.h"
 #include "engine.pb-c.h"
+#include "pages.h"
+#include "prefix.h"
+#include "prompt.h"
 #include "sched.h"
 #include "seq.h"
 #include "uplink.h"
@@ -27,7 +30,9 @@ struct engine {
     size_t max_raw;          /* pieces_max_raw() */
     bool *banned, *stops_at; /* [n_vocab] never chosen; ends an answer */
     int pages_per_slot;
-    int32_t *pages; /* [n_slots][pages_per_slot]: each slot owns its own range */
+    struct pages pages;    /* all of the state's: as many as slots can use, and the cache's beside them */
+    int32_t *tables;       /* [n_slots][pages_per_slot] which pages each slot's sequence has */
+    struct prefix *prefix; /* NULL: off */
 
     /* what Submit made */
     struct seq **seqs; /* [n_slots], NULL: the slot is free */
@@ -42,7 +47,7 @@ struct engine {
     int *rows;                /* [n_slots] */
     float *logits;            /* [n_slots][n_vocab] */
     struct sched_cost cost;
-    uint64_t n_steps, beat_ns;
+    uint64_t n_steps, beat_ns, beat_cache_bytes; /* the last two: of the last Beat */
     uint64_t
         text_ns; /* of text work that running streams waited for, and that steps have not made up for yet */
 };
@@ -61,6 +66,18 @@ int engine_load(struct engine *e, const Qwe__Start *start);
 
 /* intake.c.  fd: what came with the frame, owned by the callee, or -1. */
 int engine_on_frame(struct engine *e, const struct frame *frame, int fd);
+
+/* cache.c.  A new sequence: its state is fresh, or that of the longest beginning of its tokens that is known.
+ */
+int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *prompt);
+int engine_cache_cut(const struct seq *seq, int n_tok);            /* n_tok, or fewer: to the next mark */
+int engine_cache_on_read(struct engine *e, struct seq *seq);       /* n_read has moved */
+int engine_cache_on_end(struct engine *e, struct seq *seq);        /* its answer is whole */
+void engine_cache_forget(struct engine *e, const struct seq *seq); /* its numbers broke */
+/* Pages for the next n_tok tokens: there always are some, since the cache never holds more than its own. */
+void engine_take_pages(struct engine *e, struct seq *seq, int n_tok);
+void engine_drop_pages(struct engine *e, struct seq *seq);
+int32_t *engine_table(const struct engine *e, const struct seq *seq);
 
 /* step.c */
 bool engine_has_work(const struct engine *e);

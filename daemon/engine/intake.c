@@ -170,13 +170,17 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
                  .stops = msg->stop,
                  .n_stops = msg->n_stop},
     };
-    int r = seq_new(&config, fault, &e->seqs[slot]);
+    struct seq *seq;
+    int r = seq_new(&config, fault, &seq);
 
     if (r)
         return r > 0 ? STATUS_INVALID : r;
-    e->seqs[slot]->slot = slot;
-    e->seqs[slot]->order = e->next_order++;
-    return state_clear_slot(e->state, slot);
+    e->seqs[slot] = seq;
+    seq->slot = slot;
+    seq->order = e->next_order++;
+    seq->uid = msg->uid;
+    seq->uses_cache = e->prefix && msg->has_uid && !msg->no_cache;
+    return engine_cache_begin(e, seq, &s->prompt);
 }
 
 static int engine_submit_check(const struct engine_submit *s, struct fault *fault)

@@ -17,13 +17,18 @@ enum {
     ENGINE_SLOTS_MAX = 64
 };
 
+/* Of the prefix cache, where nobody said how big.  Eight GiB are 100 chats of 4,000 tokens of a 9B; of a tiny
+ * model they would be more than anyone can look through. */
+enum { ENGINE_CACHE_MIB_MAX = 8192, ENGINE_CKPTS_MAX = 1024 };
+
 struct engine_load {
     struct engine *e;
     const Qwe__Start *start;
     struct gguf *gguf;
     struct fault fault;
     uint32_t permille; /* last said */
-    char tight[200];   /* warning: what was asked for may not fit; empty: it does */
+    int cache_pages;
+    char tight[200]; /* warning: what was asked for may not fit; empty: it does */
 };
 
 static int engine_put_failed(struct engine *e, const struct fault *fault)
@@ -135,7 +140,6 @@ static int engine_load_context(struct engine_load *load, struct state_size *size
 {
     const uint32_t trained = (uint32_t)load->e->model->config.context_trained, asked = load->start->context;
     const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
-    uint64_t need_bytes;
 
     if (asked > trained)
         return fault_set(&load->fault, STATUS_INVALID,
@@ -146,14 +150,70 @@ static int engine_load_context(struct engine_load *load, struct state_size *size
     while (!asked && size->max_ctx > ENGINE_CONTEXT_MIN &&
            state_bytes(load->e->model, size) > free_bytes / 4 * 3)
         size->max_ctx /= 2;
-    need_bytes = state_bytes(load->e->model, size);
-    if (need_bytes > free_bytes) /* it is taken page by page: nothing fails until requests use it */
-        snprintf(load->tight, sizeof(load->tight),
-                 "%d requests of %d tokens may need %llu MiB, %llu MiB are available: the engine may run out "
-                 "of memory",
-                 size->n_slots, size->max_ctx, (unsigned long long)(need_bytes >> 20),
-                 (unsigned long long)(free_bytes >> 20));
     return 0;
+}
+
+/* A quarter of the memory that is free, half of what the sequences' state leaves of it. */
+static uint64_t engine_load_cache_share(const struct engine_load *load, const struct state_size *size)
+{
+    const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
+    const uint64_t need_bytes = state_bytes(load->e->model, size);
+    const uint64_t left_bytes = free_bytes > need_bytes ? free_bytes - need_bytes : 0;
+
+    return MIN(MIN(free_bytes / 4, left_bytes / 2), (uint64_t)ENGINE_CACHE_MIB_MAX << 20);
+}
+
+static uint64_t engine_load_cache_bytes(const struct engine_load *load, const struct state_size *size)
+{
+    return (uint64_t)size->n_ckpts * state_slot_bytes(load->e->model) +
+           (uint64_t)load->cache_pages * state_page_bytes(load->e->model, size->kv_type);
+}
+
+/* Half for checkpoints, half for pages: of a 9B, one checkpoint to 1,600 tokens. */
+static int engine_load_cache(struct engine_load *load, struct state_size *size)
+{
+    const bool asked = load->start->has_cache_mib;
+    const uint64_t bytes =
+        asked ? (uint64_t)load->start->cache_mib << 20 : engine_load_cache_share(load, size);
+    const uint64_t ckpt_bytes = state_slot_bytes(load->e->model),
+                   page_bytes = state_page_bytes(load->e->model, size->kv_type);
+    const int n_ckpts = (int)MIN(bytes / 2 / ckpt_bytes, (uint64_t)ENGINE_CKPTS_MAX);
+    const int slot_pages = CEIL_DIV(size->max_ctx, KERN_PAGE_TOK);
+    uint64_t n_pages = MIN((bytes - (uint64_t)n_ckpts * ckpt_bytes) / page_bytes,
+                           (uint64_t)n_ckpts * (uint64_t)slot_pages); /* no checkpoint can have more */
+
+    size->n_pages = size->n_slots * slot_pages;
+    if (n_ckpts && n_pages) {
+        n_pages = MIN(n_pages, (uint64_t)(INT32_MAX / 2));
+        size->n_ckpts = n_ckpts;
+        load->cache_pages = (int)n_pages;
+        size->n_pages += load->cache_pages;
+    } else if (asked && bytes) {
+        return fault_set(
+            &load->fault, STATUS_INVALID,
+            "a cache of %u MiB was asked for; with checkpoints of %llu KiB and pages of %llu KiB "
+            "at least %llu MiB are needed (0: no cache)",
+            load->start->cache_mib, (unsigned long long)(ckpt_bytes >> 10),
+            (unsigned long long)(page_bytes >> 10),
+            (unsigned long long)CEIL_DIV(2 * MAX(ckpt_bytes, page_bytes), 1ull << 20));
+    }
+    return 0;
+}
+
+/* Memory is taken page by page: nothing fails until requests use it. */
+static void engine_load_warn(struct engine_load *load, const struct state_size *size)
+{
+    const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
+    const uint64_t need_bytes = state_bytes(load->e->model, size);
+
+    if (need_bytes <= free_bytes)
+        return;
+    snprintf(
+        load->tight, sizeof(load->tight),
+        "%d requests of %d tokens and a cache of %llu MiB may need %llu MiB, %llu MiB are available: the "
+        "engine may run out of memory",
+        size->n_slots, size->max_ctx, (unsigned long long)(engine_load_cache_bytes(load, size) >> 20),
+        (unsigned long long)(need_bytes >> 20), (unsigned long long)(free_bytes >> 20));
 }
 
 static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type, struct state_size *size)
@@ -170,23 +230,38 @@ static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type
     *size = (struct state_size){
         .n_slots = e->n_slots, .max_tok = e->max_tok, .max_rows = e->n_slots, .kv_type = kv_type};
     r = engine_load_context(load, size);
+    if (!r)
+        r = engine_load_cache(load, size);
     if (r)
         return r;
+    engine_load_warn(load, size);
     r = state_new(e->model, size, &load->fault, &e->state);
     e->context = size->max_ctx;
     return r;
 }
 
-/* Ids that are never chosen, ids that end an answer, each slot's pages. */
+/* Ids that are never chosen, ids that end an answer. */
 static void engine_load_tables(struct engine *e)
 {
     for (int id = 0; id < e->n_vocab; id++) {
         e->banned[id] = tokenizer_is_unused(e->tokenizer, id);
         e->stops_at[id] = tokenizer_is_stop(e->tokenizer, id);
     }
-    for (int i = 0; i < e->n_slots * e->pages_per_slot; i++)
-        e->pages[i] = i;
     e->max_raw = pieces_max_raw(e->tokenizer);
+}
+
+static int engine_load_prefix(struct engine_load *load, const struct state_size *size)
+{
+    struct engine *e = load->e;
+    const struct prefix_size prefix = {
+        .n_ckpts = size->n_ckpts,
+        .n_pages = load->cache_pages,
+        .ckpt_bytes = state_slot_bytes(e->model),
+        .page_bytes = state_page_bytes(e->model, size->kv_type),
+    };
+    int r = pages_init(&e->pages, state_n_pages(e->state));
+
+    return r || !prefix.n_ckpts ? r : prefix_new(&e->pages, &prefix, &e->prefix);
 }
 
 static int engine_load_scratch(struct engine *e)
@@ -196,7 +271,7 @@ static int engine_load_scratch(struct engine *e)
     e->pages_per_slot = CEIL_DIV(e->context, KERN_PAGE_TOK);
     e->banned = calloc(n_vocab, sizeof(*e->banned));
     e->stops_at = calloc(n_vocab, sizeof(*e->stops_at));
-    e->pages = calloc(n_slots * (size_t)e->pages_per_slot, sizeof(*e->pages));
+    e->tables = calloc(n_slots * (size_t)e->pages_per_slot, sizeof(*e->tables));
     e->seqs = calloc(n_slots, sizeof(struct seq *));
     e->items = calloc(n_slots, sizeof(*e->items));
     e->picks = calloc(n_slots, sizeof(*e->picks));
@@ -205,7 +280,7 @@ static int engine_load_scratch(struct engine *e)
     e->ids = calloc((size_t)e->max_tok, sizeof(*e->ids));
     e->rows = calloc(n_slots, sizeof(*e->rows));
     e->logits = calloc(n_slots * n_vocab, sizeof(*e->logits));
-    if (!e->banned || !e->stops_at || !e->pages || !e->seqs || !e->items || !e->picks || !e->item_slots ||
+    if (!e->banned || !e->stops_at || !e->tables || !e->seqs || !e->items || !e->picks || !e->item_slots ||
         !e->spans || !e->ids || !e->rows || !e->logits)
         return err_origin(-ENOMEM);
     engine_load_tables(e);
@@ -252,7 +327,11 @@ static int engine_put_ready(struct engine_load *load, const struct state_size *s
     ready.slots = (uint32_t)e->n_slots;
     ready.threads = (uint32_t)e->kern->n_threads;
     ready.weights_bytes = e->model->weights.mem.bytes;
-    ready.state_bytes = state_bytes(e->model, size);
+    ready.has_cache_bytes = ready.has_cache_pages = ready.has_cache_checkpoints = 1;
+    ready.cache_bytes = engine_load_cache_bytes(load, size);
+    ready.cache_pages = (uint32_t)load->cache_pages;
+    ready.cache_checkpoints = (uint32_t)size->n_ckpts;
+    ready.state_bytes = state_bytes(e->model, size) - ready.cache_bytes;
     ready.weights_locked = e->model->weights.mem.locked;
     ready.warnings = warnings;
     if (!ready.weights_locked)
@@ -295,6 +374,8 @@ int engine_load(struct engine *e, const Qwe__Start *start)
         r = engine_load_state(&load, kv_type, &size);
     if (!r)
         r = engine_load_scratch(e);
+    if (!r)
+        r = engine_load_prefix(&load, &size);
     if (!r)
         r = engine_selftest(e, &load.fault);
     if (r)

@@ -249,6 +249,27 @@ static int prompt_encode_chat(const struct tokenizer *tokenizer, const Qwp__Prom
     return prompt_encode_text(tokenizer, text.text, text.n, TOKENIZER_ALL, &text, fault, ret_ids);
 }
 
+/* The template's turns are found by their mark, which nothing that a caller wrote in a chat can become. */
+static void prompt_find_borders(const struct tokenizer *tokenizer, struct prompt *prompt)
+{
+    const struct token_ids *ids = &prompt->ids;
+    const int32_t mark = tokenizer_find(tokenizer, "<|im_start|>");
+    size_t first = 0, last = 0;
+
+    for (size_t i = 1; mark >= 0 && i < ids->n; i++) {
+        if (ids->id[i] != mark)
+            continue;
+        first = first ? first : i;
+        last = i;
+    }
+    if (first)
+        prompt->borders[prompt->n_borders++] = first;
+    if (last > first)
+        prompt->borders[prompt->n_borders++] = last;
+    if (ids->n - 1 > last)
+        prompt->borders[prompt->n_borders++] = ids->n - 1;
+}
+
 int prompt_encode(const struct tokenizer *tokenizer, const uint8_t *body, size_t n_bytes, bool thinking,
                   struct fault *fault, struct prompt *ret_prompt)
 {
@@ -264,6 +285,7 @@ int prompt_encode(const struct tokenizer *tokenizer, const uint8_t *body, size_t
     if (r)
         return r;
     prompt.reasoning = thinking && p->n_messages;
+    prompt.goes_on = !p->n_messages || p->n_tools;
     if (p->n_messages)
         r = prompt_encode_chat(tokenizer, p, thinking, fault, &prompt.ids);
     else if (p->raw)
@@ -275,6 +297,7 @@ int prompt_encode(const struct tokenizer *tokenizer, const uint8_t *body, size_t
         r = fault_set(fault, STATUS_INVALID, "the prompt is empty");
     if (r)
         return r;
+    prompt_find_borders(tokenizer, &prompt);
     *ret_prompt = prompt;
     prompt.ids = TOKEN_IDS_INIT; /* handed over */
     return 0;

@@ -14,7 +14,7 @@ enum { SELFTEST_PIECE = 32 }; /* long enough to tell a prompt token's cost from 
 /* One step of n tokens in slot 0, as a fresh sequence. */
 static int selftest_step(struct engine *e, int n, double *ret_ns)
 {
-    const struct kern_span span = {.n_tok = n, .pages = e->pages};
+    const struct kern_span span = {.n_tok = n, .pages = e->tables} /* all zero: page 0 */;
     const struct kern_batch batch = {.n_tok = n, .n_span = 1, .ids = e->ids, .spans = &span};
     const int row = n - 1;
     uint64_t t0;

@@ -10,6 +10,8 @@
 #include "pieces.h"
 #include "sample.h"
 
+enum { SEQ_MARKS_MAX = 4 };
+
 enum seq_finish { SEQ_RUNNING, SEQ_STOP, SEQ_LENGTH };
 
 struct seq_config {
@@ -28,7 +30,14 @@ struct seq {
     uint32_t handle;
     int slot;       /* state slot, set by the owner */
     uint64_t order; /* arrival, set by the owner */
-    int32_t *ids;   /* owned, [n_prompt + max_tokens] */
+    /* of the prefix cache and the pages, set by the owner (cache.c) */
+    uint32_t uid;
+    bool uses_cache, keeps_end;        /* keeps_end: a prompt may go on where its answer ends */
+    int n_pages;                       /* of its slot's table */
+    int n_cached;                      /* tokens that another had read */
+    int marks[SEQ_MARKS_MAX], n_marks; /* positions still ahead at which its state is to be kept, ascending */
+    int last_mark;                     /* the last one behind it; 0: none */
+    int32_t *ids;                      /* owned, [n_prompt + max_tokens] */
     int n_ids, n_read, n_prompt, n_forced, max_tokens;
     int n_reasoning; /* of the answer's ids, those sampled while reasoning, </think> included */
     struct sample_params sampling;

@@ -42,20 +42,28 @@ static bool engine_pick_completes(const struct engine *e, int i)
     return e->picks[i].n_tok == seq_n_pending(engine_picked(e, i));
 }
 
+/* A piece ends where a state is to be kept. */
+static void engine_cut_picks(struct engine *e, int n_picks)
+{
+    for (int i = 0; i < n_picks; i++)
+        e->picks[i].n_tok = engine_cache_cut(engine_picked(e, i), e->picks[i].n_tok);
+}
+
 /* Fills spans, ids and the rows to sample from; returns the number of rows. */
 static int engine_pack(struct engine *e, int n_picks, struct kern_batch *ret_batch)
 {
     int n_tok = 0, n_rows = 0;
 
     for (int i = 0; i < n_picks; i++) {
-        const struct seq *seq = engine_picked(e, i);
+        struct seq *seq = engine_picked(e, i);
 
+        engine_take_pages(e, seq, e->picks[i].n_tok);
         e->spans[i] = (struct kern_span){
             .row0 = n_tok,
             .n_tok = e->picks[i].n_tok,
             .pos0 = seq->n_read,
             .slot = seq->slot,
-            .pages = e->pages + (size_t)seq->slot * (size_t)e->pages_per_slot,
+            .pages = engine_table(e, seq),
         };
         for (int k = 0; k < e->picks[i].n_tok; k++)
             e->ids[n_tok++] = seq->ids[seq->n_read + k];
@@ -80,6 +88,7 @@ static int engine_advance(struct engine *e, struct seq *seq, const float *logits
         log_err("request %u: the model gave no usable number for token %d; refused", seq->handle, seq->n_ids);
         fault_set(&fault, STATUS_NUMERICS, "the model gave no usable number for token %d", seq->n_ids);
         r = engine_put_refused(e, seq->handle, &fault);
+        engine_cache_forget(e, seq);
         engine_drop_seq(e, slot);
         return r;
     }
@@ -87,8 +96,11 @@ static int engine_advance(struct engine *e, struct seq *seq, const float *logits
         return r;
     seq_push(seq, choice.id);
     r = engine_emit(e, seq, &choice);
-    if (seq->finish)
-        engine_drop_seq(e, slot);
+    if (!seq->finish)
+        return r;
+    if (!r)
+        r = engine_cache_on_end(e, seq);
+    engine_drop_seq(e, slot);
     return r;
 }
 
@@ -102,7 +114,8 @@ static int engine_sample(struct engine *e, int n_picks)
         const bool completes = engine_pick_completes(e, i);
 
         seq->n_read += e->picks[i].n_tok;
-        if (!completes)
+        r = engine_cache_on_read(e, seq);
+        if (r || !completes)
             continue;
         r = engine_advance(e, seq, logits);
         logits += e->n_vocab;
@@ -133,6 +146,7 @@ int engine_step(struct engine *e)
 
     if (!n_picks)
         return 0;
+    engine_cut_picks(e, n_picks);
     n_rows = engine_pack(e, n_picks, &batch);
     r = model_forward(e->model, e->state, &batch, e->rows, n_rows, e->logits);
     if (r)

@@ -205,8 +205,8 @@ static void test_engine_greedy_equals_golden(void **state)
                          golden[i].greedy[k], golden[i].margin[k]);
         }
     }
-    /* one at the first step, then at most one a second */
-    assert_in_range(peer->n_beats, 1, 1 + (clock_now_ns() - t0) / 1000000000);
+    /* one at the first step, then at most one a second, and one for what each leaves in the cache */
+    assert_in_range(peer->n_beats, 1, 1 + N_PROMPTS + (clock_now_ns() - t0) / 1000000000);
     print_message("%d of %d greedy ids before a near tie or an unused token, all equal\n", n_checked,
                   N_PROMPTS * N_GREEDY);
     assert_true(n_checked >= 140);

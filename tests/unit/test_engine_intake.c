@@ -115,8 +115,8 @@ static void test_engine_ready_warns_of_more_than_memory_holds(void **state)
     assert_int_equal(peer_turn(peer), 0);
     fake_available_bytes = 0;
     assert_non_null(peer->ready);
-    assert_non_null(
-        strstr(peer->ready->warnings[peer->ready->n_warnings - 1], "8 requests of 262144 tokens may need"));
+    assert_non_null(strstr(peer->ready->warnings[peer->ready->n_warnings - 1],
+                           "8 requests of 262144 tokens and a cache of 0 MiB may need"));
     assert_non_null(strstr(peer->ready->warnings[peer->ready->n_warnings - 1], "256 MiB are available"));
     peer_free(peer);
     fake_available_bytes = 16 << 20; /* nothing was asked: what fits */
@@ -124,6 +124,7 @@ static void test_engine_ready_warns_of_more_than_memory_holds(void **state)
     fake_available_bytes = 0;
     assert_in_range(peer->ready->context, 256, 16384);
     assert_in_range(peer->ready->state_bytes, 1, 12 << 20);
+    assert_in_range(peer->ready->cache_bytes, 1, 4 << 20);
     peer_free(peer);
 }
 

@@ -1,0 +1,124 @@
+/* cache.c - sequences and the prefix cache: where one begins, where its state is kept.  See prefix.h,
+ * pages.h. */
+#include "engine.h"
+
+/* pages */
+
+int32_t *engine_table(const struct engine *e, const struct seq *seq)
+{
+    return e->tables + (size_t)seq->slot * (size_t)e->pages_per_slot;
+}
+
+void engine_take_pages(struct engine *e, struct seq *seq, int n_tok)
+{
+    const int n = CEIL_DIV(seq->n_read + n_tok, KERN_PAGE_TOK);
+
+    while (seq->n_pages < n)
+        engine_table(e, seq)[seq->n_pages++] = pages_take(&e->pages);
+}
+
+void engine_drop_pages(struct engine *e, struct seq *seq)
+{
+    while (seq->n_pages)
+        pages_drop(&e->pages, engine_table(e, seq)[--seq->n_pages]);
+}
+
+/* beginning */
+
+/* Full pages are shared; the last one is copied if it is not full, since the sequence will write there. */
+static int engine_cache_share(struct engine *e, struct seq *seq, const struct prefix_hit *hit)
+{
+    int32_t *table = engine_table(e, seq);
+    int r = state_load(e->state, seq->slot, hit->ckpt);
+
+    seq->n_read = seq->n_cached = seq->last_mark = hit->n_tok;
+    for (; seq->n_pages < hit->n_tok / KERN_PAGE_TOK; seq->n_pages++)
+        pages_hold(&e->pages, table[seq->n_pages]);
+    if (!r && hit->n_tok % KERN_PAGE_TOK) {
+        const int32_t from = table[seq->n_pages];
+
+        table[seq->n_pages] = pages_take(&e->pages);
+        r = state_copy_page(e->state, table[seq->n_pages++], from);
+    }
+    return r;
+}
+
+/* Between marks lie at least PREFIX_MIN_TOK tokens. */
+static bool engine_cache_is_far(const struct seq *seq, int pos)
+{
+    if (pos - seq->last_mark < PREFIX_MIN_TOK)
+        return false;
+    for (int i = 0; i < seq->n_marks; i++)
+        if (abs(pos - seq->marks[i]) < PREFIX_MIN_TOK)
+            return false;
+    return true;
+}
+
+static void engine_cache_mark(struct seq *seq, int pos)
+{
+    int i = seq->n_marks;
+
+    if (!engine_cache_is_far(seq, pos))
+        return;
+    for (; i && seq->marks[i - 1] > pos; i--)
+        seq->marks[i] = seq->marks[i - 1];
+    seq->marks[i] = pos;
+    seq->n_marks++;
+}
+
+int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *prompt)
+{
+    struct prefix_hit hit = {};
+    int r;
+
+    if (seq->finish)
+        return 0;        /* nothing will be read */
+    if (seq->uses_cache) /* one token must be left: somebody needs its logits */
+        prefix_find(e->prefix, seq->uid, seq->ids, seq->n_ids - 1, engine_table(e, seq), &hit);
+    r = hit.n_tok ? engine_cache_share(e, seq, &hit) : state_clear_slot(e->state, seq->slot);
+    if (r || !seq->uses_cache)
+        return r;
+    seq->keeps_end = prompt->goes_on;
+    for (int i = 0; i < prompt->n_borders; i++)
+        engine_cache_mark(seq, (int)prompt->borders[i]);
+    engine_cache_mark(seq, hit.n_known);
+    return 0;
+}
+
+/* running */
+
+int engine_cache_cut(const struct seq *seq, int n_tok)
+{
+    return seq->n_marks ? MIN(n_tok, seq->marks[0] - seq->n_read) : n_tok;
+}
+
+static int engine_cache_keep(struct engine *e, struct seq *seq)
+{
+    int ckpt, r = prefix_add(e->prefix, seq->uid, seq->ids, seq->n_read, engine_table(e, seq), &ckpt);
+
+    seq->last_mark = seq->n_read;
+    return r ? MIN(r, 0) : state_save(e->state, ckpt, seq->slot);
+}
+
+int engine_cache_on_read(struct engine *e, struct seq *seq)
+{
+    if (!seq->n_marks || seq->n_read < seq->marks[0])
+        return 0;
+    seq->n_marks--;
+    for (int i = 0; i < seq->n_marks; i++)
+        seq->marks[i] = seq->marks[i + 1];
+    return engine_cache_keep(e, seq);
+}
+
+int engine_cache_on_end(struct engine *e, struct seq *seq)
+{
+    if (!seq->uses_cache || !seq->keeps_end || !engine_cache_is_far(seq, seq->n_read))
+        return 0;
+    return engine_cache_keep(e, seq);
+}
+
+void engine_cache_forget(struct engine *e, const struct seq *seq)
+{
+    if (seq->uses_cache)
+        prefix_forget(e->prefix, seq->uid, seq->ids, seq->n_read);
+}
