@@ -56,7 +56,10 @@ static int link_on_failed(struct link_call *call)
 
 static int link_on_beat(struct link_call *call)
 {
-    supervise_on_progress(&call->link->broker->supervise, true);
+    struct supervise *supervise = &call->link->broker->supervise;
+
+    supervise->cache_used_bytes = ((Qwe__Beat *)call->msg)->cache_used_bytes;
+    supervise_on_progress(supervise, true);
     return 0;
 }
 

@@ -27,6 +27,9 @@ static const struct conf_key options_keys[] = {
     KEY(threads, CONF_UINT, "CPU threads; 0: as many as there are cores (0)", .max = 1024),
     KEY(kv, CONF_CHOICE, "how attention keys and values are kept: f16, f32, q8_0 (f16)",
         .choices = options_kv_types),
+    KEY(cache_mib, CONF_UINT,
+        "memory for the prefix cache, MiB; 0: none (a quarter of what is free, 8192 at most)",
+        .max = OPTIONS_CACHE_MIB_MAX),
     KEY(cpu_isa, CONF_STRING, "instruction set of the CPU kernels (the best this machine has)"),
     KEY(engine, CONF_STRING, "engine binary (installed, else beside this binary)"),
     KEY(drain_s, CONF_UINT, "seconds that running requests get after SIGTERM (30)", .max = 3600),
@@ -53,6 +56,7 @@ static int options_set_defaults(struct options *options)
         .backend = options_backends[0],
         .kv = options_kv_types[0],
         .slots = 4,
+        .cache_mib = OPTIONS_CACHE_AUTO,
         .drain_s = 30,
         .engine_timeout_s = 20,
         .load_timeout_s =

@@ -76,6 +76,12 @@ static void report_fill_engine(const Qwe__Ready *ready, Qwp__StatusReply *reply)
     reply->state_bytes = ready->state_bytes;
     reply->has_weights_locked = ready->has_weights_locked;
     reply->weights_locked = ready->weights_locked;
+    reply->has_cache_bytes = ready->has_cache_bytes;
+    reply->cache_bytes = ready->cache_bytes;
+    reply->has_cache_pages = ready->has_cache_pages;
+    reply->cache_pages = ready->cache_pages;
+    reply->has_cache_checkpoints = ready->has_cache_checkpoints;
+    reply->cache_checkpoints = ready->cache_checkpoints;
 }
 
 /* What the broker counts. */
@@ -89,8 +95,9 @@ static void report_fill_counts(const struct broker *broker, Qwp__StatusReply *re
     reply->has_connections = reply->has_requests = true;
     reply->connections = broker->n_clients;
     reply->requests = broker->totals.requests;
-    reply->has_prompt_tokens = reply->has_output_tokens = true;
+    reply->has_prompt_tokens = reply->has_cached_tokens = reply->has_output_tokens = true;
     reply->prompt_tokens = broker->totals.prompt_tokens;
+    reply->cached_tokens = broker->totals.cached_tokens;
     reply->output_tokens = broker->totals.output_tokens;
 }
 
@@ -106,6 +113,8 @@ void report_status(struct client *client, uint32_t stream)
     report_fill_counts(broker, &reply);
     if (supervise->ready)
         report_fill_engine(supervise->ready, &reply);
+    reply.has_cache_used_bytes = supervise->ready != NULL;
+    reply.cache_used_bytes = supervise->cache_used_bytes;
     reply.has_engine_pid = supervise->pid > 0;
     reply.engine_pid = (uint32_t)supervise->pid;
     reply.has_slots = supervise->ready != NULL;

@@ -134,6 +134,10 @@ static int request_pack_head(struct request *request, const Qwp__Generate *gener
     submit.logprobs = generate->logprobs;
     submit.has_ignore_eos = generate->has_ignore_eos;
     submit.ignore_eos = generate->ignore_eos;
+    submit.has_uid = true;
+    submit.uid = request->client->peer.uid;
+    submit.has_no_cache = generate->has_no_cache;
+    submit.no_cache = generate->no_cache;
     request->head = malloc(qwe__submit__get_packed_size(&submit));
     if (!request->head)
         return err_origin(-ENOMEM);

@@ -59,6 +59,7 @@ int request_on_started(struct request *request, const Qwe__Started *started)
     fresh = request->prompt_tokens - request->cached_tokens;
     queue_charge(&request->broker->queue, &request->item, (uint64_t)fresh * REQUEST_COST_READ);
     request->broker->totals.prompt_tokens += request->prompt_tokens;
+    request->broker->totals.cached_tokens += request->cached_tokens;
     request_tell_accepted(request, 0);
     return 0;
 }

@@ -77,6 +77,8 @@ static void supervise_fill_start(const struct options *options, Qwe__Start *star
     start->slots = options->slots;
     start->threads = options->threads;
     start->kv_type = (char *)options->kv;
+    start->has_cache_mib = options->cache_mib != OPTIONS_CACHE_AUTO;
+    start->cache_mib = options->cache_mib;
 }
 
 static int supervise_send_start(struct supervise *s)
@@ -316,6 +318,7 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
         return err_origin(-EBADMSG);
     supervise_on_progress(s, false);
     s->load_permille = 1000;
+    s->cache_used_bytes = 0; /* the next Beat says otherwise */
     snprintf(s->note, sizeof(s->note), "%s", ready->note ? ready->note : "");
     loop_unwatch(s->watch);
     log_info("engine %d serves %s on %s, %u slots of %u tokens%s%s", s->pid,

@@ -30,7 +30,8 @@ struct supervise {
     pid_t pid;         /* 0: none */
     Qwe__Ready *ready; /* owned; of the last engine that was; NULL before the first */
     uint32_t load_permille, n_restarts, backoff_ms;
-    uint64_t progress_ns; /* when the engine last showed that it gets on */
+    uint64_t cache_used_bytes; /* as the last Beat has it */
+    uint64_t progress_ns;      /* when the engine last showed that it gets on */
     uint64_t deaths_ns[SUPERVISE_DEATHS_MAX + 1];
     unsigned n_deaths;
     int failed_code; /* with SUPERVISE_FAILED: what requests are refused with */

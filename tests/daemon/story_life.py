@@ -23,7 +23,7 @@ def long_prompt():
 
 def start_long(peer):
     """A long request that is being read (prefill) when this returns."""
-    stream = peer.generate(long_prompt(), max_tokens=4, ignore_eos=True)
+    stream = peer.generate(long_prompt(), max_tokens=4, ignore_eos=True, no_cache=True)
     peer.wait_for(pb.Accepted, stream, match=lambda m: m.position == 0 and m.prompt_tokens > 0)
     return stream
 
@@ -48,7 +48,7 @@ def answer_short(peer):
 
 def check_engine_is_freed(qwend, peer, begin_and_leave):
     """A long prompt that is given up, and a short answer after it, cost less than half of reading the long one."""
-    whole = engine_seconds(qwend, lambda: peer.ask(long_prompt(), max_tokens=1, ignore_eos=True))
+    whole = engine_seconds(qwend, lambda: peer.ask(long_prompt(), max_tokens=1, ignore_eos=True, no_cache=True))
 
     def both():
         begin_and_leave()
