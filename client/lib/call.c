@@ -203,6 +203,11 @@ int qwend_status(qwend *q, qwend_status_info *ret)
         .requests = reply->requests,
         .uptime_s = reply->uptime_s,
         .weights_locked = reply->weights_locked,
+        .cache_bytes = reply->cache_bytes,
+        .cache_used_bytes = reply->cache_used_bytes,
+        .cached_tokens = reply->cached_tokens,
+        .cache_pages = reply->cache_pages,
+        .cache_checkpoints = reply->cache_checkpoints,
     };
     ret->state_name = names[ret->state];
     call_status_model(reply->model, ret);

@@ -64,7 +64,8 @@ typedef enum {
     QWEND_OPT_RAW_SPECIAL,      /* i: 1 all, 2 user-defined, 3 none (default) */
     QWEND_OPT_WANT_IDS,         /* i: events carry token ids */
     QWEND_OPT_IGNORE_EOS,       /* i */
-    QWEND_OPT_CREDIT_BYTES      /* i: window of unread text before the model waits for the reader */
+    QWEND_OPT_CREDIT_BYTES,     /* i: window of unread text before the model waits for the reader */
+    QWEND_OPT_NO_CACHE          /* i: 1: neither look into the prefix cache nor leave anything in it */
 } qwend_opt;
 qwend_req *qwend_req_new(void);                     /* NULL: out of memory */
 void qwend_req_free(qwend_req *req);
@@ -155,6 +156,8 @@ typedef struct {
     uint64_t file_bytes, n_params, weights_bytes, state_bytes, prompt_tokens, output_tokens, requests;
     double uptime_s;
     int weights_locked;
+    uint64_t cache_bytes, cache_used_bytes, cached_tokens; /* of the prefix cache; cached_tokens: of prompt_tokens */
+    uint32_t cache_pages, cache_checkpoints;             /* how many it has room for */
 } qwend_status_info;
 int qwend_status(qwend *q, qwend_status_info *ret);      /* blocking; strings are borrowed until the next call */
 typedef struct {

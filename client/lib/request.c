@@ -236,6 +236,7 @@ static void req_range(qwend_opt opt, int64_t *ret_lo, int64_t *ret_hi)
         [QWEND_OPT_LOGPROBS] = {0, 20},          [QWEND_OPT_PRIORITY] = {1, 3},
         [QWEND_OPT_RAW_SPECIAL] = {1, 3},        [QWEND_OPT_WANT_IDS] = {0, 1},
         [QWEND_OPT_IGNORE_EOS] = {0, 1},         [QWEND_OPT_CREDIT_BYTES] = {1, CONN_CREDIT_BYTES_MAX},
+        [QWEND_OPT_NO_CACHE] = {0, 1},
     };
     bool known = opt >= 1 && (size_t)opt < ARRAY_SIZE(ranges) && ranges[opt].hi;
 
@@ -268,6 +269,8 @@ int qwend_req_set_i(qwend_req *req, qwend_opt opt, int64_t value)
         return REQ_SET(&req->head, want_ids, value != 0);
     case QWEND_OPT_IGNORE_EOS:
         return REQ_SET(&req->head, ignore_eos, value != 0);
+    case QWEND_OPT_NO_CACHE:
+        return REQ_SET(&req->head, no_cache, value != 0);
     default: /* QWEND_OPT_CREDIT_BYTES, the last with a range */
         return REQ_SET(&req->head, credit_bytes, (uint32_t)value);
     }

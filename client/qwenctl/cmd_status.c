@@ -32,12 +32,17 @@ static void status_json(FILE *out, const qwend_status_info *info)
     json_uint(&json, "weights_bytes", info->weights_bytes);
     json_bool(&json, "weights_locked", info->weights_locked);
     json_uint(&json, "state_bytes", info->state_bytes);
+    json_uint(&json, "cache_bytes", info->cache_bytes);
+    json_uint(&json, "cache_used_bytes", info->cache_used_bytes);
+    json_uint(&json, "cache_pages", info->cache_pages);
+    json_uint(&json, "cache_checkpoints", info->cache_checkpoints);
     json_uint(&json, "running", info->running);
     json_uint(&json, "queued", info->queued);
     json_uint(&json, "connections", info->connections);
     json_uint(&json, "engine_restarts", info->engine_restarts);
     json_uint(&json, "requests", info->requests);
     json_uint(&json, "prompt_tokens", info->prompt_tokens);
+    json_uint(&json, "cached_tokens", info->cached_tokens);
     json_uint(&json, "output_tokens", info->output_tokens);
     json_close(&json, '}');
     fputc('\n', out);
@@ -62,11 +67,16 @@ static void status_text(FILE *out, const qwend_status_info *info)
                 info->isa, info->threads, info->kv_type);
     fprintf(out, "memory    weights %.0f MiB%s, state %.0f MiB\n", (double)info->weights_bytes / mib,
             info->weights_locked ? " (locked)" : "", (double)info->state_bytes / mib);
+    if (info->cache_bytes)
+        fprintf(out, "cache     %.0f of %.0f MiB in use; room for %u tokens and %u checkpoints\n",
+                (double)info->cache_used_bytes / mib, (double)info->cache_bytes / mib, 64 * info->cache_pages,
+                info->cache_checkpoints);
     fprintf(out, "context   %u tokens a request (trained: %u), %u at a time\n", info->context,
             info->context_trained, info->slots);
     fprintf(out, "requests  %u running, %u queued, %llu since start; %u connections\n", info->running,
             info->queued, (unsigned long long)info->requests, info->connections);
-    fprintf(out, "tokens    %llu read, %llu written\n", (unsigned long long)info->prompt_tokens,
+    fprintf(out, "tokens    %llu in prompts, %llu of them from the cache, %llu written\n",
+            (unsigned long long)info->prompt_tokens, (unsigned long long)info->cached_tokens,
             (unsigned long long)info->output_tokens);
 }
 

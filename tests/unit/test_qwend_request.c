@@ -48,6 +48,7 @@ static void test_request_every_option_is_sent(void **state)
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_PRIORITY, 3), 0);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_WANT_IDS, 1), 0);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_IGNORE_EOS, 1), 0);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_NO_CACHE, 1), 0);
     assert_int_equal(qwend_req_bias(req, 5, -2), 0);
     assert_int_equal(qwend_req_tool(req, "{\"name\":\"f\"}", (size_t)-1), 0);
     run_to_end(&peer, req);
@@ -57,7 +58,7 @@ static void test_request_every_option_is_sent(void **state)
         "presence_penalty=-1 frequency_penalty=2 penalty_last_n=-1 seed=18446744073709551615 "
         "logit_bias={ id=5 bias=-2}}",
         "max_tokens=100 stop=\"one\",\"two\" thinking=THINKING_OFF logprobs=0 priority=PRIORITY_BATCH",
-        "want_ids=1 ignore_eos=1", "tools=\"{\\x22name\\x22:\\x22f\\x22}\"");
+        "want_ids=1 ignore_eos=1 no_cache=1", "tools=\"{\\x22name\\x22:\\x22f\\x22}\"");
 }
 
 static void test_request_nothing_set_sends_nothing(void **state)
