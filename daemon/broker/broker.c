@@ -260,7 +260,7 @@ int broker_init(struct broker *broker, const struct options *options, struct fau
     int r;
 
     *broker = (struct broker){.options = options, .started_ns = clock_now_ns()};
-    broker->link.sock.fd = broker->listener.fd = broker->listener.spare_fd = -1;
+    broker->link.sock.fd = broker->listener.bound.fd = broker->listener.spare_fd = -1;
     broker->supervise.broker = broker;
     list_init(&broker->clients);
     list_init(&broker->requests);

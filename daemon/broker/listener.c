@@ -2,11 +2,7 @@
 #include "listener.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/file.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "broker.h"
 #include "client.h"
@@ -21,86 +17,6 @@ enum {
     LISTENER_ACCEPT_MAX = 16, /* per turn, so that a connect flood does not starve the streams */
     LISTENER_RETRY_MS = 100,  /* after running out of fds; else the loop would spin on a readable listener */
 };
-
-/* Is somebody accepting on this socket file?  > 0 yes, 0 no (or there is none), < 0 errno. */
-static int listener_probe(const struct sockaddr_un *address)
-{
-    _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-    if (fd < 0)
-        return err_errno();
-    /* EAGAIN: its backlog is full, so it lives. */
-    if (!connect(fd, (const struct sockaddr *)address, sizeof(*address)) || errno == EAGAIN)
-        return 1;
-    return errno == ECONNREFUSED || errno == ENOENT ? 0 : err_errno();
-}
-
-/* Holds the folder's lock while probing, removing and binding, so that two daemons that start at once do not
- * remove each other's socket.  A folder that cannot be opened is no folder to bind in either: bind() will say
- * so. */
-static int listener_lock_folder(const char *path)
-{
-    char folder[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    char *slash;
-    int fd;
-
-    snprintf(folder, sizeof(folder), "%s", path);
-    slash = strrchr(folder, '/');
-    if (slash)
-        slash[slash == folder] = '\0';
-    fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0)
-        flock(fd, LOCK_EX);
-    return fd;
-}
-
-static int listener_remove_stale(const struct sockaddr_un *address, struct fault *fault)
-{
-    const char *path = address->sun_path;
-    struct stat st;
-    int alive;
-
-    if (lstat(path, &st) < 0)
-        return LISTENER_OK; /* nothing there, or bind() will say why not */
-    if (!S_ISSOCK(st.st_mode))
-        return fault_set(fault, LISTENER_E_PATH, "%s exists and is not a socket", path);
-    alive = listener_probe(address);
-    if (alive > 0)
-        return fault_set(fault, LISTENER_E_BUSY, "another qwend is listening on %s", path);
-    if (alive < 0 || unlink(path) < 0)
-        return fault_set(fault, LISTENER_E_PATH, "%s: cannot replace it: %s", path, strerror(errno));
-    return LISTENER_OK;
-}
-
-static int listener_bind(struct listener *listener, const char *path, struct fault *fault)
-{
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    _cleanup_(closep) int fd = -1, lock = -1;
-    mode_t mask;
-    int r;
-
-    if (strlen(path) >= sizeof(address.sun_path))
-        return fault_set(fault, LISTENER_E_PATH, "%s: longer than the %zu bytes a socket path may have", path,
-                         sizeof(address.sun_path) - 1);
-    strcpy(address.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return err_errno();
-    lock = listener_lock_folder(path);
-    r = listener_remove_stale(&address, fault);
-    if (r)
-        return r;
-    mask = umask(0111); /* rw for all, from the first moment on */
-    r = bind(fd, (struct sockaddr *)&address, sizeof(address));
-    umask(mask);
-    if (r < 0 || listen(fd, LISTENER_BACKLOG) < 0 || lstat(path, &listener->own) < 0)
-        return fault_set(fault, LISTENER_E_PATH, "%s: %s", path, strerror(errno));
-    listener->path = strdup(path);
-    if (!listener->path)
-        return err_origin(-ENOMEM);
-    listener->fd = steal_fd(&fd);
-    return LISTENER_OK;
-}
 
 static bool listener_has_option(int fd, int option, int wanted)
 {
@@ -117,17 +33,17 @@ static int listener_get_socket(struct listener *listener, const char *path, stru
     int n, fd = sd_take_socket(&n);
 
     if (n > 1)
-        return fault_set(fault, LISTENER_E_PATH, "systemd passed %d sockets, expected one", n);
+        return fault_set(fault, BOUND_E_PATH, "systemd passed %d sockets, expected one", n);
     if (fd < 0)
-        return listener_bind(listener, path, fault);
+        return bound_open(&listener->bound, path, LISTENER_BACKLOG, fault);
     if (!listener_has_option(fd, SO_ACCEPTCONN, 1))
-        return fault_set(fault, LISTENER_E_PATH, "systemd passed something that is not a listening socket");
+        return fault_set(fault, BOUND_E_PATH, "systemd passed something that is not a listening socket");
     if (!listener_has_option(fd, SO_DOMAIN, AF_UNIX) || !listener_has_option(fd, SO_TYPE, SOCK_STREAM))
-        return fault_set(fault, LISTENER_E_PATH, "systemd passed a socket that is not a Unix stream socket");
+        return fault_set(fault, BOUND_E_PATH, "systemd passed a socket that is not a Unix stream socket");
     if (fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) < 0)
         return err_errno();
-    listener->fd = fd;
-    return LISTENER_OK;
+    listener->bound.fd = fd;
+    return BOUND_OK;
 }
 
 /* Says why not, as far as the socket takes it at once, and hangs up. */
@@ -171,7 +87,7 @@ static void listener_on_exhausted(struct listener *listener)
     int fd;
 
     closep(&listener->spare_fd);
-    fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    fd = accept4(listener->bound.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd >= 0) {
         listener_turn_away(fd, STATUS_QUEUE_FULL, "the service has no file descriptor left");
         close(fd);
@@ -213,14 +129,14 @@ int listener_open(struct broker *broker, const char *path, struct listener *ret_
     struct listener *listener = ret_listener;
     int r;
 
-    *listener = (struct listener){.broker = broker, .fd = -1, .spare_fd = -1};
+    *listener = (struct listener){.broker = broker, .bound = BOUND_NULL, .spare_fd = -1};
     r = listener_get_socket(listener, path, fault);
     if (r)
         return r;
     listener->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (listener->spare_fd < 0)
         return err_errno();
-    r = loop_event_new(broker->base, listener->fd, EV_READ | EV_PERSIST, listener_on_readable, listener,
+    r = loop_event_new(broker->base, listener->bound.fd, EV_READ | EV_PERSIST, listener_on_readable, listener,
                        &listener->readable);
     if (!r)
         r = loop_event_new(broker->base, -1, 0, listener_on_retry, listener, &listener->retry);
@@ -229,14 +145,8 @@ int listener_open(struct broker *broker, const char *path, struct listener *ret_
 
 void listener_close(struct listener *listener)
 {
-    struct stat st;
-
     loop_event_free(&listener->readable);
     loop_event_free(&listener->retry);
-    if (listener->path && !lstat(listener->path, &st) && st.st_ino == listener->own.st_ino &&
-        st.st_dev == listener->own.st_dev)
-        unlink(listener->path);
-    freep(&listener->path);
-    closep(&listener->fd);
+    bound_close(&listener->bound);
     closep(&listener->spare_fd);
 }
