@@ -261,6 +261,7 @@ int broker_init(struct broker *broker, const struct options *options, struct fau
 
     *broker = (struct broker){.options = options, .started_ns = clock_now_ns()};
     broker->link.sock.fd = broker->listener.bound.fd = broker->listener.spare_fd = -1;
+    broker->scrape.bound = BOUND_NULL;
     broker->supervise.broker = broker;
     list_init(&broker->clients);
     list_init(&broker->requests);
@@ -277,6 +278,8 @@ int broker_init(struct broker *broker, const struct options *options, struct fau
         r = supervise_init(&broker->supervise, broker, fault);
     if (!r)
         r = listener_open(broker, options->socket, &broker->listener, fault);
+    if (!r)
+        r = scrape_open(broker, &broker->scrape, fault);
     return r;
 }
 
@@ -297,6 +300,7 @@ void broker_deinit(struct broker *broker)
     struct client *client;
 
     listener_close(&broker->listener);
+    scrape_close(&broker->scrape);
     LIST_FOREACH (client, &broker->clients, node)
         client_free(client);
     textop_fail_all(broker, &(struct fault){}); /* given up by their clients, not by the engine */

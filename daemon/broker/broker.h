@@ -8,9 +8,11 @@
 #include "daemon/util/list.h"
 #include "link.h"
 #include "listener.h"
+#include "metrics.h"
 #include "options.h"
 #include "queue.h"
 #include "quota.h"
+#include "scrape.h"
 #include "supervise.h"
 
 enum { BROKER_OK, BROKER_E_START };
@@ -20,6 +22,8 @@ struct broker {
     struct event_base *base;
     const struct options *options; /* borrowed */
     struct listener listener;
+    struct scrape scrape; /* of the metrics */
+    struct metrics metrics;
     struct quota quota;
     struct queue queue;
     struct link link;           /* to the engine */

@@ -375,6 +375,7 @@ int client_new(struct broker *broker, int fd, struct fault *fault)
     sock_init(&client->sock, fd, CLIENT_IN_BYTES, CLIENT_OUT_BYTES);
     list_push(&broker->clients, &client->node);
     broker->n_clients++;
+    broker->metrics.connections++;
     r = client_start(client);
     if (r < 0) {
         client->sock.fd = -1; /* the caller keeps it */

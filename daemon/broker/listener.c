@@ -77,8 +77,10 @@ static void listener_admit(struct listener *listener, int fd)
     } else if (r < 0) {
         log_errno(r, "connection dropped");
     }
-    if (r)
+    if (r) {
+        listener->broker->metrics.connections_refused++;
         close(fd);
+    }
 }
 
 /* No fd is left: gives the spare one up, so that the client hears why, and rests for a moment. */

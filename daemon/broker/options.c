@@ -19,6 +19,8 @@ static const char *const options_kv_types[] = {"f16", "f32", "q8_0", NULL};
     }
 static const struct conf_key options_keys[] = {
     KEY(socket, CONF_STRING, "socket to listen on (/run/qwend/qwend.sock)"),
+    KEY(metrics, CONF_STRING, "socket that metrics are read from, or none (none)"),
+    KEY(metrics_allow, CONF_STRING, "users who may read them beside root and group qwend-admin"),
     KEY(model, CONF_STRING, "GGUF file to serve"),
     KEY(backend, CONF_CHOICE, "auto, cuda, cpu or ref (auto)", .choices = options_backends),
     KEY(context, CONF_UINT, "tokens per request, prompt and answer; 0: what model and memory allow (0)",
@@ -73,6 +75,8 @@ static int options_set_defaults(struct options *options)
 void options_deinit(struct options *options)
 {
     freep(&options->socket);
+    freep(&options->metrics);
+    freep(&options->metrics_allow);
     freep(&options->model);
     freep(&options->engine);
     freep(&options->cpu_isa);

@@ -8,6 +8,7 @@ enum { OPTIONS_CACHE_MIB_MAX = 1 << 20, OPTIONS_CACHE_AUTO };
 
 struct options {
     char *socket, *model, *engine, *cpu_isa; /* owned; model is NULL only before options_read() */
+    char *metrics, *metrics_allow;           /* owned; NULL: not given */
     const char *backend, *kv;
     uint32_t context, slots, threads;
     uint32_t drain_s, engine_timeout_s, load_timeout_s, slow_s;

@@ -39,7 +39,7 @@ void report_welcome(struct client *client)
     client_put(client, 0, MSG_WELCOME, 0, &welcome.base);
 }
 
-static Qwp__StatusReply__State report_state(const struct broker *broker)
+Qwp__StatusReply__State report_state(const struct broker *broker)
 {
     const struct supervise *supervise = &broker->supervise;
 

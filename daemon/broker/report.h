@@ -3,8 +3,12 @@
 
 #include <stdint.h>
 
+#include "qwend.pb-c.h"
+
+struct broker;
 struct client;
 
+Qwp__StatusReply__State report_state(const struct broker *broker);
 void report_welcome(struct client *client);
 void report_status(struct client *client, uint32_t stream);
 void report_requests(struct client *client,

@@ -15,6 +15,11 @@
 /* What a request may emit, as far as is known, is reserved in the replay log when it comes in. */
 enum { REQUEST_CONTEXT_GUESS = 32768 }; /* before the first engine has said how much it can do */
 
+struct metrics_class *request_metrics(const struct request *request)
+{
+    return metrics_class_of(&request->broker->metrics, request->priority);
+}
+
 bool request_is_receiving(const struct request *request)
 {
     return request->state == REQUEST_RECEIVING;
@@ -53,6 +58,7 @@ void request_free(struct request *request)
 
 void request_fail_with(struct request *request, const Qwp__Error *error)
 {
+    metrics_on_code(request_metrics(request), (int)error->code);
     client_put_error(request->client, request->stream, error);
     request_free(request);
 }
@@ -61,6 +67,7 @@ void request_fail(struct request *request, const struct fault *fault)
 {
     if (fault->code >= 300)
         log_info("uid %u: request ended: %d %s", request->client->peer.uid, fault->code, fault->text);
+    metrics_on_code(request_metrics(request), fault->code);
     client_refuse(request->client, request->stream, fault);
     request_free(request);
 }
@@ -78,9 +85,14 @@ void request_cancel(struct request *request)
 
 void request_cancel_client(struct client *client)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(client->streams); i++)
-        if (client->streams[i].request)
-            request_free(client->streams[i].request);
+    for (size_t i = 0; i < ARRAY_SIZE(client->streams); i++) {
+        struct request *request = client->streams[i].request;
+
+        if (!request)
+            continue;
+        request_metrics(request)->left++;
+        request_free(request);
+    }
 }
 
 static bool request_may_cancel(const struct client *by, const struct request *request)
@@ -145,6 +157,11 @@ static int request_pack_head(struct request *request, const Qwp__Generate *gener
     return 0;
 }
 
+static Qwp__Priority request_priority(const Qwp__Generate *generate)
+{
+    return generate->has_priority ? generate->priority : QWP__PRIORITY__PRIORITY_NORMAL;
+}
+
 /* Values the client left to us; the rest of the request's plain fields. */
 static int request_take_fields(struct request *request, const Qwp__Generate *generate)
 {
@@ -158,7 +175,7 @@ static int request_take_fields(struct request *request, const Qwp__Generate *gen
         memcpy(request->id, generate->request_id.data, POLICY_ID_BYTES);
     else if (getrandom(request->id, sizeof(request->id), 0) < 0)
         return err_errno();
-    request->priority = generate->has_priority ? generate->priority : QWP__PRIORITY__PRIORITY_NORMAL;
+    request->priority = request_priority(generate);
     request->max_tokens = generate->has_max_tokens ? generate->max_tokens : 0;
     request->want_ids = generate->has_want_ids && generate->want_ids;
     return request_pack_head(request, generate);
@@ -304,6 +321,7 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
     } else if (r >= 300) {
         log_info("uid %u: request refused: %d %s", client->peer.uid, r, refusal.fault.text);
     }
+    metrics_on_code(metrics_class_of(&broker->metrics, request_priority(generate)), refusal.fault.code);
     client_refuse_limit(client, stream->id, &refusal);
     client_stream_close(client, stream->id);
     if (request)
@@ -327,6 +345,7 @@ void request_on_body(struct request *request, const uint8_t *data, size_t n, boo
     if (r < 0)
         fault_set(&refusal.fault, STATUS_INTERNAL, "out of memory");
     if (r) {
+        metrics_on_code(request_metrics(request), refusal.fault.code);
         client_refuse_limit(client, request->stream, &refusal);
         request_free(request);
     }

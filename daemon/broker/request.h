@@ -56,6 +56,7 @@ struct request {
     uint32_t told_position, told_permille;
     uint64_t told_ns; /* 0: no Accepted was sent */
     uint64_t received_ns, submitted_ns, first_ns, done_ns;
+    uint64_t last_ns; /* of the last token; 0: none, or its reader stalled since */
 };
 
 enum { REQUEST_DEATHS_MAX = 3, REQUEST_TELL_MS = 500 };
@@ -63,6 +64,7 @@ enum { REQUEST_DEATHS_MAX = 3, REQUEST_TELL_MS = 500 };
 /* From a Generate on a stream just opened: refused on that stream, or made.  Takes *memfd if it uses it. */
 void request_open(struct client *client, struct client_stream *stream, const Qwp__Generate *generate,
                   uint16_t flags, int *memfd);
+struct metrics_class *request_metrics(const struct request *request); /* where it counts */
 bool request_is_receiving(const struct request *request);
 void request_on_body(struct request *request, const uint8_t *data, size_t n, bool more);
 

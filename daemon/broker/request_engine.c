@@ -33,6 +33,7 @@ int request_submit(struct request *request)
     if (!request->item.started) {
         queue_start(&request->broker->queue, &request->item);
         request->submitted_ns = clock_now_ns();
+        metrics_observe(&request_metrics(request)->queue, request->submitted_ns - request->received_ns, 1);
         request_tell_accepted(request, 0);
     }
     request->state = REQUEST_PREFILL;
@@ -60,6 +61,8 @@ int request_on_started(struct request *request, const Qwe__Started *started)
     queue_charge(&request->broker->queue, &request->item, (uint64_t)fresh * REQUEST_COST_READ);
     request->broker->totals.prompt_tokens += request->prompt_tokens;
     request->broker->totals.cached_tokens += request->cached_tokens;
+    request_metrics(request)->prompt_tokens += request->prompt_tokens;
+    request_metrics(request)->cached_tokens += request->cached_tokens;
     request_tell_accepted(request, 0);
     return 0;
 }
@@ -115,6 +118,7 @@ static void request_count(struct request *request, const Qwe__Emit *emit)
     if (emit->has_answer_tokens)
         request->n_answer = emit->answer_tokens;
     request->broker->totals.output_tokens += emit->n_ids;
+    request_metrics(request)->output_tokens += emit->n_ids;
     queue_charge(&request->broker->queue, &request->item, emit->n_ids * REQUEST_COST_WRITE);
 }
 
@@ -142,6 +146,21 @@ static int request_take_finish(struct request *request, const Qwe__Emit *emit)
     return 0;
 }
 
+/* n tokens of one step: to their reader they are n gaps, each its share of the whole one. */
+static void request_note_tokens(struct request *request, uint64_t at_ns, size_t n)
+{
+    struct metrics_class *metrics = request_metrics(request);
+
+    if (!request->first_ns) {
+        request->first_ns = at_ns;
+        metrics_observe(&metrics->first_token, at_ns - MIN(at_ns, request->received_ns), 1);
+    } else if (request->last_ns && n) {
+        metrics_observe(&metrics->interval, (at_ns - MIN(at_ns, request->last_ns)) / n, n);
+    }
+    if (n)
+        request->last_ns = at_ns;
+}
+
 static void request_note_progress(struct request *request, const Qwe__Emit *emit)
 {
     if (emit->n_ids)
@@ -150,8 +169,7 @@ static void request_note_progress(struct request *request, const Qwe__Emit *emit
         request_tell_event(request, QWP__EVENT__KIND__RESUMED);
     request->restart_told = false;
     request->state = REQUEST_DECODE;
-    if (!request->first_ns)
-        request->first_ns = request_emit_ns(request, emit);
+    request_note_tokens(request, request_emit_ns(request, emit), emit->n_ids);
 }
 
 int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw)
@@ -203,6 +221,7 @@ void request_on_engine_lost(struct request *request)
         return;
     request->state = REQUEST_REPLAYING;
     request->replays++;
+    request_metrics(request)->replays++;
     if (!request->out.blocked) /* a paused one did nothing, so it is not to blame */
         request->idle_deaths++;
     if (request->idle_deaths >= REQUEST_DEATHS_MAX) {

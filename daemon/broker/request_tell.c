@@ -74,6 +74,7 @@ void request_put_usage(struct request *request)
     const uint64_t first_ns = request->first_ns ? request->first_ns : request->done_ns;
     Qwp__Usage usage = QWP__USAGE__INIT;
 
+    metrics_on_finish(request_metrics(request), request->finish);
     usage.has_prompt_tokens = usage.has_cached_tokens = request->has_started;
     usage.prompt_tokens = request->prompt_tokens;
     usage.cached_tokens = request->cached_tokens;

@@ -109,6 +109,8 @@ static void stream_block(struct request *request)
     if (request->out.blocked)
         return;
     request->out.blocked = true;
+    request->last_ns = 0; /* the gap that follows is its reader's doing */
+    request_metrics(request)->stalls++;
     request_pause(request, true);
     loop_arm_ms(request->out.slow, request->broker->options->slow_s * 1000ull);
 }

@@ -33,6 +33,6 @@ uid=$(sed -n 's/^qwend:[^:]*:\([0-9]*\):.*/\1/p' "$root/etc/passwd")
 [ -n "$uid" ] && grep -q '^qwend-admin:' "$root/etc/group"
 systemd-tmpfiles --create --root="$root"
 is() { [ "$(stat -c '%a %u' "$root$1")" = "$2" ] || { echo "$1: $(stat -c '%a %u' "$root$1"), not $2"; exit 1; }; }
-is /run/qwend '755 0'
+is /run/qwend "755 $uid"
 is /var/lib/qwend "750 $uid"
 is /var/lib/qwend/models '755 0'
