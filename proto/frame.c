@@ -129,6 +129,8 @@ static const struct {
     {MSG_STATUS_REPLY, "StatusReply"},
     {MSG_LIST_REQUESTS, "ListRequests"},
     {MSG_REQUESTS, "Requests"},
+    {MSG_SUBSCRIBE, "Subscribe"},
+    {MSG_SAMPLE, "Sample"},
     {MSG_E_START, "Start"},
     {MSG_E_SUBMIT, "Submit"},
     {MSG_E_CANCEL, "CancelSeq"},

@@ -55,6 +55,8 @@ enum msg_type {
     MSG_STATUS_REPLY = 301,
     MSG_LIST_REQUESTS = 302,
     MSG_REQUESTS = 303,
+    MSG_SUBSCRIBE = 309,
+    MSG_SAMPLE = 310,
     /* broker -> engine */
     MSG_E_START = 1000,
     MSG_E_SUBMIT = 1001,

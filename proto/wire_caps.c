@@ -38,7 +38,8 @@ enum {
     CAP_DELTA_IDS = 4096,
     CAP_PIECES = 256,
     CAP_PIECE = 64 << 10,
-    CAP_REQUESTS = 4096, /* listed at a time */
+    CAP_REQUESTS = 4096,       /* listed at a time */
+    CAP_SAMPLE_REQUESTS = 128, /* more than a terminal shows */
 };
 
 static const struct wire_table {
@@ -103,6 +104,7 @@ static const struct wire_table {
       {"kv_type", 0, CAP_WORD}}},
     {&qwp__request_info__descriptor, {{"request_id", 0, CAP_ID}, {"client", 0, CAP_NAME}}},
     {&qwp__requests__descriptor, {{"requests", CAP_REQUESTS, 0}}},
+    {&qwp__sample__descriptor, {{"list", CAP_SAMPLE_REQUESTS, 0}}},
     /* broker -> engine */
     {&qwe__start__descriptor,
      {{"model_path", 0, CAP_PATH}, {"backend", 0, CAP_WORD}, {"isa", 0, CAP_WORD}, {"kv_type", 0, CAP_WORD}}},

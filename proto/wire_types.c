@@ -31,6 +31,8 @@ static const struct {
     {MSG_STATUS_REPLY, &qwp__status_reply__descriptor},
     {MSG_LIST_REQUESTS, &qwp__list_requests__descriptor},
     {MSG_REQUESTS, &qwp__requests__descriptor},
+    {MSG_SUBSCRIBE, &qwp__subscribe__descriptor},
+    {MSG_SAMPLE, &qwp__sample__descriptor},
     {MSG_E_START, &qwe__start__descriptor},
     {MSG_E_SUBMIT, &qwe__submit__descriptor},
     {MSG_E_CANCEL, &qwe__cancel_seq__descriptor},

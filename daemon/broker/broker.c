@@ -266,6 +266,9 @@ int broker_init(struct broker *broker, const struct options *options, struct fau
     list_init(&broker->clients);
     list_init(&broker->requests);
     list_init(&broker->textops);
+    list_init(&broker->watches);
+    meter_add(&broker->read, broker->started_ns, 0);
+    meter_add(&broker->written, broker->started_ns, 0);
     quota_init(&broker->quota, max);
     queue_init(&broker->queue);
     broker_find_admin_group(broker);

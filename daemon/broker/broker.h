@@ -8,6 +8,7 @@
 #include "daemon/util/list.h"
 #include "link.h"
 #include "listener.h"
+#include "meter.h"
 #include "metrics.h"
 #include "options.h"
 #include "queue.h"
@@ -24,6 +25,7 @@ struct broker {
     struct listener listener;
     struct scrape scrape; /* of the metrics */
     struct metrics metrics;
+    struct meter read, written; /* tokens of prompts that were not cached; of answers */
     struct quota quota;
     struct queue queue;
     struct link link;           /* to the engine */
@@ -31,6 +33,7 @@ struct broker {
     struct list clients;        /* struct client */
     struct list requests;       /* struct request, oldest first */
     struct list textops;        /* struct textop, oldest first */
+    struct list watches;        /* struct watch */
     struct event *pump, *reap, *tell, *drain, *beat;
     struct event *signals[BROKER_SIGNALS];
     gid_t admin_gid;

@@ -12,6 +12,7 @@
 #include "proto/status.h"
 #include "request.h"
 #include "textop.h"
+#include "watch.h"
 
 enum {
     CLIENT_IN_BYTES = FRAME_HEADER_BYTES + FRAME_MAX_BYTES + (64 << 10), /* one frame and some of the next */
@@ -149,6 +150,7 @@ void client_close_after_flush(struct client *client)
     client->state = CLIENT_CLOSING;
     request_cancel_client(client);
     textop_cancel_client(client);
+    watch_cancel_client(client);
     loop_unwatch(client->readable);
     loop_arm_ms(client->deadline, CLIENT_FLUSH_MS);
 }
@@ -392,6 +394,7 @@ struct client *client_free(struct client *client)
     client->dead = true;
     request_cancel_client(client);
     textop_cancel_client(client);
+    watch_cancel_client(client);
     loop_event_free(&client->readable);
     loop_event_free(&client->writable);
     loop_event_free(&client->deadline);

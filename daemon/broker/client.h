@@ -35,11 +35,13 @@ enum client_state {
 
 struct request;
 struct textop;
+struct watch;
 struct client_stream {
     uint32_t id;             /* 0: free */
     bool ended;              /* the client sent END_STREAM */
-    struct request *request; /* borrowed from the broker's list; one of the two is set */
+    struct request *request; /* borrowed from the broker's list; one of these is set */
     struct textop *textop;
+    struct watch *watch;
 };
 
 struct client {

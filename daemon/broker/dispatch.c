@@ -15,6 +15,7 @@
 #include "report.h"
 #include "request.h"
 #include "textop.h"
+#include "watch.h"
 
 enum { DISPATCH_VERSION = 1 }; /* of QWP/1 */
 
@@ -44,6 +45,7 @@ static void dispatch_on_detokenize(struct dispatch_call *call);
 static void dispatch_on_render(struct dispatch_call *call);
 static void dispatch_on_status(struct dispatch_call *call);
 static void dispatch_on_list(struct dispatch_call *call);
+static void dispatch_on_subscribe(struct dispatch_call *call);
 
 /* What may be said when is data.  Anything else is answered with the reason, then closed. */
 static const struct dispatch_row {
@@ -65,6 +67,7 @@ static const struct dispatch_row {
     {MSG_RENDER, CLIENT_READY, ON_NEW, FRAME_MORE, dispatch_on_render},
     {MSG_STATUS, CLIENT_READY, ON_NEW, 0, dispatch_on_status},
     {MSG_LIST_REQUESTS, CLIENT_READY, ON_NEW, 0, dispatch_on_list},
+    {MSG_SUBSCRIBE, CLIENT_READY, ON_NEW, 0, dispatch_on_subscribe},
 };
 
 /* connection */
@@ -195,6 +198,8 @@ static void dispatch_on_cancel(struct dispatch_call *call)
         request_cancel(stream->request);
     else if (stream->textop)
         textop_cancel(stream->textop);
+    else if (stream->watch)
+        watch_cancel(stream->watch);
     else
         dispatch_cancel_many(call, (Qwp__Cancel *)call->msg);
 }
@@ -235,6 +240,11 @@ static void dispatch_on_list(struct dispatch_call *call)
 {
     client_stream_close(call->client, call->frame->stream);
     report_requests(call->client, call->frame->stream);
+}
+
+static void dispatch_on_subscribe(struct dispatch_call *call)
+{
+    watch_open(call->client, call->stream, (Qwp__Subscribe *)call->msg);
 }
 
 /* rules */

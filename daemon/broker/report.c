@@ -145,7 +145,7 @@ static Qwp__RequestInfo__State report_request_state(const struct request *reques
     return QWP__REQUEST_INFO__STATE__DECODE;
 }
 
-static void report_fill_request(struct request *request, Qwp__RequestInfo *info)
+void report_fill_request(struct request *request, Qwp__RequestInfo *info)
 {
     qwp__request_info__init(info);
     info->has_request_id = info->has_uid = info->has_pid = info->has_state = info->has_position = true;
@@ -162,6 +162,15 @@ static void report_fill_request(struct request *request, Qwp__RequestInfo *info)
     info->age_s = clock_ms(clock_now_ns() - request->received_ns) / 1e3;
     info->priority = request->priority;
     info->replays = request->replays;
+    info->has_cached_tokens = request->has_started;
+    info->cached_tokens = request->cached_tokens;
+    info->has_tokens_s = true;
+    info->tokens_s = meter_rate(&request->written, clock_now_ns());
+}
+
+bool report_may_see(const struct client *client, const struct request *request)
+{
+    return client->is_admin || request->client->peer.uid == client->peer.uid;
 }
 
 static size_t report_count(const struct client *client)
@@ -170,7 +179,7 @@ static size_t report_count(const struct client *client)
     size_t n = 0;
 
     LIST_FOREACH (request, &client->broker->requests, node)
-        n += client->is_admin || request->client->peer.uid == client->peer.uid;
+        n += report_may_see(client, request);
     return n;
 }
 
@@ -198,7 +207,7 @@ void report_requests(struct client *client, uint32_t stream)
         return;
     }
     LIST_FOREACH (request, &client->broker->requests, node) {
-        if (!client->is_admin && request->client->peer.uid != client->peer.uid)
+        if (!report_may_see(client, request))
             continue;
         report_fill_request(request, &infos[reply.n_requests]);
         list[reply.n_requests] = &infos[reply.n_requests];

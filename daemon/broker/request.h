@@ -6,6 +6,7 @@
 #pragma once
 
 #include "engine.pb-c.h"
+#include "meter.h"
 #include "policy.h"
 #include "queue.h"
 #include "quota.h"
@@ -56,6 +57,7 @@ struct request {
     uint32_t told_position, told_permille;
     uint64_t told_ns; /* 0: no Accepted was sent */
     uint64_t received_ns, submitted_ns, first_ns, done_ns;
+    struct meter written;
     uint64_t last_ns; /* of the last token; 0: none, or its reader stalled since */
 };
 

@@ -154,11 +154,15 @@ static void request_note_tokens(struct request *request, uint64_t at_ns, size_t 
     if (!request->first_ns) {
         request->first_ns = at_ns;
         metrics_observe(&metrics->first_token, at_ns - MIN(at_ns, request->received_ns), 1);
+        meter_add_span(&request->broker->read, request->submitted_ns, at_ns,
+                       request->prompt_tokens - request->cached_tokens);
     } else if (request->last_ns && n) {
         metrics_observe(&metrics->interval, (at_ns - MIN(at_ns, request->last_ns)) / n, n);
     }
     if (n)
         request->last_ns = at_ns;
+    meter_add(&request->written, at_ns, (uint32_t)n);
+    meter_add(&request->broker->written, at_ns, (uint32_t)n);
 }
 
 static void request_note_progress(struct request *request, const Qwe__Emit *emit)
