@@ -167,10 +167,17 @@ static void call_status_model(const Qwp__Model *model, qwend_status_info *info)
     info->n_params = model->n_params;
 }
 
-int qwend_status(qwend *q, qwend_status_info *ret)
+/* wire_check() lets declared states pass only. */
+const char *call_state_name(bool is_known, Qwp__StatusReply__State state)
 {
     static const char *const names[] = {"unknown",  "starting", "loading", "serving",
                                         "degraded", "draining", "failed"};
+
+    return names[is_known ? state : 0];
+}
+
+int qwend_status(qwend *q, qwend_status_info *ret)
+{
     const Qwp__Status question = QWP__STATUS__INIT;
     const Qwp__StatusReply *reply;
     int r;
@@ -180,7 +187,8 @@ int qwend_status(qwend *q, qwend_status_info *ret)
         return r;
     reply = (const Qwp__StatusReply *)q->held;
     *ret = (qwend_status_info){
-        .state = reply->has_state ? (int)reply->state : 0, /* wire_check() lets declared states pass only */
+        .state = reply->has_state ? (int)reply->state : 0,
+        .state_name = call_state_name(reply->has_state, reply->state),
         .server = call_or_empty(reply->server),
         .backend = call_or_empty(reply->backend),
         .isa = call_or_empty(reply->isa),
@@ -209,7 +217,6 @@ int qwend_status(qwend *q, qwend_status_info *ret)
         .cache_pages = reply->cache_pages,
         .cache_checkpoints = reply->cache_checkpoints,
     };
-    ret->state_name = names[ret->state];
     call_status_model(reply->model, ret);
     return 0;
 }
@@ -232,27 +239,37 @@ static void call_request_info(const Qwp__RequestInfo *from, char hex[33], qwend_
         .replays = from->replays,
         .priority = from->has_priority ? (int)from->priority : (int)QWP__PRIORITY__PRIORITY_NORMAL,
         .age_s = from->age_s,
+        .cached_tokens = from->cached_tokens,
+        .tokens_s = from->tokens_s,
     };
+}
+
+int call_requests(qwend *q, Qwp__RequestInfo *const *from, size_t n, const qwend_request_info **ret)
+{
+    qwend_request_info *info = calloc(n + 1, sizeof(*info) + 33); /* the entries, then their ids */
+
+    if (!info)
+        return err_origin(-ENOMEM);
+    for (size_t i = 0; i < n; i++)
+        call_request_info(from[i], (char *)(info + n + 1) + 33 * i, &info[i]);
+    q->held_block = info;
+    *ret = info;
+    return 0;
 }
 
 int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n)
 {
     const Qwp__ListRequests question = QWP__LIST_REQUESTS__INIT;
     const Qwp__Requests *reply;
-    qwend_request_info *info;
     int r;
 
     r = call(q, MSG_LIST_REQUESTS, &question.base, MSG_REQUESTS, &qwp__requests__descriptor);
     if (r)
         return r;
     reply = (const Qwp__Requests *)q->held;
-    info = q->held_block =
-        calloc(reply->n_requests + 1, sizeof(*info) + 33); /* the entries, then their ids */
-    if (!info)
-        return err_origin(-ENOMEM);
-    for (size_t i = 0; i < reply->n_requests; i++)
-        call_request_info(reply->requests[i], (char *)(info + reply->n_requests + 1) + 33 * i, &info[i]);
-    *ret = info;
+    r = call_requests(q, reply->requests, reply->n_requests, ret);
+    if (r)
+        return r;
     *ret_n = reply->n_requests;
     return 0;
 }

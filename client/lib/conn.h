@@ -60,6 +60,7 @@ struct qwend {
     void *held_block;
     struct buf held_text;
     qwend_usage usage;
+    qwend_sample sample;
 };
 
 struct qwend_stream {
@@ -73,6 +74,7 @@ struct qwend_stream {
     uint32_t window, consumed; /* credit: granted at once, taken since the last grant */
     uint64_t next_seq;
     int channel;  /* of the last Delta that named one: ids and log-probabilities without text belong to it */
+    bool watches; /* of qwend_subscribe(): only its newest frame is kept */
     bool started; /* STARTED was delivered */
     bool over;    /* the daemon ended it; what is queued is all there will be */
     bool cancelled, in_cb, dying;
@@ -94,6 +96,7 @@ int conn_wait(qwend *q,
 
 /* stream.c */
 int stream_new(qwend *q, qwend_cb cb, void *user, qwend_stream **ret_stream);
+void stream_delete(qwend_stream *stream);                 /* without a word to the daemon */
 int stream_on_frame(qwend *q, const struct frame *frame); /* copies it; does not touch q->in */
 void stream_drain(qwend *q, uint32_t number); /* gives callbacks what is queued; number 0: of every stream */
 void stream_on_fatal(qwend *q,
@@ -103,6 +106,14 @@ void stream_on_fatal(qwend *q,
 int event_from_frame(qwend_stream *stream, const struct frame *frame, qwend_event *ret_event);
 void event_release(qwend *q); /* what was lent before */
 void event_hex(const ProtobufCBinaryData *id, char ret_hex[33]);
+
+/* call.c */
+const char *call_state_name(bool is_known, Qwp__StatusReply__State state);
+/* Lends the list to the caller: q->held_block. */
+int call_requests(qwend *q, Qwp__RequestInfo *const *from, size_t n, const qwend_request_info **ret);
+
+/* watch.c: 1 and an event, or negative */
+int watch_sample(qwend *q, const Qwp__Sample *message, qwend_event *event);
 
 /* request.c */
 const Qwp__Generate *req_generate(const qwend_req *req);

@@ -176,6 +176,21 @@ static int event_error(qwend *q, const Qwp__Error *message, qwend_event *event)
     return 1;
 }
 
+/* What may come on a stream of qwend_subscribe(). */
+static const ProtobufCMessageDescriptor *event_watch_descriptor(uint16_t type)
+{
+    switch (type) {
+    case MSG_SAMPLE:
+        return &qwp__sample__descriptor;
+    case MSG_CANCELLED:
+        return &qwp__cancelled__descriptor;
+    case MSG_ERROR:
+        return &qwp__error__descriptor;
+    default:
+        return NULL;
+    }
+}
+
 static const ProtobufCMessageDescriptor *event_descriptor(uint16_t type)
 {
     switch (type) {
@@ -207,6 +222,11 @@ static int event_make(qwend_stream *stream, uint16_t type, qwend_event *event)
         return event_event((const Qwp__Event *)message, event);
     case MSG_USAGE:
         return event_usage(stream, (const Qwp__Usage *)message, event);
+    case MSG_SAMPLE:
+        return watch_sample(stream->q, (const Qwp__Sample *)message, event);
+    case MSG_CANCELLED:
+        event->type = QWEND_EV_END;
+        return 1;
     default:
         return event_error(stream->q, (const Qwp__Error *)message, event);
     }
@@ -214,8 +234,9 @@ static int event_make(qwend_stream *stream, uint16_t type, qwend_event *event)
 
 int event_from_frame(qwend_stream *stream, const struct frame *frame, qwend_event *ret_event)
 {
-    const ProtobufCMessageDescriptor *descriptor = event_descriptor(frame->type);
-    bool last = frame->type == MSG_USAGE || frame->type == MSG_ERROR;
+    const ProtobufCMessageDescriptor *descriptor =
+        stream->watches ? event_watch_descriptor(frame->type) : event_descriptor(frame->type);
+    bool last = frame->type == MSG_USAGE || frame->type == MSG_ERROR || frame->type == MSG_CANCELLED;
     qwend *q = stream->q;
     qwend_event event = {.request_id = stream->id};
     struct fault fault = {};

@@ -88,7 +88,8 @@ typedef enum {
     QWEND_EV_RESTART,           /* the engine died; the stream will go on */
     QWEND_EV_RESUMED,           /* from_token */
     QWEND_EV_END,               /* usage; the stream is over */
-    QWEND_EV_ERROR              /* code, text; the stream is over */
+    QWEND_EV_ERROR,             /* code, text; the stream is over */
+    QWEND_EV_SAMPLE             /* sample; of qwend_subscribe() only, whose END has no usage */
 } qwend_event_type;
 typedef enum { QWEND_FINISH_STOP = 1, QWEND_FINISH_LENGTH, QWEND_FINISH_TOOL, QWEND_FINISH_CANCEL, QWEND_FINISH_DEADLINE } qwend_finish;
 typedef struct {
@@ -101,6 +102,7 @@ typedef struct {
     const char *const *warnings;
     size_t n_warnings;
 } qwend_usage;
+typedef struct qwend_sample qwend_sample;
 typedef struct { uint32_t id; float logprob; const char *text; size_t n; } qwend_alternative;
 typedef struct {
     qwend_alternative token;
@@ -123,6 +125,7 @@ typedef struct {
     size_t n_details;
     const qwend_usage *usage;   /* END */
     const char *request_id;     /* 32 hex digits, once known */
+    const qwend_sample *sample; /* SAMPLE */
 } qwend_event;
 typedef int (*qwend_cb)(qwend_stream *stream, const qwend_event *event, void *user); /* nonzero: cancel */
 
@@ -165,9 +168,27 @@ typedef struct {
     uint32_t uid, pid, position, prompt_tokens, output_tokens, replays;
     int priority;
     double age_s;
+    uint32_t cached_tokens;                              /* of the prompt's */
+    double tokens_s;                                     /* written in the last 4 s */
 } qwend_request_info;
 int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n);
 int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n); /* request_id NULL: all of this uid's */
+
+/* How the service does, now and then every interval_ms (100 to 60000; 0: 500), as SAMPLE events of a stream that
+ * qwend_next(), qwend_cancel() and qwend_stream_free() take.  A sample not taken is replaced by the next. */
+struct qwend_sample {
+    uint64_t seq;               /* 0, 1, 2 …; what is missing was dropped */
+    int state;
+    const char *state_name;
+    uint32_t slots, running, queued, connections, engine_restarts;
+    uint64_t n_requests, prompt_tokens, cached_tokens, output_tokens, replays, stalls; /* since start */
+    double uptime_s, read_s, written_s;                  /* tokens a second: read and not cached, written */
+    uint64_t held_bytes, held_limit_bytes, weights_bytes, state_bytes;
+    const qwend_request_info *list;                      /* of this uid, all for an administrator; oldest first */
+    size_t n_list;
+    uint32_t unlisted;                                   /* those for which the list had no room */
+};
+int qwend_subscribe(qwend *q, unsigned interval_ms, qwend_cb cb, void *user, qwend_stream **ret);
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

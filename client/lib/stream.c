@@ -67,6 +67,8 @@ int stream_on_frame(qwend *q, const struct frame *frame)
     if (!stream || stream->over)
         return conn_fail(q, -EPROTO, "%s sent %s on stream %u, which is not open", q->path,
                          msg_type_name(frame->type), frame->stream);
+    if (stream->watches)
+        buf_consume(&stream->queue, buf_size(&stream->queue));
     r = frame_put(&stream->queue, frame->stream, frame->type, frame->flags, frame->body, frame->length);
     if (r > 0)
         return conn_fail(q, -EPROTO, "%s sent more on stream %u than it was granted", q->path, frame->stream);
@@ -122,7 +124,7 @@ static int stream_credit(qwend_stream *stream, size_t n)
     return r;
 }
 
-static void stream_delete(qwend_stream *stream)
+void stream_delete(qwend_stream *stream)
 {
     qwend_stream **p = &stream->q->streams;
 
@@ -273,7 +275,7 @@ void qwend_stream_free(qwend_stream *stream)
 {
     if (!stream)
         return;
-    if (*stream->id) /* a unary call that was given up has nothing to cancel */
+    if (*stream->id || stream->watches) /* a unary call that was given up has nothing to cancel */
         qwend_cancel(stream);
     if (stream->in_cb)
         stream->dying = true;
