@@ -102,9 +102,10 @@ def refusals_leavers_stalls_and_waiters_are_counted():
                 pass
         with d.peer() as q:
             stream = q.generate(prompt("x"), max_tokens=900, credit_bytes=20)
+            q.wait_for(pb.Delta, stream)   # else the interactive one would go first
             waiting = q.generate(prompt("x"), max_tokens=900, priority=pb.PRIORITY_INTERACTIVE)
-            seen = wait_scrape(d, lambda s: of(s, "flow_stalls_total") == 1)
-            assert of(seen, "running_requests") == 1 and of(seen, "queued_requests", "interactive") == 1
+            seen = wait_scrape(d, lambda s: of(s, "flow_stalls_total") == 1 and of(s, "queued_requests", "interactive") == 1)
+            assert of(seen, "running_requests") == 1
             assert openmetrics.value(seen, "qwend_held_bytes") > 0
             q.send(pb.Cancel(), waiting)
             q.wait_for(pb.Usage, waiting)
