@@ -28,6 +28,7 @@ enum code cmd_ask(const struct cmd_args *args);
 enum code cmd_chat(const struct cmd_args *args);
 enum code cmd_status(const struct cmd_args *args);
 enum code cmd_ps(const struct cmd_args *args);
+enum code cmd_top(const struct cmd_args *args);
 enum code cmd_cancel(const struct cmd_args *args);
 enum code cmd_tokenize(const struct cmd_args *args);
 enum code cmd_version(const struct cmd_args *args);

@@ -23,7 +23,9 @@ static void ps_json(FILE *out, const qwend_request_info *info, size_t n)
         json_text(&json, "priority", ps_priority(info[i].priority), (size_t)-1);
         json_uint(&json, "position", info[i].position);
         json_uint(&json, "prompt_tokens", info[i].prompt_tokens);
+        json_uint(&json, "cached_tokens", info[i].cached_tokens);
         json_uint(&json, "output_tokens", info[i].output_tokens);
+        json_real(&json, "tokens_s", info[i].tokens_s, 2);
         json_uint(&json, "replays", info[i].replays);
         json_real(&json, "age_s", info[i].age_s, 3);
         json_close(&json, '}');
@@ -35,12 +37,13 @@ static void ps_json(FILE *out, const qwend_request_info *info, size_t n)
 
 static void ps_text(FILE *out, const qwend_request_info *info, size_t n)
 {
-    fprintf(out, "%-32s %6s %7s %-9s %-11s %4s %8s %8s %8s  %s\n", "ID", "UID", "PID", "STATE", "PRIORITY",
-            "POS", "PROMPT", "OUTPUT", "AGE", "CLIENT");
+    fprintf(out, "%-32s %6s %7s %-9s %-11s %4s %8s %8s %8s %6s %8s  %s\n", "ID", "UID", "PID", "STATE",
+            "PRIORITY", "POS", "PROMPT", "CACHED", "OUTPUT", "TOK/S", "AGE", "CLIENT");
     for (size_t i = 0; i < n; i++)
-        fprintf(out, "%-32s %6u %7u %-9s %-11s %4u %8u %8u %7.1fs  %s\n", info[i].request_id, info[i].uid,
-                info[i].pid, info[i].state, ps_priority(info[i].priority), info[i].position,
-                info[i].prompt_tokens, info[i].output_tokens, info[i].age_s, info[i].client);
+        fprintf(out, "%-32s %6u %7u %-9s %-11s %4u %8u %8u %8u %6.1f %7.1fs  %s\n", info[i].request_id,
+                info[i].uid, info[i].pid, info[i].state, ps_priority(info[i].priority), info[i].position,
+                info[i].prompt_tokens, info[i].cached_tokens, info[i].output_tokens, info[i].tokens_s,
+                info[i].age_s, info[i].client);
 }
 
 enum code cmd_ps(const struct cmd_args *args)

@@ -23,6 +23,10 @@ static const struct cmd main_cmds[] = {
      0},
     {"status", "[--json]", "What the daemon is, has and does", OPT_STATUS, cmd_status, NULL, 0},
     {"ps", "[--json]", "The requests that wait or run", OPT_PS, cmd_ps, NULL, 0},
+    {"top", "[--once] [--json]", "The service at work, live", OPT_TOP, cmd_top,
+     "On a terminal until q or Ctrl-C; into a pipe or with --once one table.\n"
+     "TOK/S is over the last 4 s; CACHED is the share of the prompt.\n",
+     0},
     {"cancel", "ID | --mine", "End a request, or all of this user's", OPT_CANCEL, cmd_cancel,
      "ID is what ps shows, or its first digits.\n", 1},
     {"tokenize", "[OPTIONS] [TEXT]", "Text to token ids", OPT_TOKENIZE, cmd_tokenize, NULL, 1},

@@ -20,7 +20,8 @@ enum opt_verb {
     OPT_TOKENIZE = 1 << 5,
     OPT_VERSION = 1 << 6,
     OPT_HELP = 1 << 7,
-    OPT_ANY = (1 << 8) - 1,
+    OPT_TOP = 1 << 8,
+    OPT_ANY = (1 << 9) - 1,
 };
 
 enum opt_show { OPT_SHOW_AUTO, OPT_SHOW_STDERR, OPT_SHOW_STDOUT, OPT_SHOW_NONE };
@@ -42,10 +43,10 @@ struct opt_list {
 struct opt_values {
     const char *socket, *system; /* borrowed from argv; NULL: not given */
     struct opt_list stop, file;
-    struct opt_int max_tokens, top_k, seed, logprobs, timeout_ms, thinking, priority;
+    struct opt_int max_tokens, top_k, seed, logprobs, timeout_ms, thinking, priority, interval_ms;
     struct opt_real temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int color, show_thinking; /* enum opt_color, enum opt_show */
-    bool quiet, verbose, json, ndjson, raw, usage, mine, count, special, help, version;
+    bool quiet, verbose, json, ndjson, raw, usage, mine, count, special, once, help, version;
     uint64_t given; /* bit i: the i-th option of the table */
 };
 

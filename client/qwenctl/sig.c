@@ -41,6 +41,27 @@ int sig_listen(void)
     return r ? r : sig_set(sig_on_signal, SA_RESETHAND, SIGTERM);
 }
 
+static void sig_on_resize(int signal)
+{
+    const int saved = errno;
+
+    (void)!write(sig_pipe[1], "", 1); /* full: it is readable already */
+    errno = saved;
+}
+
+int sig_listen_resize(void)
+{
+    return sig_set(sig_on_resize, 0, SIGWINCH);
+}
+
+void sig_take_resize(void)
+{
+    char waste[16];
+
+    while (!sig_last && read(sig_pipe[0], waste, sizeof(waste)) > 0)
+        ;
+}
+
 int sig_fd(void)
 {
     return sig_pipe[0];

@@ -691,14 +691,14 @@ class Service(Case):
         self.assertEqual((whole['state'], whole['model']['params'], whole['queued']), ('degraded', 9000000000, 2))
 
     PS = ('accept\nawait ListRequests\nsend Requests+end requests={request_id="0123456789abcdef" uid=1000 pid=5 '
-          'client="a\\x1b[2Jb" state=DECODE prompt_tokens=10 output_tokens=20 age_s=2.5 priority=PRIORITY_BATCH},'
+          'client="a\\x1b[2Jb" state=DECODE prompt_tokens=10 output_tokens=20 cached_tokens=4 tokens_s=7.5 age_s=2.5 priority=PRIORITY_BATCH},'
           '{request_id="0123xxxxxxxxxxxx" state=QUEUED position=1}\n')
 
     def test_ps_as_text_and_json(self):
         server = self.serve(self.PS + 'eof\n')
         done = self.run_ctl('ps')
         self.check(done, 0)
-        self.assertRegex(done.stdout.decode(), r'30313233343536373839616263646566\s+1000\s+5 decode\s+batch\s+0\s+10\s+20\s+2\.5s')
+        self.assertRegex(done.stdout.decode(), r'30313233343536373839616263646566\s+1000\s+5 decode\s+batch\s+0\s+10\s+4\s+20\s+7\.5\s+2\.5s')
         server.log()
         self.serve(self.PS + 'eof\n')
         requests = json.loads(self.run_ctl('ps', '--json').stdout)['requests']
@@ -742,7 +742,7 @@ class Service(Case):
 
     def test_help_names_verbs_codes_and_options(self):
         text = self.run_ctl('help').stdout.decode()
-        for verb in ('ask', 'chat', 'status', 'ps', 'cancel', 'tokenize', 'version', 'help'):
+        for verb in ('ask', 'chat', 'status', 'ps', 'top', 'cancel', 'tokenize', 'version', 'help'):
             self.assertIn(f'\n  {verb} ', text)
             done = self.run_ctl(verb, '--help')
             self.check(done, 0)

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "client/qwenctl/board.h"
 #include "client/qwenctl/code.h"
 #include "client/qwenctl/guess.h"
 #include "client/qwenctl/input.h"
@@ -59,6 +60,91 @@ static void test_code_table_explains_every_code(void **state)
         assert_int_equal(table[i].code, codes[i]);
         assert_true(strlen(table[i].meaning) > 3);
     }
+}
+
+static void test_board_counts_in_five_columns(void **state)
+{
+    static const struct {
+        uint64_t n;
+        const char *text;
+    } cases[] = {{0, "0"},
+                 {99999, "99999"},
+                 {100000, "100k"},
+                 {999499, "999k"},
+                 {999500, "1.0M"},
+                 {1234567, "1.2M"},
+                 {9949999, "9.9M"},
+                 {9950000, "10M"},
+                 {999499999999, "999G"},
+                 {1000000000000, "1.0T"},
+                 {UINT64_MAX, "18E"}};
+    char out[8];
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_string_equal(board_count(cases[i].n, out), cases[i].text);
+}
+
+static void test_board_spans_in_six_columns(void **state)
+{
+    static const struct {
+        double seconds;
+        const char *text;
+    } cases[] = {{-1, "0.0s"},   {0, "0.0s"},         {4.25, "4.2s"}, {99.9, "99.9s"},
+                 {100, "1m40"},  {5999, "99m59"},     {6000, "1h40"}, {359999, "99h59"},
+                 {360000, "4d"}, {86400e9, "99999d"}, {NAN, "0.0s"},  {INFINITY, "99999d"}};
+    char out[8];
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+        assert_string_equal(board_span(cases[i].seconds, out), cases[i].text);
+}
+
+/* How many lines, and that none is longer than the terminal is wide (in characters, without sequences). */
+static int board_lines(const struct board *board, const qwend_sample *sample)
+{
+    char *text = NULL;
+    int lines = 0, columns = 0;
+    size_t n;
+    FILE *out = open_memstream(&text, &n);
+
+    board_put(out, board, sample);
+    fclose(out);
+    for (const char *p = text; *p; p++) {
+        if (*p == 033)
+            while (*p != 'm' && *p != 'K' && *p != 'H' && *p != 'J')
+                p++;
+        else if (*p == '\n' || *p == '\r')
+            lines += *p == '\n', columns = 0;
+        else
+            columns += ((unsigned char)*p & 0xc0) != 0x80;
+        if (board->columns)
+            assert_in_range(columns, 0, board->columns);
+    }
+    free(text);
+    return lines;
+}
+
+static void test_board_fits_every_terminal(void **state)
+{
+    qwend_request_info list[40];
+    qwend_sample sample = {
+        .state = 3, .state_name = "serving", .list = list, .n_list = ARRAY_SIZE(list), .unlisted = 7};
+
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+        list[i] = (qwend_request_info){
+            .request_id = "0123456789abcdef0123456789abcdef",
+            .client = "\xc3\xa4\xc3\xb6\x1b[2J and a name that is longer than it should be",
+            .state = i % 2 ? "queued" : "decode",
+            .uid = UINT32_MAX - 1,
+            .pid = UINT32_MAX,
+            .position = (uint32_t)i};
+    for (int columns = 1; columns < 250; columns += 7)
+        for (int rows = 1; rows < 60; rows++) {
+            const struct board board = {
+                .columns = columns, .rows = rows, .color = rows % 2, .utf8 = rows % 3};
+
+            assert_int_equal(board_lines(&board, &sample), MIN(rows - 1, 7 + 40 + 1));
+        }
+    assert_int_equal(board_lines(&(struct board){}, &sample), 7 + 40 + 1);
 }
 
 static void test_guess_distance_counts_edits(void **state)
@@ -228,6 +314,9 @@ int main(void)
         cmocka_unit_test(test_code_of_every_status),
         cmocka_unit_test(test_code_of_errno),
         cmocka_unit_test(test_code_table_explains_every_code),
+        cmocka_unit_test(test_board_counts_in_five_columns),
+        cmocka_unit_test(test_board_spans_in_six_columns),
+        cmocka_unit_test(test_board_fits_every_terminal),
         cmocka_unit_test(test_guess_distance_counts_edits),
         cmocka_unit_test(test_guess_offers_the_nearest_or_nothing),
         cmocka_unit_test(test_term_escape_disarms_every_control),
