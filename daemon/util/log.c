@@ -17,8 +17,9 @@ enum { LOG_PRIORITY_ERR = 3, LOG_PRIORITY_WARN = 4, LOG_PRIORITY_INFO = 6, LOG_P
 static struct {
     char program[32];
     bool verbose;
-    bool journal; /* stderr is the journal's socket: it adds time and name, and wants priorities */
-} log_state = {.program = "qwend"};
+    bool is_journal; /* stderr is the journal's stream: it adds time and name, and wants priorities */
+    struct journal journal;
+} log_state = {.program = "qwend", .journal = {.fd = -1}};
 
 /* JOURNAL_STREAM holds "device:inode" of the stream that systemd connected (systemd.exec(5)). */
 static bool log_is_journal(void)
@@ -35,15 +36,28 @@ void log_init(const char *program, bool verbose)
 {
     snprintf(log_state.program, sizeof(log_state.program), "%s", program);
     log_state.verbose = verbose;
-    log_state.journal = log_is_journal();
+    log_state.is_journal = log_is_journal();
 }
 
-static void log_put(int priority, const char *fmt, va_list ap)
+void log_open_journal(const char *path)
+{
+    log_close();
+    if (log_state.is_journal) /* a failure is no loss: stderr is the journal too */
+        (void)journal_open(&log_state.journal, path);
+}
+
+void log_close(void)
+{
+    journal_close(&log_state.journal);
+}
+
+/* event NULL: a line, and no more. */
+static void log_put(int priority, const struct journal_event *event, const char *fmt, va_list ap)
 {
     char line[LOG_LINE_BYTES];
     int saved_errno = errno, head, n;
 
-    if (log_state.journal)
+    if (log_state.is_journal)
         head = snprintf(line, sizeof(line), "<%d>", priority);
     else
         head = snprintf(line, sizeof(line), "%s: %s", log_state.program,
@@ -55,6 +69,12 @@ static void log_put(int priority, const char *fmt, va_list ap)
     for (int i = head; i < n; i++)
         if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
             line[i] = '?';
+    line[n] = '\0';
+    if (event && log_state.journal.fd >= 0 &&
+        !journal_send(&log_state.journal, log_state.program, priority, line + head, event)) {
+        errno = saved_errno;
+        return;
+    }
     line[n++] = '\n';
     /* A log that cannot be written has nobody left to tell. */
     (void)!write(STDERR_FILENO, line, (size_t)n);
@@ -62,18 +82,27 @@ static void log_put(int priority, const char *fmt, va_list ap)
 }
 
 #define LOG_FUNC(name, priority)                                                                             \
-    void name(const char *fmt, ...)                                                                          \
+    void log_##name(const char *fmt, ...)                                                                    \
     {                                                                                                        \
         va_list ap;                                                                                          \
                                                                                                              \
         va_start(ap, fmt);                                                                                   \
-        log_put(priority, fmt, ap);                                                                          \
+        log_put(priority, NULL, fmt, ap);                                                                    \
+        va_end(ap);                                                                                          \
+    }                                                                                                        \
+                                                                                                             \
+    void log_event_##name(const struct journal_event *event, const char *fmt, ...)                           \
+    {                                                                                                        \
+        va_list ap;                                                                                          \
+                                                                                                             \
+        va_start(ap, fmt);                                                                                   \
+        log_put(priority, event, fmt, ap);                                                                   \
         va_end(ap);                                                                                          \
     }
 
-LOG_FUNC(log_info, LOG_PRIORITY_INFO)
-LOG_FUNC(log_warn, LOG_PRIORITY_WARN)
-LOG_FUNC(log_err, LOG_PRIORITY_ERR)
+LOG_FUNC(info, LOG_PRIORITY_INFO)
+LOG_FUNC(warn, LOG_PRIORITY_WARN)
+LOG_FUNC(err, LOG_PRIORITY_ERR)
 
 void log_debug(const char *fmt, ...)
 {
@@ -82,7 +111,7 @@ void log_debug(const char *fmt, ...)
     if (!log_state.verbose)
         return;
     va_start(ap, fmt);
-    log_put(LOG_PRIORITY_DEBUG, fmt, ap);
+    log_put(LOG_PRIORITY_DEBUG, NULL, fmt, ap);
     va_end(ap);
 }
 

@@ -5,12 +5,20 @@
  * (JOURNAL_STREAM), plain otherwise. */
 #pragma once
 
-#include "proto/base.h"
+#include "journal.h"
 
 void log_init(const char *program, bool verbose);
+/* Events go to the journal's own socket at path from here on, if stderr is the journal; what it does not take
+ * is a line on stderr, as without it. */
+void log_open_journal(const char *path);
+void log_close(void);
 void log_debug(const char *fmt, ...) _printf_(1, 2);
 void log_info(const char *fmt, ...) _printf_(1, 2);
 void log_warn(const char *fmt, ...) _printf_(1, 2);
 void log_err(const char *fmt, ...) _printf_(1, 2);
+/* The same, for the events of journal.h. */
+void log_event_info(const struct journal_event *event, const char *fmt, ...) _printf_(2, 3);
+void log_event_warn(const struct journal_event *event, const char *fmt, ...) _printf_(2, 3);
+void log_event_err(const struct journal_event *event, const char *fmt, ...) _printf_(2, 3);
 /* "…: Connection refused (link.c:120)": what went wrong, from a negative errno and err_place(). */
 void log_errno(int r, const char *fmt, ...) _printf_(2, 3);
