@@ -18,9 +18,9 @@ enum { CONTEXT = 1024, SLOTS = 4, CACHE_MIB = 64, TINY_MIB = 1, N_VOCAB = 1024 }
 /* hooks, put in the way by the linker */
 
 static bool count_mallocs;
-static long n_mallocs;
-static bool poison;              /* the next steps' logits are NaN */
-static uint64_t fake_slot_bytes; /* 0: the model's own */
+static long n_mallocs, n_forward_tok; /* n_forward_tok: that steps read */
+static bool poison;                   /* the next steps' logits are NaN */
+static uint64_t fake_slot_bytes;      /* 0: the model's own */
 
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t size);
@@ -58,6 +58,7 @@ int __wrap_model_forward(struct model *model, struct state *state, const struct 
 {
     int r = __real_model_forward(model, state, batch, rows, n_rows, ret_logits);
 
+    n_forward_tok += batch->n_tok;
     if (poison && n_rows)
         ret_logits[17] = NAN;
     return r;
@@ -470,6 +471,38 @@ static void test_cache_second_turn_reads_only_what_is_new(void **state)
     peer_free(peer);
 }
 
+/* To its first token, the second turn of a chat of 4,000 tokens takes at most 15 % of the steps' work. */
+static void test_cache_second_turn_of_a_long_chat_is_soon_answered(void **state)
+{
+    static char question[4600];
+    Qwp__Message turns[] = {message("user", question),
+                            message("assistant", "It is the third one of the list."),
+                            message("user", "And which one comes next, and by how much is it smaller?")};
+    Qwp__Message *list[] = {&turns[0], &turns[1], &turns[2]};
+    Qwp__Prompt prompt = QWP__PROMPT__INIT;
+    struct peer_request q = {.whole = &prompt, .max_tokens = 1, .uid = 1000, .ignore_eos = true};
+    Qwe__Start message_start = start_message(CACHE_MIB);
+    long cold, n = 0;
+    struct peer *peer;
+
+    message_start.context = 8192;
+    peer = peer_start_with(&message_start);
+    while (n < (long)sizeof(question) - 32)
+        n += snprintf(question + n, 32, "%ld, ", n * n % 1009);
+    prompt.messages = list;
+    prompt.n_messages = 1;
+    n_forward_tok = 0;
+    run(peer, q, 1);
+    cold = n_forward_tok;
+    prompt.n_messages = 3;
+    n_forward_tok = 0;
+    run(peer, q, 2);
+    print_message("second turn of a chat of %ld tokens: %ld read\n", cold, n_forward_tok);
+    assert_in_range(cold, 4000, 8000);
+    assert_in_range(n_forward_tok, 1, cold * 15 / 100);
+    peer_free(peer);
+}
+
 /* Twenty calls of a tool, each turn's prompt the last one's and what came since: at most 5 % is read twice.
  */
 static void test_cache_reads_an_agent_trace_once(void **state)
@@ -625,6 +658,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cache_pages_outlive_who_shared_them),
         cmocka_unit_test(test_cache_too_small_for_all_changes_no_bit),
         cmocka_unit_test(test_cache_second_turn_reads_only_what_is_new),
+        cmocka_unit_test(test_cache_second_turn_of_a_long_chat_is_soon_answered),
         cmocka_unit_test(test_cache_reads_an_agent_trace_once),
         cmocka_unit_test(test_cache_forgets_what_gave_no_numbers),
         cmocka_unit_test(test_cache_serves_a_replay),
