@@ -12,8 +12,10 @@ int engine_init(struct engine *e, int fd)
 
 void engine_drop_seq(struct engine *e, int slot)
 {
-    if (e->seqs[slot])
+    if (e->seqs[slot]) {
         engine_drop_pages(e, e->seqs[slot]);
+        sched_leave(&e->sched, e->seqs[slot]->account);
+    }
     e->seqs[slot] = seq_free(e->seqs[slot]);
 }
 

@@ -39,14 +39,15 @@ struct engine {
     uint64_t next_order;
 
     /* scratch of a step, all sized by Start */
-    struct sched_item *items; /* [n_slots] */
+    struct sched_item *items; /* [n_slots], the first n_items are in use */
+    int n_items;
     struct sched_pick *picks; /* [n_slots] */
     int *item_slots;          /* [n_slots] the slot of each item */
     struct kern_span *spans;  /* [n_slots] */
     int32_t *ids;             /* [max_tok] */
     int *rows;                /* [n_slots] */
     float *logits;            /* [n_slots][n_vocab] */
-    struct sched_cost cost;
+    struct sched sched;
     uint64_t n_steps, beat_ns, beat_cache_bytes; /* the last two: of the last Beat */
     uint64_t
         text_ns; /* of text work that running streams waited for, and that steps have not made up for yet */

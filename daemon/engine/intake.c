@@ -149,6 +149,22 @@ static int engine_submit_fits(struct engine *e, struct engine_submit *s)
     return 0;
 }
 
+/* Whose it is, and how urgent: what the scheduler weighs. */
+static void engine_submit_join(struct engine *e, const Qwe__Submit *msg, struct seq *seq)
+{
+    static const enum sched_band bands[] = {
+        [QWP__PRIORITY__PRIORITY_INTERACTIVE] = SCHED_INTERACTIVE,
+        [QWP__PRIORITY__PRIORITY_NORMAL] = SCHED_NORMAL,
+        [QWP__PRIORITY__PRIORITY_BATCH] = SCHED_BATCH,
+    };
+    const uint32_t weight = msg->has_weight ? msg->weight : SCHED_WEIGHT;
+
+    seq->account =
+        sched_join(&e->sched, msg->has_uid ? msg->uid : 0, CLAMP(weight, 1u, (uint32_t)SCHED_WEIGHT_MAX));
+    seq->band = (int)bands[msg->has_priority ? msg->priority : QWP__PRIORITY__PRIORITY_NORMAL];
+    seq->deadline_ns = msg->has_ttft_ns ? msg->ttft_ns : 0;
+}
+
 static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot, struct fault *fault)
 {
     const Qwe__Submit *msg = s->msg;
@@ -178,6 +194,7 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
     e->seqs[slot] = seq;
     seq->slot = slot;
     seq->order = e->next_order++;
+    engine_submit_join(e, msg, seq);
     seq->uid = msg->uid;
     seq->uses_cache = e->prefix && msg->has_uid && !msg->no_cache;
     return engine_cache_begin(e, seq, &s->prompt);

@@ -14,7 +14,7 @@ enum {
     ENGINE_CONTEXT_DEFAULT = 32768,
     ENGINE_CONTEXT_MIN = 256,
     ENGINE_SLOTS_DEFAULT = 4,
-    ENGINE_SLOTS_MAX = 64
+    ENGINE_SLOTS_MAX = SCHED_ITEMS_MAX
 };
 
 /* Of the prefix cache, where nobody said how big.  Eight GiB are 100 chats of 4,000 tokens of a 9B; of a tiny

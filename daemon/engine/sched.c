@@ -1,16 +1,26 @@
 /* sched.c - what the next step reads.  See sched.h. */
 #include "sched.h"
 
-/* How long a prompt piece may take.  Alone: short enough that a cancel or a new request is noticed soon.
- * Beside running streams: their next token is late by this much, less than what a reader notices as a stop.
- * Where one decode step takes longer than that anyway (a big model on few cores), a piece may double the
- * step, or prompts would crawl. */
+#include <assert.h>
+#include <math.h>
+
+/* How long the prompt pieces of a step may take.  Alone: short enough that a cancel or a new request is
+ * noticed soon.  Beside running streams: as long as the step without them, so that the next tokens are late
+ * by one step; until that was measured, less than what a reader notices as a stop. */
 static const double sched_alone_ns = 250e6, sched_beside_ns = 75e6;
-/* Before anything was measured. */
-enum { SCHED_PIECE_FIRST = 32 };
+enum { SCHED_PIECE_FIRST = 32 }; /* before anything was measured */
 /* Of each new measurement: follows a change of load within some ten steps, and one outlier moves it little.
  */
 static const double sched_smooth = 0.2;
+/* VTC's weight of a decoded token until both costs were measured, and what is believed of them then: a row of
+ * a step can hardly be cheaper than a prompt token, and one that seems a thousand times as dear is noise. */
+static const double sched_row_price_first = 2, sched_row_price_min = 0.5, sched_row_price_max = 1024;
+/* Of the prompt tokens that are read while several bands have some: interactive, normal, batch. */
+static const double sched_shares[SCHED_BAND_N] = {0, 0.3, 0.1};
+/* How far a band may be behind its share or ahead of it: what happened longer ago is forgotten. */
+static const double sched_owed_min = -SCHED_PIECE_MAX, sched_owed_max = 4 * SCHED_PIECE_MAX;
+
+/* costs */
 
 static void sched_smooth_to(double *value, double sample)
 {
@@ -30,14 +40,68 @@ void sched_cost_add_piece(struct sched_cost *cost, int n_piece, double ns)
     sched_smooth_to(&cost->tok_ns, MAX((ns - cost->step_ns) / n_piece, least));
 }
 
-static int sched_piece_budget(const struct sched_cost *cost, bool alone)
+int sched_budget(const struct sched_cost *cost, bool alone)
 {
-    const double target = alone ? sched_alone_ns - cost->step_ns : sched_beside_ns;
-    const double budget = MAX(target, cost->step_ns);
+    const double beside = cost->step_ns > 0 ? cost->step_ns : sched_beside_ns;
+    const double budget = alone ? MAX(sched_alone_ns - cost->step_ns, cost->step_ns) : beside;
 
     if (cost->tok_ns <= 0)
         return SCHED_PIECE_FIRST;
     return (int)CLAMP(budget / cost->tok_ns, 1.0, (double)SCHED_PIECE_MAX);
+}
+
+double sched_row_price(const struct sched_cost *cost, int n_decode)
+{
+    if (cost->step_ns <= 0 || cost->tok_ns <= 0)
+        return sched_row_price_first;
+    return CLAMP(cost->step_ns / (n_decode * cost->tok_ns), sched_row_price_min, sched_row_price_max);
+}
+
+/* accounts */
+
+static struct sched_account *sched_find_account(struct sched *sched, uint32_t key)
+{
+    for (int i = 0; i < sched->n_accounts; i++)
+        if (sched->accounts[i].key == key)
+            return &sched->accounts[i];
+    return NULL;
+}
+
+/* An entry for a new account; of those that are remembered, the one longest without a sequence goes. */
+static struct sched_account *sched_take_account(struct sched *sched)
+{
+    struct sched_account *oldest = NULL;
+
+    if (sched->n_accounts < SCHED_ACCOUNTS)
+        return &sched->accounts[sched->n_accounts++];
+    for (int i = 0; i < SCHED_ACCOUNTS; i++) {
+        struct sched_account *account = &sched->accounts[i];
+
+        if (!account->n_live && (!oldest || account->left < oldest->left))
+            oldest = account;
+    }
+    assert(oldest); /* SCHED_ITEMS_MAX are live at most */
+    return oldest;
+}
+
+int sched_join(struct sched *sched, uint32_t key, uint32_t weight)
+{
+    struct sched_account *account = sched_find_account(sched, key);
+
+    assert(weight && weight <= SCHED_WEIGHT_MAX);
+    if (!account) {
+        account = sched_take_account(sched);
+        *account = (struct sched_account){.key = key};
+    }
+    account->weight = weight;
+    account->n_live++;
+    return (int)(account - sched->accounts);
+}
+
+void sched_leave(struct sched *sched, int account)
+{
+    sched->accounts[account].n_live--;
+    sched->accounts[account].left = ++sched->n_left;
 }
 
 static bool sched_is_decode(const struct sched_item *item)
@@ -45,31 +109,175 @@ static bool sched_is_decode(const struct sched_item *item)
     return item->n_pending == 1;
 }
 
-/* The oldest prompt; -1: none. */
-static int sched_find_prompt(const struct sched_item *items, int n_items)
+static bool sched_is_prompt(const struct sched_item *item)
 {
-    int oldest = -1;
-
-    for (int i = 0; i < n_items; i++)
-        if (items[i].n_pending > 1 && (oldest < 0 || items[i].order < items[oldest].order))
-            oldest = i;
-    return oldest;
+    return item->n_pending > 1;
 }
 
-int sched_step(const struct sched_item *items, int n_items, const struct sched_cost *cost, int max_tok,
-               struct sched_pick *ret_picks)
+/* The level at which accounts begin to read: that of the least served one that is reading; where nobody is,
+ * those that begin together begin level. */
+static double sched_level(const struct sched *sched)
 {
-    const int prompt = sched_find_prompt(items, n_items);
-    int n_decode = 0, piece, n = 0;
+    double least = INFINITY, most = 0;
+
+    for (int i = 0; i < sched->n_accounts; i++) {
+        const struct sched_account *account = &sched->accounts[i];
+
+        if (account->reads && account->read)
+            least = MIN(least, account->counter);
+        else if (account->reads)
+            most = MAX(most, account->counter);
+    }
+    return isinf(least) ? most : least;
+}
+
+/* Notes who has a prompt to read now, and lifts those who had none in the last step. */
+static void sched_lift(struct sched *sched, const struct sched_item *items, int n_items)
+{
+    for (int i = 0; i < sched->n_accounts; i++) {
+        sched->accounts[i].read = sched->accounts[i].reads;
+        sched->accounts[i].reads = false;
+        sched->accounts[i].granted = 0;
+    }
+    for (int i = 0; i < n_items; i++)
+        if (sched_is_prompt(&items[i]))
+            sched->accounts[items[i].account].reads = true;
+    sched->floor = MAX(sched->floor, sched_level(sched));
+    for (int i = 0; i < sched->n_accounts; i++) {
+        struct sched_account *account = &sched->accounts[i];
+
+        if (account->reads && !account->read)
+            account->counter = MAX(account->counter, sched->floor);
+    }
+}
+
+/* picking */
+
+/* A band that is owed a whole step goes before those that are not. */
+static int sched_rank(const struct sched *sched, enum sched_band band, int budget)
+{
+    return (int)band - (sched->owed[band] >= budget ? SCHED_BAND_N : 0);
+}
+
+/* Counter with what this step has granted already. */
+static double sched_served(const struct sched_account *account)
+{
+    return account->counter + account->granted * SCHED_WEIGHT / account->weight;
+}
+
+/* Within an account; 0, no deadline, comes last. */
+static bool sched_is_sooner(const struct sched_item *a, const struct sched_item *b)
+{
+    if (a->deadline != b->deadline)
+        return a->deadline - 1 < b->deadline - 1;
+    return a->order < b->order;
+}
+
+static bool sched_precedes(const struct sched *sched, int budget, const struct sched_item *a,
+                           const struct sched_item *b)
+{
+    const int rank_a = sched_rank(sched, a->band, budget), rank_b = sched_rank(sched, b->band, budget);
+    const double served_a = sched_served(&sched->accounts[a->account]),
+                 served_b = sched_served(&sched->accounts[b->account]);
+
+    if (rank_a != rank_b)
+        return rank_a < rank_b;
+    if (a->account == b->account)
+        return sched_is_sooner(a, b);
+    return served_a != served_b ? served_a < served_b : a->account < b->account;
+}
+
+/* The prompt that is read next; grants: of those that are in the step already.  -1: none is left. */
+static int sched_find_prompt(const struct sched *sched, int budget, const struct sched_item *items,
+                             int n_items, const int *grants)
+{
+    int first = -1;
 
     for (int i = 0; i < n_items; i++)
-        n_decode += sched_is_decode(&items[i]);
-    piece = MIN(sched_piece_budget(cost, n_decode == 0), max_tok - n_decode);
-    for (int i = 0; i < n_items; i++) {
-        if (sched_is_decode(&items[i]))
-            ret_picks[n++] = (struct sched_pick){i, 1};
-        else if (i == prompt && piece > 0)
-            ret_picks[n++] = (struct sched_pick){i, MIN(piece, items[i].n_pending)};
+        if (sched_is_prompt(&items[i]) && !grants[i] &&
+            (first < 0 || sched_precedes(sched, budget, &items[i], &items[first])))
+            first = i;
+    return first;
+}
+
+static void sched_grant_prompts(struct sched *sched, const struct sched_item *items, int n_items, int budget,
+                                int *grants)
+{
+    int left = budget, i;
+
+    while (left > 0 && (i = sched_find_prompt(sched, budget, items, n_items, grants)) >= 0) {
+        grants[i] = MIN(left, items[i].n_pending);
+        sched->accounts[items[i].account].granted += grants[i];
+        left -= grants[i];
     }
+}
+
+int sched_step(struct sched *sched, const struct sched_item *items, int n_items, int max_tok,
+               struct sched_pick *ret_picks)
+{
+    int grants[SCHED_ITEMS_MAX], n_decode = 0, n = 0;
+
+    assert(n_items <= SCHED_ITEMS_MAX);
+    sched_lift(sched, items, n_items);
+    for (int i = 0; i < n_items; i++)
+        n_decode += grants[i] = sched_is_decode(&items[i]);
+    sched_grant_prompts(sched, items, n_items,
+                        MIN(sched_budget(&sched->cost, n_decode == 0), max_tok - n_decode), grants);
+    for (int i = 0; i < n_items; i++)
+        if (grants[i])
+            ret_picks[n++] = (struct sched_pick){i, grants[i]};
     return n;
+}
+
+/* charging */
+
+static void sched_charge_accounts(struct sched *sched, const struct sched_item *items,
+                                  const struct sched_pick *picks, int n_picks)
+{
+    int n_decode = 0;
+
+    for (int i = 0; i < n_picks; i++)
+        n_decode += sched_is_decode(&items[picks[i].item]);
+    for (int i = 0; i < n_picks; i++) {
+        const struct sched_item *item = &items[picks[i].item];
+        struct sched_account *account = &sched->accounts[item->account];
+        const double tokens =
+            sched_is_decode(item) ? sched_row_price(&sched->cost, n_decode) : picks[i].n_tok;
+
+        account->counter += tokens * SCHED_WEIGHT / account->weight;
+    }
+}
+
+/* A band whose prompts are all read, or which is the only one to have some, is owed nothing. */
+static void sched_charge_bands(struct sched *sched, const struct sched_item *items, int n_items,
+                               const struct sched_pick *picks, int n_picks)
+{
+    double read[SCHED_BAND_N] = {0}, all = 0;
+    bool waits[SCHED_BAND_N] = {0};
+    int n_waits = 0;
+
+    for (int i = 0; i < n_items; i++)
+        waits[items[i].band] |= sched_is_prompt(&items[i]);
+    for (int i = 0; i < n_picks; i++) {
+        const struct sched_item *item = &items[picks[i].item];
+
+        if (sched_is_prompt(item)) {
+            read[item->band] += picks[i].n_tok;
+            all += picks[i].n_tok;
+        }
+    }
+    for (int b = 0; b < SCHED_BAND_N; b++)
+        n_waits += waits[b];
+    for (int b = 0; b < SCHED_BAND_N; b++) {
+        const double owed = sched->owed[b] + sched_shares[b] * all - read[b];
+
+        sched->owed[b] = waits[b] && n_waits > 1 ? CLAMP(owed, sched_owed_min, sched_owed_max) : 0;
+    }
+}
+
+void sched_charge(struct sched *sched, const struct sched_item *items, int n_items,
+                  const struct sched_pick *picks, int n_picks)
+{
+    sched_charge_accounts(sched, items, picks, n_picks);
+    sched_charge_bands(sched, items, n_items, picks, n_picks);
 }

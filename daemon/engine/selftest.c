@@ -54,11 +54,11 @@ int engine_selftest(struct engine *e, struct fault *fault)
         if (r)
             return r;
     }
-    sched_cost_add_decode(&e->cost, ns);
+    sched_cost_add_decode(&e->sched.cost, ns);
     r = selftest_step(e, n, &ns);
     if (!r)
         r = selftest_check(e, fault);
     if (!r)
-        sched_cost_add_piece(&e->cost, n, ns);
+        sched_cost_add_piece(&e->sched.cost, n, ns);
     return r;
 }

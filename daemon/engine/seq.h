@@ -28,8 +28,10 @@ struct seq_config {
 
 struct seq {
     uint32_t handle;
-    int slot;       /* state slot, set by the owner */
-    uint64_t order; /* arrival, set by the owner */
+    int slot;          /* state slot, set by the owner */
+    uint64_t order;    /* arrival, set by the owner */
+    int account, band; /* set by the owner, for sched.h, as is */
+    uint64_t deadline_ns;
     /* of the prefix cache and the pages, set by the owner (cache.c) */
     uint32_t uid;
     bool uses_cache, keeps_end;        /* keeps_end: a prompt may go on where its answer ends */

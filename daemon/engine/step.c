@@ -19,17 +19,21 @@ bool engine_has_work(const struct engine *e)
 
 static int engine_pick(struct engine *e)
 {
-    int n = 0;
+    e->n_items = 0;
 
     for (int i = 0; i < e->n_slots; i++) {
         const struct seq *seq = e->seqs[i];
 
         if (!engine_slot_runs(e, i))
             continue;
-        e->items[n] = (struct sched_item){.n_pending = seq_n_pending(seq), .order = seq->order};
-        e->item_slots[n++] = i;
+        e->items[e->n_items] = (struct sched_item){.n_pending = seq_n_pending(seq),
+                                                   .order = seq->order,
+                                                   .account = seq->account,
+                                                   .band = (enum sched_band)seq->band,
+                                                   .deadline = seq->deadline_ns};
+        e->item_slots[e->n_items++] = i;
     }
-    return sched_step(e->items, n, &e->cost, e->max_tok, e->picks);
+    return sched_step(&e->sched, e->items, e->n_items, e->max_tok, e->picks);
 }
 
 static struct seq *engine_picked(const struct engine *e, int i)
@@ -131,9 +135,10 @@ static void engine_learn_cost(struct engine *e, int n_picks, uint64_t ns)
         if (e->picks[i].n_tok > 1)
             n_piece += e->picks[i].n_tok;
     if (n_piece)
-        sched_cost_add_piece(&e->cost, n_piece, (double)ns);
+        sched_cost_add_piece(&e->sched.cost, n_piece, (double)ns);
     else
-        sched_cost_add_decode(&e->cost, (double)ns);
+        sched_cost_add_decode(&e->sched.cost, (double)ns);
+    sched_charge(&e->sched, e->items, e->n_items, e->picks, n_picks);
 }
 
 int engine_step(struct engine *e)

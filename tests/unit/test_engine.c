@@ -152,7 +152,7 @@ static void check_same(const struct peer_stream *got, const struct peer_stream *
 /* A piece is one token as long as this holds; the engine measures, so before each turn. */
 static void make_pieces_small(struct peer *peer)
 {
-    peer->e.cost = (struct sched_cost){.step_ns = 1, .tok_ns = 1e15};
+    peer->e.sched.cost = (struct sched_cost){.step_ns = 1, .tok_ns = 1e15};
 }
 
 /* tests */
@@ -175,7 +175,7 @@ static void test_engine_ready_says_what_was_loaded(void **state)
     assert_int_equal(ready->model->digest.len, 32);
     assert_true(strlen(ready->model->numerics_id) > 0);
     assert_true(peer->n_loading > 0);
-    assert_true(peer->e.cost.step_ns > 0 && peer->e.cost.tok_ns > 0); /* the self-test measured */
+    assert_true(peer->e.sched.cost.step_ns > 0 && peer->e.sched.cost.tok_ns > 0); /* the self-test measured */
     peer_free(peer);
 }
 

@@ -166,7 +166,7 @@ static void check_same(const struct peer_stream *got, const struct peer_stream *
 /* A piece is n tokens as long as this holds; the engine measures, so before each turn. */
 static void make_pieces(struct peer *peer, int n)
 {
-    peer->e.cost = (struct sched_cost){.step_ns = 1, .tok_ns = 250e6 / n};
+    peer->e.sched.cost = (struct sched_cost){.step_ns = 1, .tok_ns = 250e6 / n};
 }
 
 /* Every page is held by the cache or free once nothing runs. */

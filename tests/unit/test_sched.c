@@ -1,39 +1,65 @@
 /* test_sched.c - what a step reads, from lists of sequences and costs. */
 #include "daemon/engine/sched.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
 
 #include <cmocka.h>
 
-static const struct sched_cost fast = {.step_ns = 10e6, .tok_ns = 1e6},
+static const struct sched_cost fast = {.step_ns = 75e6, .tok_ns = 1e6},
                                slow = {.step_ns = 400e6, .tok_ns = 20e6};
 
-static void check_picks(const struct sched_item *items, int n_items, const struct sched_cost *cost,
-                        int max_tok, const struct sched_pick *want, int n_want)
+/* A scheduler with these costs and accounts 0, 1 and 2 of the usual weight. */
+static struct sched *start(const struct sched_cost *cost)
+{
+    static struct sched sched;
+
+    sched = (struct sched){.cost = *cost};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sched_join(&sched, 1000u + (uint32_t)i, SCHED_WEIGHT), i);
+    return &sched;
+}
+
+static void check_picks_of(struct sched *sched, const struct sched_item *items, int n_items, int max_tok,
+                           const struct sched_pick *want, int n_want)
 {
     struct sched_pick got[16];
-    int n = sched_step(items, n_items, cost, max_tok, got);
+    int n = sched_step(sched, items, n_items, max_tok, got);
 
     assert_int_equal(n, n_want);
     for (int i = 0; i < n; i++) {
         assert_int_equal(got[i].item, want[i].item);
         assert_int_equal(got[i].n_tok, want[i].n_tok);
     }
+    sched_charge(sched, items, n_items, got, n);
+}
+
+static void check_picks(const struct sched_item *items, int n_items, const struct sched_cost *cost,
+                        int max_tok, const struct sched_pick *want, int n_want)
+{
+    check_picks_of(start(cost), items, n_items, max_tok, want, n_want);
 }
 
 #define ITEMS(...) ((struct sched_item[]){__VA_ARGS__}), ARRAY_SIZE(((struct sched_item[]){__VA_ARGS__}))
 #define PICKS(...) ((struct sched_pick[]){__VA_ARGS__}), ARRAY_SIZE(((struct sched_pick[]){__VA_ARGS__}))
 
-static void test_sched_step_reads_every_decode_and_one_piece_of_the_oldest_prompt(void **state)
+static void test_sched_step_reads_every_decode_and_a_piece_of_the_oldest_prompt(void **state)
 {
     check_picks(ITEMS({1, 4}, {900, 3}, {700, 2}, {1, 1}), &fast, 512, PICKS({0, 1}, {2, 75}, {3, 1}));
 }
 
+static void test_sched_step_fills_the_budget_with_several_prompts(void **state)
+{
+    check_picks(ITEMS({1, 4}, {30, 3}, {20, 2}, {90, 5}), &fast, 512,
+                PICKS({0, 1}, {1, 30}, {2, 20}, {3, 25}));
+    check_picks(ITEMS({30, 1}, {400, 2}), &fast, 512, PICKS({0, 30}, {1, 145}));
+}
+
 static void test_sched_step_gives_a_lone_prompt_the_longer_budget(void **state)
 {
-    check_picks(ITEMS({900, 1}), &fast, 512, PICKS({0, 240}));
+    check_picks(ITEMS({900, 1}), &fast, 512, PICKS({0, 175}));
     check_picks(ITEMS({90, 1}), &fast, 512, PICKS({0, 90}));
 }
 
@@ -47,10 +73,17 @@ static void test_sched_step_never_exceeds_the_step_or_the_largest_piece(void **s
     check_picks(ITEMS({1, 1}, {9, 2}), &instant, 1, PICKS({0, 1}));
 }
 
-static void test_sched_step_on_a_slow_machine_may_double_the_step(void **state)
+static void test_sched_step_with_a_stream_takes_twice_as_long_at_most(void **state)
 {
     check_picks(ITEMS({1, 1}, {900, 2}), &slow, 512, PICKS({0, 1}, {1, 20}));
     check_picks(ITEMS({900, 2}), &slow, 512, PICKS({0, 20}));
+    for (double step_ns = 1e5; step_ns < 1e10; step_ns *= 1.7) {
+        const struct sched_cost cost = {.step_ns = step_ns, .tok_ns = 7e5};
+        const int n = sched_budget(&cost, false);
+
+        assert_true(n == 1 || n * cost.tok_ns <= step_ns);
+        assert_true(n == SCHED_PIECE_MAX || (n + 1) * cost.tok_ns > step_ns);
+    }
 }
 
 static void test_sched_step_moves_on_even_when_a_token_is_over_budget(void **state)
@@ -65,15 +98,143 @@ static void test_sched_step_leaves_idle_ones_out(void **state)
     struct sched_pick got[4];
 
     check_picks(ITEMS({0, 3}, {30, 9}), &fast, 512, PICKS({1, 30}));
-    assert_int_equal(sched_step(ITEMS({0, 1}, {0, 3}), &fast, 512, got), 0);
-    assert_int_equal(sched_step(NULL, 0, &fast, 512, got), 0);
+    assert_int_equal(sched_step(start(&fast), ITEMS({0, 1}, {0, 3}), 512, got), 0);
+    assert_int_equal(sched_step(start(&fast), NULL, 0, 512, got), 0);
 }
 
 static void test_sched_step_starts_small_before_anything_was_measured(void **state)
 {
-    const struct sched_cost none = {0};
+    const struct sched_cost none = {0}, no_step = {.tok_ns = 1e6};
 
     check_picks(ITEMS({900, 2}), &none, 512, PICKS({0, 32}));
+    check_picks(ITEMS({900, 2}, {1, 1}), &no_step, 512, PICKS({0, 75}, {1, 1}));
+}
+
+/* order */
+
+static void test_sched_step_reads_interactive_before_normal_before_batch(void **state)
+{
+    check_picks(ITEMS({300, 1, .band = SCHED_BATCH}, {300, 2, .band = SCHED_NORMAL},
+                      {300, 3, .band = SCHED_INTERACTIVE}),
+                &fast, 512, PICKS({2, 175}));
+    check_picks(ITEMS({300, 1, .band = SCHED_BATCH}, {100, 2, .band = SCHED_NORMAL},
+                      {50, 3, .band = SCHED_INTERACTIVE}),
+                &fast, 512, PICKS({0, 25}, {1, 100}, {2, 50}));
+}
+
+static void test_sched_step_serves_the_account_that_was_served_least(void **state)
+{
+    struct sched *sched = start(&fast);
+
+    /* the piece of account 0 was charged, so 1 is next although it came later; then 0 again */
+    check_picks_of(sched, ITEMS({900, 1, 0}, {900, 2, 1}), 512, PICKS({0, 175}));
+    check_picks_of(sched, ITEMS({725, 1, 0}, {900, 2, 1}), 512, PICKS({1, 175}));
+    check_picks_of(sched, ITEMS({725, 1, 0}, {725, 2, 1}), 512, PICKS({0, 175}));
+}
+
+static void test_sched_step_divides_by_weight(void **state)
+{
+    struct sched *sched = start(&fast);
+    int read[2] = {0};
+
+    sched_leave(sched, 1);
+    assert_int_equal(sched_join(sched, 1001, 3 * SCHED_WEIGHT), 1);
+    for (int i = 0; i < 400; i++) {
+        const struct sched_item items[] = {{900, 1, 0}, {900, 2, 1}};
+        struct sched_pick pick;
+
+        assert_int_equal(sched_step(sched, items, 2, 512, &pick), 1);
+        sched_charge(sched, items, 2, &pick, 1);
+        read[pick.item] += pick.n_tok;
+    }
+    assert_in_range(read[1], 3 * read[0] - 3 * 175, 3 * read[0] + 3 * 175);
+}
+
+/* Account 0 has three streams: they cost what three rows of a step cost, as much as a piece beside them. */
+static void test_sched_charge_counts_decoded_tokens(void **state)
+{
+    struct sched *sched = start(&fast);
+
+    check_picks_of(sched, ITEMS({1, 1, 0}, {1, 2, 0}, {1, 3, 0}, {900, 4, 1}), 512,
+                   PICKS({0, 1}, {1, 1}, {2, 1}, {3, 75}));
+    assert_true(fabs(sched->accounts[0].counter - 75) < 1e-9);
+    assert_true(fabs(sched->accounts[1].counter - 75) < 1e-9);
+    assert_true(sched_row_price(&(struct sched_cost){0}, 3) == 2);
+    assert_true(sched_row_price(&(struct sched_cost){1, 1e9}, 3) == 0.5);
+}
+
+static void test_sched_step_after_idling_saves_nothing_up(void **state)
+{
+    struct sched *sched = start(&fast);
+    struct sched_pick picks[2];
+
+    for (int i = 0; i < 100; i++) {
+        const struct sched_item alone = {900, 1, 0};
+
+        sched_step(sched, &alone, 1, 512, picks);
+        sched_charge(sched, &alone, 1, picks, 1);
+    }
+    /* account 1 gets half from now on, not everything until it has caught up */
+    check_picks_of(sched, ITEMS({900, 1, 0}, {900, 2, 1}), 512, PICKS({0, 175}));
+    check_picks_of(sched, ITEMS({900, 1, 0}, {900, 2, 1}), 512, PICKS({1, 175}));
+    check_picks_of(sched, ITEMS({900, 1, 0}, {900, 2, 1}), 512, PICKS({0, 175}));
+}
+
+static void test_sched_step_within_an_account_reads_the_earliest_deadline_first(void **state)
+{
+    check_picks(ITEMS({300, 1}, {300, 3, .deadline = 900}, {300, 2, .deadline = 800}), &fast, 512,
+                PICKS({2, 175}));
+    check_picks(ITEMS({300, 2}, {300, 3, .deadline = UINT64_MAX}), &fast, 512, PICKS({1, 175}));
+    /* nobody gets ahead of another account that way */
+    check_picks(ITEMS({300, 2, 0}, {300, 1, 1, .deadline = 1}), &fast, 512, PICKS({0, 175}));
+}
+
+/* Interactive prompts without end, and what the others read beside them. */
+static void test_sched_step_gives_lower_bands_their_share(void **state)
+{
+    struct sched *sched = start(&fast);
+    double read[SCHED_BAND_N] = {0}, all;
+    int longest_wait = 0, waits = 0;
+
+    for (int i = 0; i < 2000; i++) {
+        const struct sched_item items[] = {
+            {900, 1, 0, SCHED_INTERACTIVE}, {900, 2, 1, SCHED_NORMAL}, {900, 3, 2, SCHED_BATCH}};
+        struct sched_pick picks[3];
+        const int n = sched_step(sched, items, 3, 512, picks);
+
+        sched_charge(sched, items, 3, picks, n);
+        for (int k = 0; k < n; k++)
+            read[items[picks[k].item].band] += picks[k].n_tok;
+        waits = n == 1 && picks[0].item == 2 ? 0 : waits + 1;
+        longest_wait = MAX(longest_wait, waits);
+    }
+    all = read[0] + read[1] + read[2];
+    assert_true(read[SCHED_BATCH] >= 0.098 * all && read[SCHED_BATCH] <= 0.11 * all);
+    assert_true(read[SCHED_NORMAL] >= 0.29 * all && read[SCHED_NORMAL] <= 0.31 * all);
+    assert_in_range(longest_wait, 5, 15);
+}
+
+static void test_sched_join_forgets_who_left_longest_ago(void **state)
+{
+    static struct sched sched;
+    int last = 0;
+
+    for (uint32_t key = 1; key <= SCHED_ACCOUNTS; key++) {
+        const int account = sched_join(&sched, key, 1);
+
+        assert_int_equal(account, key - 1);
+        if (key > SCHED_ITEMS_MAX)
+            sched_leave(&sched, account);
+    }
+    assert_int_equal(sched_join(&sched, 7, 1), 6); /* known */
+    sched_leave(&sched, 6);
+    for (uint32_t key = 1000; key < 1000 + 3 * SCHED_ACCOUNTS; key++) {
+        last = sched_join(&sched, key, SCHED_WEIGHT_MAX);
+        assert_in_range(last, SCHED_ITEMS_MAX, SCHED_ACCOUNTS - 1); /* never one that has a sequence */
+        sched_leave(&sched, last);
+    }
+    assert_int_equal(sched_join(&sched, 1000 + 3 * SCHED_ACCOUNTS - 1, 1), last);
+    assert_int_equal(sched.n_accounts, SCHED_ACCOUNTS);
 }
 
 /* A machine whose step takes a + b n is driven to pieces that take about the budget, from either side. */
@@ -81,18 +242,19 @@ static void test_sched_cost_settles_on_the_budget(void **state)
 {
     const double a = 20e6, b = 1.5e6;
 
-    for (int start = 0; start < 2; start++) {
-        struct sched_cost cost = {.step_ns = 0, .tok_ns = start ? 1e3 : 1e9};
+    for (int begin = 0; begin < 2; begin++) {
+        const struct sched_cost first = {.tok_ns = begin ? 1e3 : 1e9};
+        struct sched *sched = start(&first);
         struct sched_pick pick;
         double ns = 0;
 
-        sched_cost_add_decode(&cost, a + b);
+        sched_cost_add_decode(&sched->cost, a + b);
         for (int i = 0; i < 60; i++) {
             const struct sched_item prompt = {100000, 1};
 
-            assert_int_equal(sched_step(&prompt, 1, &cost, 4096, &pick), 1);
+            assert_int_equal(sched_step(sched, &prompt, 1, 4096, &pick), 1);
             ns = a + b * pick.n_tok;
-            sched_cost_add_piece(&cost, pick.n_tok, ns);
+            sched_cost_add_piece(&sched->cost, pick.n_tok, ns);
         }
         assert_true(ns > 230e6 && ns < 260e6);
     }
@@ -101,13 +263,22 @@ static void test_sched_cost_settles_on_the_budget(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sched_step_reads_every_decode_and_one_piece_of_the_oldest_prompt),
+        cmocka_unit_test(test_sched_step_reads_every_decode_and_a_piece_of_the_oldest_prompt),
+        cmocka_unit_test(test_sched_step_fills_the_budget_with_several_prompts),
         cmocka_unit_test(test_sched_step_gives_a_lone_prompt_the_longer_budget),
         cmocka_unit_test(test_sched_step_never_exceeds_the_step_or_the_largest_piece),
-        cmocka_unit_test(test_sched_step_on_a_slow_machine_may_double_the_step),
+        cmocka_unit_test(test_sched_step_with_a_stream_takes_twice_as_long_at_most),
         cmocka_unit_test(test_sched_step_moves_on_even_when_a_token_is_over_budget),
         cmocka_unit_test(test_sched_step_leaves_idle_ones_out),
         cmocka_unit_test(test_sched_step_starts_small_before_anything_was_measured),
+        cmocka_unit_test(test_sched_step_reads_interactive_before_normal_before_batch),
+        cmocka_unit_test(test_sched_step_serves_the_account_that_was_served_least),
+        cmocka_unit_test(test_sched_step_divides_by_weight),
+        cmocka_unit_test(test_sched_charge_counts_decoded_tokens),
+        cmocka_unit_test(test_sched_step_after_idling_saves_nothing_up),
+        cmocka_unit_test(test_sched_step_within_an_account_reads_the_earliest_deadline_first),
+        cmocka_unit_test(test_sched_step_gives_lower_bands_their_share),
+        cmocka_unit_test(test_sched_join_forgets_who_left_longest_ago),
         cmocka_unit_test(test_sched_cost_settles_on_the_budget),
     };
 
