@@ -2,21 +2,33 @@
 #include "queue.h"
 
 #include <assert.h>
+#include <math.h>
 
 /* Counters of idle uids are kept up to this many, so that going idle for a moment does not reset one. */
 enum { QUEUE_IDLE_ACCOUNTS_MAX = 1024 };
+/* What a request costs before one has ended (a page to read and a paragraph to write), and how much of each
+ * new one is believed: the mean follows some twenty requests. */
+static const double queue_expected_first = 500, queue_smooth = 1.0 / 16;
+/* Of what is served while others wait: interactive, normal, batch.  As in the engine's sched.c, which shares
+ * out the steps; here it is slots. */
+static const double queue_shares[QUEUE_PRIORITY_N] = {0, 0.3, 0.1};
+/* How far a band may be ahead of its share or behind it, in prompt tokens: the rest is forgotten.  Ahead, it
+ * waits until the others were served ten times as much, so only some requests' worth. */
+static const double queue_owed_min = -4000, queue_owed_max = 20000;
 
 struct queue_account {
     struct list node;
     uid_t uid;
-    uint64_t counter; /* tokens served, weighted by their cost */
+    uint32_t weight;
+    double counter; /* cost served, at QUEUE_WEIGHT */
     unsigned n_waiting, n_started;
+    unsigned n_band[QUEUE_PRIORITY_N]; /* of n_waiting */
     struct list waiting[QUEUE_PRIORITY_N];
 };
 
 void queue_init(struct queue *queue)
 {
-    *queue = (struct queue){};
+    *queue = (struct queue){.expected = queue_expected_first};
     list_init(&queue->accounts);
 }
 
@@ -66,6 +78,7 @@ static struct queue_account *queue_account_get(struct queue *queue, uid_t uid)
     if (!account)
         return NULL;
     account->uid = uid;
+    account->weight = QUEUE_WEIGHT;
     for (int i = 0; i < QUEUE_PRIORITY_N; i++)
         list_init(&account->waiting[i]);
     list_push(&queue->accounts, &account->node);
@@ -73,16 +86,28 @@ static struct queue_account *queue_account_get(struct queue *queue, uid_t uid)
     return account;
 }
 
+/* The least served of those that wait; where nobody waits, of those that run. */
 static void queue_lift_floor(struct queue *queue)
 {
     const struct queue_account *account;
-    uint64_t least = UINT64_MAX;
+    double least = INFINITY;
 
     LIST_FOREACH (account, &queue->accounts, node)
-        if (queue_account_is_active(account))
+        if (queue->n_waiting ? account->n_waiting : account->n_started)
             least = MIN(least, account->counter);
-    if (least != UINT64_MAX)
+    if (!isinf(least))
         queue->floor = MAX(queue->floor, least);
+}
+
+/* +1 or -1 of those that wait. */
+static void queue_count_waiting(struct queue *queue, const struct queue_item *item, int n)
+{
+    struct queue_account *account = item->account;
+
+    account->n_waiting += (unsigned)n;
+    account->n_band[item->priority] += (unsigned)n;
+    queue->n_waiting += (unsigned)n;
+    queue->n_band[item->priority] += (unsigned)n;
 }
 
 int queue_push(struct queue *queue, uid_t uid, enum queue_priority priority, struct queue_item *item)
@@ -93,49 +118,78 @@ int queue_push(struct queue *queue, uid_t uid, enum queue_priority priority, str
     if (!account)
         return err_origin(-ENOMEM);
     queue_lift_floor(queue);
-    if (!queue_account_is_active(account))
+    if (!account->n_waiting)
         account->counter = MAX(account->counter, queue->floor);
     *item = (struct queue_item){.account = account, .priority = priority};
     list_push(&account->waiting[priority], &item->node);
-    account->n_waiting++;
-    queue->n_waiting++;
+    queue_count_waiting(queue, item, 1);
     return 0;
 }
 
-/* True if a, after n_a more starts, is to be served before b after n_b more starts. */
-static bool queue_account_precedes(const struct queue_account *a, unsigned n_a, const struct queue_account *b,
-                                   unsigned n_b)
+void queue_set_weight(struct queue_item *item, uint32_t weight)
 {
-    if (a->n_started + n_a != b->n_started + n_b)
-        return a->n_started + n_a < b->n_started + n_b;
-    if (a->counter != b->counter)
-        return a->counter < b->counter;
-    return a->uid < b->uid;
+    assert(weight && weight <= QUEUE_WEIGHT_MAX);
+    item->account->weight = weight;
 }
 
-static struct queue_item *queue_account_first(const struct queue_account *account)
+uint32_t queue_weight(const struct queue_item *item)
 {
-    for (int i = 0; i < QUEUE_PRIORITY_N; i++)
-        if (!list_is_empty(&account->waiting[i]))
-            return list_entry(account->waiting[i].next, struct queue_item, node);
-    return NULL;
+    return item->account ? item->account->weight : QUEUE_WEIGHT;
+}
+
+double queue_counter(const struct queue_item *item)
+{
+    return item->account ? item->account->counter : 0;
+}
+
+/* The counter with n more starts, each taken for an average request. */
+static double queue_account_served(const struct queue *queue, const struct queue_account *account, unsigned n)
+{
+    return account->counter +
+           (account->n_started + n) * queue->expected * QUEUE_WEIGHT / (double)account->weight;
+}
+
+/* True if a, after n_a more starts, is to be served before b after n_b more starts. */
+static bool queue_account_precedes(const struct queue *queue, const struct queue_account *a, unsigned n_a,
+                                   const struct queue_account *b, unsigned n_b)
+{
+    const double served_a = queue_account_served(queue, a, n_a),
+                 served_b = queue_account_served(queue, b, n_b);
+
+    return served_a != served_b ? served_a < served_b : a->uid < b->uid;
+}
+
+/* Whose turn it is: a band that is owed a request's worth, or the first that has one. */
+static int queue_band(const struct queue *queue)
+{
+    int band = -1;
+
+    for (int b = QUEUE_PRIORITY_N - 1; b >= 0; b--)
+        if (queue->n_band[b])
+            band = b;
+    for (int b = 0; b < QUEUE_PRIORITY_N; b++)
+        if (queue->n_band[b] && queue->owed[b] >= queue->expected)
+            return b;
+    return band;
 }
 
 struct queue_item *queue_next(const struct queue *queue)
 {
     const struct queue_account *account, *best = NULL;
+    const int band = queue_band(queue);
 
+    if (band < 0)
+        return NULL;
     LIST_FOREACH (account, &queue->accounts, node)
-        if (account->n_waiting && (!best || queue_account_precedes(account, 0, best, 0)))
+        if (account->n_band[band] && (!best || queue_account_precedes(queue, account, 0, best, 0)))
             best = account;
-    return best ? queue_account_first(best) : NULL;
+    return list_entry(best->waiting[band].next, struct queue_item, node);
 }
 
 static void queue_leave_waiting(struct queue *queue, struct queue_item *item)
 {
     list_remove(&item->node);
-    item->account->n_waiting--;
-    queue->n_waiting--;
+    queue_count_waiting(queue, item, -1);
 }
 
 void queue_start(struct queue *queue, struct queue_item *item)
@@ -147,57 +201,99 @@ void queue_start(struct queue *queue, struct queue_item *item)
     queue->n_started++;
 }
 
+static void queue_leave_started(struct queue *queue, struct queue_item *item)
+{
+    item->started = false;
+    item->account->n_started--;
+    queue->n_started--;
+}
+
+void queue_requeue(struct queue *queue, struct queue_item *item)
+{
+    assert(item->account && item->started);
+    queue_leave_started(queue, item);
+    list_push(item->account->waiting[item->priority].next, &item->node); /* before the first */
+    queue_count_waiting(queue, item, 1);
+}
+
 void queue_remove(struct queue *queue, struct queue_item *item)
 {
     if (!item->account)
         return;
     if (item->started) {
-        item->account->n_started--;
-        queue->n_started--;
+        queue->expected += queue_smooth * (MAX(item->cost, 1.0) - queue->expected);
+        queue_leave_started(queue, item);
     } else {
         queue_leave_waiting(queue, item);
+        if (!queue->n_band[item->priority]) /* who was owed it gave up */
+            queue->owed[item->priority] = MIN(queue->owed[item->priority], 0.0);
     }
     *item = (struct queue_item){};
 }
 
-void queue_charge(struct queue *queue, struct queue_item *item, uint64_t cost)
+/* While other bands wait, what a band is served pays off what it is owed. */
+static void queue_charge_bands(struct queue *queue, enum queue_priority priority, double cost)
 {
-    if (item->account)
-        item->account->counter += cost;
+    for (int b = 0; b < QUEUE_PRIORITY_N; b++) {
+        const bool others = queue->n_waiting > queue->n_band[b];
+        double *owed = &queue->owed[b];
+
+        if (b == (int)priority ? others : queue->n_band[b] > 0)
+            *owed = CLAMP(*owed + (queue_shares[b] - (b == (int)priority)) * cost, queue_owed_min,
+                          queue_owed_max);
+    }
+}
+
+void queue_charge(struct queue *queue, struct queue_item *item, double cost)
+{
+    if (!item->account)
+        return;
+    item->cost += cost;
+    item->account->counter += cost * QUEUE_WEIGHT / item->account->weight;
+    queue_charge_bands(queue, item->priority, cost);
     queue_lift_floor(queue);
 }
 
-/* How many of the same uid are served before the item. */
+/* How many of the same uid and band are served before the item. */
 static unsigned queue_rank(const struct queue_item *item)
 {
-    const struct queue_account *account = item->account;
     const struct queue_item *other;
     unsigned n = 0;
 
-    for (int i = 0; i <= (int)item->priority; i++)
-        LIST_FOREACH (other, &account->waiting[i], node) {
-            if (other == item)
-                return n;
-            n++;
-        }
+    LIST_FOREACH (other, &item->account->waiting[item->priority], node) {
+        if (other == item)
+            break;
+        n++;
+    }
+    return n;
+}
+
+/* Of those that wait, how many are in a band above. */
+static unsigned queue_n_above(const unsigned *n_band, enum queue_priority priority)
+{
+    unsigned n = 0;
+
+    for (int b = 0; b < (int)priority; b++)
+        n += n_band[b];
     return n;
 }
 
 uint32_t queue_position(const struct queue *queue, const struct queue_item *item)
 {
     const struct queue_account *own = item->account, *account;
-    unsigned rank, n = 1;
+    unsigned rank, own_before, n;
 
     if (!own || item->started)
         return 0;
     rank = queue_rank(item);
-    n += rank;
+    own_before = queue_n_above(own->n_band, item->priority) + rank;
+    n = 1 + queue_n_above(queue->n_band, item->priority) + rank;
     LIST_FOREACH (account, &queue->accounts, node) {
+        const unsigned before = queue_n_above(account->n_band, item->priority);
         unsigned ahead = 0;
 
-        /* at most rank + own starts + 1 rounds, so cheap however long the other's queue is */
-        while (account != own && ahead < account->n_waiting &&
-               queue_account_precedes(account, ahead, own, rank))
+        while (account != own && ahead < account->n_band[item->priority] &&
+               queue_account_precedes(queue, account, before + ahead, own, own_before))
             ahead++;
         n += ahead;
     }

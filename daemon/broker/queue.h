@@ -1,10 +1,12 @@
 /* queue.h - who runs next.  Pure: no clock, no I/O; the broker tells it what was served.
  *
- * Between uids: the one with fewest running requests, then the one served least so far (a virtual token
- * counter per uid, "VTC", arXiv 2401.00588), then the lower uid.  Inside a uid: interactive before normal
- * before batch, then first come first served.  So ten requests of one user delay another user's by one, not
- * by ten.  A uid that comes back from idling starts at the level of the least served active one: idling saves
- * nothing up. */
+ * The band first: interactive before normal before batch, whoever asks.  A lower band that waits is owed a
+ * share of what is served, and once that makes a request's worth it goes first, so it never starves.  Within
+ * a band the uid that was served least over its weight (a virtual token counter per uid, "VTC", arXiv
+ * 2401.00588), where a request that runs counts at once as what one costs on average: so ten requests of one
+ * user delay another user's by one, not by ten.  Then the lower uid; inside a uid first come first served.  A
+ * uid that had nothing waiting starts at the level of the least served one that has: idling saves nothing up.
+ */
 #pragma once
 
 #include <sys/types.h>
@@ -12,6 +14,7 @@
 #include "daemon/util/list.h"
 
 enum queue_priority { QUEUE_INTERACTIVE, QUEUE_NORMAL, QUEUE_BATCH, QUEUE_PRIORITY_N };
+enum { QUEUE_WEIGHT = 100, QUEUE_WEIGHT_MAX = 10000 }; /* the usual one */
 
 struct queue_account;
 struct queue_item { /* embedded in the request; all zero: not in the queue */
@@ -19,12 +22,16 @@ struct queue_item { /* embedded in the request; all zero: not in the queue */
     struct queue_account *account; /* borrowed; NULL: not in the queue */
     enum queue_priority priority;
     bool started;
+    double cost; /* charged so far */
 };
 
 struct queue {
     struct list accounts;
     unsigned n_accounts, n_waiting, n_started;
-    uint64_t floor; /* the counter of the least served active uid, never falling */
+    unsigned n_band[QUEUE_PRIORITY_N]; /* of those that wait */
+    double floor;                      /* the counter of the least served uid that waits, never falling */
+    double expected;                   /* what a request costs: a smoothed mean of those that ended */
+    double owed[QUEUE_PRIORITY_N];     /* cost that a band is behind its share */
 };
 
 void queue_init(struct queue *queue);
@@ -33,8 +40,14 @@ int queue_push(struct queue *queue, uid_t uid, enum queue_priority priority,
                struct queue_item *item);                  /* -ENOMEM */
 struct queue_item *queue_next(const struct queue *queue); /* who starts next; NULL: nobody waits */
 void queue_start(struct queue *queue, struct queue_item *item);
+void queue_requeue(struct queue *queue,
+                   struct queue_item *item);                     /* one that was started waits again, first */
 void queue_remove(struct queue *queue, struct queue_item *item); /* waiting or started; safe to call twice */
-void queue_charge(struct queue *queue, struct queue_item *item, uint64_t cost);
+void queue_charge(struct queue *queue, struct queue_item *item, double cost); /* in prompt tokens */
+/* Of the item's uid, 1 to QUEUE_WEIGHT_MAX: for all it has and will have, until it is set again. */
+void queue_set_weight(struct queue_item *item, uint32_t weight);
+uint32_t queue_weight(const struct queue_item *item);
+double queue_counter(const struct queue_item *item); /* of its uid: cost over weight */
 /* How many would start before it, plus one: 1 for the next, 0 once started.  An estimate as soon as uids
  * compete, since it depends on what the others' requests will cost. */
 uint32_t queue_position(const struct queue *queue, const struct queue_item *item);

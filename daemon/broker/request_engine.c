@@ -27,6 +27,10 @@ int request_submit(struct request *request)
     tail.n_forced = request->n_ids;
     tail.has_paused = request->out.blocked;
     tail.paused = request->out.blocked;
+    tail.has_uid = tail.has_priority = tail.has_weight = true;
+    tail.uid = request->client->peer.uid;
+    tail.priority = request->priority;
+    tail.weight = queue_weight(&request->item);
     r = link_submit(&request->broker->link, request, &tail);
     if (r)
         return r;

@@ -68,7 +68,7 @@ static void test_queue_next_of_one_uid_is_first_come_first_served(void **state)
     assert_int_equal(start(f), -1);
 }
 
-static void test_queue_next_prefers_interactive_within_a_uid_only(void **state)
+static void test_queue_next_prefers_interactive_whoever_asks(void **state)
 {
     struct fixture *f = *state;
 
@@ -77,9 +77,11 @@ static void test_queue_next_prefers_interactive_within_a_uid_only(void **state)
     push(f, 1, QUEUE_INTERACTIVE, 2);
     push(f, 2, QUEUE_BATCH, 3);
     assert_int_equal(queue_position(&f->queue, &f->items[0]), 4);
+    assert_int_equal(queue_position(&f->queue, &f->items[3]), 3);
     assert_int_equal(start(f), 2);
-    assert_int_equal(start(f), 3); /* another user's batch job is that user's own affair */
-    assert_int_equal(start(f), 1);
+    assert_int_equal(queue_position(&f->queue, &f->items[1]), 1);
+    assert_int_equal(start(f), 1); /* another user's batch job can wait */
+    assert_int_equal(start(f), 3);
     assert_int_equal(start(f), 0);
 }
 
@@ -114,7 +116,7 @@ static void test_queue_next_serves_who_was_served_least(void **state)
     for (int n = 0; n < ITEMS; n++) {
         const int i = start(f), uid = i < ITEMS ? 1 : 2, cost = uid == 1 ? 300 : 100;
 
-        queue_charge(&f->queue, &f->items[i], (uint64_t)cost);
+        queue_charge(&f->queue, &f->items[i], cost);
         served[uid] += (uint64_t)cost;
         queue_remove(&f->queue, &f->items[i]);
     }
@@ -150,6 +152,119 @@ static void test_queue_push_after_idling_saves_nothing_up(void **state)
     }
 }
 
+/* One slot, requests of two bands without end: how many of 1000 starts are of the lower one. */
+static int count_starts(struct fixture *f, enum queue_priority low, int cost_low)
+{
+    int n = 0, longest = 0, waited = 0;
+
+    for (int i = 0; i < 4; i++)
+        push(f, (uid_t)(1 + i % 2), i % 2 ? low : QUEUE_INTERACTIVE, i);
+    for (int k = 0; k < 1000; k++) {
+        const int i = start(f);
+
+        queue_charge(&f->queue, &f->items[i], i % 2 ? cost_low : 200);
+        queue_remove(&f->queue, &f->items[i]);
+        push(f, (uid_t)(1 + i % 2), i % 2 ? low : QUEUE_INTERACTIVE, i);
+        n += i % 2;
+        waited = i % 2 ? 0 : waited + 1;
+        longest = longest < waited ? waited : longest;
+    }
+    assert_in_range(longest, 1, 60);
+    return n;
+}
+
+static void test_queue_next_gives_lower_bands_their_share(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_in_range(count_starts(f, QUEUE_BATCH, 200), 90, 105);
+}
+
+static void test_queue_next_gives_normal_requests_more_than_batch(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_in_range(count_starts(f, QUEUE_NORMAL, 200), 280, 305);
+}
+
+/* What counts is what was served, not how many were started. */
+static void test_queue_next_measures_a_share_by_what_it_cost(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_in_range(count_starts(f, QUEUE_BATCH, 1000), 18, 24);
+}
+
+static void test_queue_next_divides_by_weight(void **state)
+{
+    struct fixture *f = *state;
+    int n[2] = {};
+
+    for (int i = 0; i < 4; i++) {
+        push(f, 1, QUEUE_NORMAL, i);
+        push(f, 2, QUEUE_NORMAL, ITEMS + i);
+    }
+    assert_int_equal(queue_weight(&f->items[0]), QUEUE_WEIGHT);
+    queue_set_weight(&f->items[0], 5 * QUEUE_WEIGHT);
+    assert_int_equal(queue_weight(&f->items[3]), 5 * QUEUE_WEIGHT); /* of the uid */
+    for (int k = 0; k < 600; k++) {
+        const int i = start(f), other = i / ITEMS;
+
+        n[other]++;
+        queue_charge(&f->queue, &f->items[i], 100);
+        queue_remove(&f->queue, &f->items[i]);
+        push(f, other ? 2 : 1, QUEUE_NORMAL, i);
+    }
+    assert_in_range(n[0], 490, 510);
+    assert_in_range(n[1], 90, 110);
+}
+
+/* Four slots, both uids always have some waiting, one's requests cost ten times the other's: served alike. */
+static void test_queue_next_fills_many_slots_by_what_was_served(void **state)
+{
+    struct fixture *f = *state;
+    double served[2] = {}, left[2 * ITEMS] = {};
+    int running[4];
+
+    for (int i = 0; i < 2 * ITEMS; i++)
+        push(f, i < ITEMS ? 1 : 2, QUEUE_NORMAL, i);
+    for (int k = 0; k < 4; k++)
+        running[k] = start(f), left[running[k]] = running[k] < ITEMS ? 1000 : 100;
+    for (int step = 0; step < 20000; step++)
+        for (int k = 0; k < 4; k++) {
+            const int i = running[k];
+
+            queue_charge(&f->queue, &f->items[i], 2);
+            served[i / ITEMS] += 2;
+            left[i] -= 2;
+            if (left[i] > 0)
+                continue;
+            queue_remove(&f->queue, &f->items[i]);
+            push(f, i < ITEMS ? 1 : 2, QUEUE_NORMAL, i);
+            running[k] = start(f);
+            left[running[k]] = running[k] < ITEMS ? 1000 : 100;
+        }
+    assert_true(served[0] / served[1] > 0.95 && served[0] / served[1] < 1.05);
+}
+
+static void test_queue_requeue_waits_before_the_others(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++)
+        push(f, 1, QUEUE_BATCH, i);
+    assert_int_equal(start(f), 0);
+    queue_charge(&f->queue, &f->items[0], 70);
+    queue_requeue(&f->queue, &f->items[0]);
+    assert_int_equal(f->queue.n_started, 0);
+    assert_int_equal(f->queue.n_waiting, 3);
+    assert_int_equal(queue_position(&f->queue, &f->items[0]), 1);
+    assert_int_equal(queue_position(&f->queue, &f->items[1]), 2);
+    assert_true(f->items[0].cost == 70 && queue_counter(&f->items[1]) == 70);
+    assert_int_equal(start(f), 0);
+    assert_int_equal(start(f), 1);
+}
+
 static void test_queue_remove_of_a_waiting_one_moves_the_others_up(void **state)
 {
     struct fixture *f = *state;
@@ -180,11 +295,17 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_queue_next_of_one_uid_is_first_come_first_served, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(test_queue_next_prefers_interactive_within_a_uid_only, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_queue_next_prefers_interactive_whoever_asks, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_next_alternates_between_uids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_next_serves_who_was_served_least, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_push_after_idling_saves_nothing_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_next_gives_lower_bands_their_share, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_next_gives_normal_requests_more_than_batch, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_queue_next_measures_a_share_by_what_it_cost, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_next_divides_by_weight, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_next_fills_many_slots_by_what_was_served, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_requeue_waits_before_the_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_remove_of_a_waiting_one_moves_the_others_up, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_queue_forgets_idle_uids_beyond_its_bound, setup, teardown),
