@@ -137,6 +137,7 @@ static const struct {
     {MSG_E_PAUSE, "Pause"},
     {MSG_E_RESUME, "Resume"},
     {MSG_E_TEXT, "TextOp"},
+    {MSG_E_PREEMPT, "Preempt"},
     {MSG_E_LOADING, "Loading"},
     {MSG_E_READY, "Ready"},
     {MSG_E_FAILED, "Failed"},

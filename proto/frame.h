@@ -64,6 +64,7 @@ enum msg_type {
     MSG_E_PAUSE = 1003,
     MSG_E_RESUME = 1004,
     MSG_E_TEXT = 1005,
+    MSG_E_PREEMPT = 1008,
     /* engine -> broker */
     MSG_E_LOADING = 1100,
     MSG_E_READY = 1101,

@@ -39,6 +39,7 @@ static const struct {
     {MSG_E_PAUSE, &qwe__pause__descriptor},
     {MSG_E_RESUME, &qwe__resume__descriptor},
     {MSG_E_TEXT, &qwe__text_op__descriptor},
+    {MSG_E_PREEMPT, &qwe__preempt__descriptor},
     {MSG_E_LOADING, &qwe__loading__descriptor},
     {MSG_E_READY, &qwe__ready__descriptor},
     {MSG_E_FAILED, &qwe__failed__descriptor},

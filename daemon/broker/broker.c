@@ -13,6 +13,7 @@
 #include "daemon/util/log.h"
 #include "daemon/util/loop.h"
 #include "daemon/util/sd.h"
+#include "preempt.h"
 #include "proto/frame.h"
 #include "proto/status.h"
 #include "request.h"
@@ -62,14 +63,30 @@ static bool broker_submit_replays(struct broker *broker)
     return true;
 }
 
+/* A slot for the one that is next.  One that may be preempted soon is looked at again by the timer. */
+static bool broker_has_slot_for(struct broker *broker, const struct queue_item *item)
+{
+    if (broker->queue.n_started < supervise_slots(&broker->supervise))
+        return true;
+    switch (preempt_for(broker, item)) {
+    case PREEMPT_OK:
+        return true;
+    case PREEMPT_E_LATER:
+        if (!loop_is_armed(broker->tell))
+            loop_arm_ms(broker->tell, REQUEST_TELL_MS);
+    }
+    return false;
+}
+
 /* A prompt may be seconds of text work, so the engine gets one at a time to read: whoever comes next waits
  * for that one, not for one a slot, nor for those that were sent and cancelled. */
 static void broker_submit_next(struct broker *broker)
 {
-    while (!broker->link.unread && broker->queue.n_started < supervise_slots(&broker->supervise)) {
+    while (!broker->link.unread) {
         struct queue_item *item = queue_next(&broker->queue);
 
-        if (!item || request_submit(list_entry(item, struct request, item)))
+        if (!item || !broker_has_slot_for(broker, item) ||
+            request_submit(list_entry(item, struct request, item)))
             return;
     }
 }

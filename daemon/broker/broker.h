@@ -42,7 +42,7 @@ struct broker {
     uint32_t last_handle, n_clients;
     uint64_t last_client, started_ns;
     struct {
-        uint64_t requests, prompt_tokens, cached_tokens, output_tokens; /* since start */
+        uint64_t requests, prompt_tokens, cached_tokens, output_tokens, preemptions; /* since start */
     } totals;
 };
 

@@ -53,6 +53,7 @@ struct client {
     uint64_t id;
     enum client_state state;
     bool is_admin, dead;
+    bool knows_preempt;           /* Hello has the capability */
     char name[CLIENT_NAME_BYTES]; /* as it calls itself; printable, perhaps cut */
     struct client_stream streams[POLICY_STREAMS_MAX];
     unsigned n_streams;

@@ -79,6 +79,14 @@ static void dispatch_keep_name(struct client *client, const char *name)
             *p = '?'; /* also what snprintf() cut inside of a character */
 }
 
+static bool dispatch_has_capability(const Qwp__Hello *hello, const char *name)
+{
+    for (size_t i = 0; i < hello->n_capabilities; i++)
+        if (!strcmp(hello->capabilities[i], name))
+            return true;
+    return false;
+}
+
 static void dispatch_refuse_version(struct client *client, const Qwp__Hello *hello)
 {
     Qwp__Error error = QWP__ERROR__INIT;
@@ -107,6 +115,7 @@ static void dispatch_on_hello(struct dispatch_call *call)
         return;
     }
     dispatch_keep_name(call->client, hello->client);
+    call->client->knows_preempt = dispatch_has_capability(hello, "preempt");
     client_welcome(call->client);
     report_welcome(call->client);
 }

@@ -335,6 +335,11 @@ void link_cancel(struct link *link, uint32_t handle)
     link_put_small(link, handle, MSG_E_CANCEL);
 }
 
+void link_preempt(struct link *link, uint32_t handle)
+{
+    link_put_small(link, handle, MSG_E_PREEMPT);
+}
+
 void link_pause(struct link *link, uint32_t handle, bool paused)
 {
     link_put_small(link, handle, paused ? MSG_E_PAUSE : MSG_E_RESUME);

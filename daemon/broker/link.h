@@ -39,4 +39,5 @@ int link_put_packed(struct link *link, uint32_t handle, uint16_t type, const voi
 int link_submit(struct link *link, struct request *request, const Qwe__Submit *tail);
 /* Small and always possible: an engine that leaves no room for these is taken for dead. */
 void link_cancel(struct link *link, uint32_t handle);
+void link_preempt(struct link *link, uint32_t handle);
 void link_pause(struct link *link, uint32_t handle, bool paused);

@@ -14,7 +14,7 @@ void report_welcome(struct client *client)
 {
     struct broker *broker = client->broker;
     const Qwe__Ready *ready = broker->supervise.ready;
-    char *capabilities[] = {(char *)"memfd"};
+    char *capabilities[] = {(char *)"memfd", (char *)"preempt"};
     Qwp__Limits limits = QWP__LIMITS__INIT;
     Qwp__Welcome welcome = QWP__WELCOME__INIT;
 
@@ -99,6 +99,8 @@ static void report_fill_counts(const struct broker *broker, Qwp__StatusReply *re
     reply->prompt_tokens = broker->totals.prompt_tokens;
     reply->cached_tokens = broker->totals.cached_tokens;
     reply->output_tokens = broker->totals.output_tokens;
+    reply->has_preemptions = true;
+    reply->preemptions = broker->totals.preemptions;
 }
 
 void report_status(struct client *client, uint32_t stream)
@@ -133,6 +135,7 @@ static Qwp__RequestInfo__State report_request_state(const struct request *reques
     switch (request->state) {
     case REQUEST_RECEIVING:
     case REQUEST_QUEUED:
+    case REQUEST_PREEMPTED:
         return QWP__REQUEST_INFO__STATE__QUEUED;
     case REQUEST_PREFILL:
         return QWP__REQUEST_INFO__STATE__PREFILL;

@@ -8,6 +8,7 @@
 #include "engine.pb-c.h"
 #include "meter.h"
 #include "policy.h"
+#include "preempt.h"
 #include "queue.h"
 #include "quota.h"
 #include "stream.h"
@@ -22,6 +23,7 @@ enum request_state {
     REQUEST_PREFILL,   /* submitted */
     REQUEST_DECODE,    /* the first token came */
     REQUEST_REPLAYING, /* its engine died; to be submitted again */
+    REQUEST_PREEMPTED, /* an interactive request got its slot; it waits in the queue as if it were new */
     REQUEST_DONE,      /* the engine is through with it; its reader is not */
 };
 
@@ -53,7 +55,8 @@ struct request {
     Qwp__Finish finish;            /* once REQUEST_DONE */
     char *stop;                    /* owned; the stop string that ended it, or NULL */
     uint32_t replays, idle_deaths; /* deaths lived through; since the last new token */
-    bool restart_told;
+    struct preempt preempt;
+    bool restart_told, preempt_told; /* it hears RESUMED */
     uint32_t told_position, told_permille;
     uint64_t told_ns; /* 0: no Accepted was sent */
     uint64_t received_ns, submitted_ns, first_ns, done_ns;
@@ -84,6 +87,7 @@ uint32_t request_cancel_uid(struct client *by);
 int request_submit(struct request *request); /* LINK_E_FULL: later */
 bool request_is_in_engine(const struct request *request);
 void request_pause(struct request *request, bool paused);
+void request_preempt(struct request *request);
 int request_on_started(struct request *request, const Qwe__Started *started);
 int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw);
 void request_on_refused(struct request *request, const Qwe__Refused *refused);

@@ -36,8 +36,12 @@ int request_submit(struct request *request)
         return r;
     if (!request->item.started) {
         queue_start(&request->broker->queue, &request->item);
-        request->submitted_ns = clock_now_ns();
-        metrics_observe(&request_metrics(request)->queue, request->submitted_ns - request->received_ns, 1);
+        request->preempt.started_ns = clock_now_ns();
+        if (!request->first_ns)
+            request->submitted_ns = request->preempt.started_ns;
+        if (!request->preempt.n)
+            metrics_observe(&request_metrics(request)->queue,
+                            request->submitted_ns - request->received_ns, 1);
         request_tell_accepted(request, 0);
     }
     request->state = REQUEST_PREFILL;
@@ -50,6 +54,26 @@ void request_pause(struct request *request, bool paused)
         return;
     link_pause(&request->broker->link, request->handle, paused);
     broker_kick(request->broker);
+}
+
+/* The handle goes with the slot: what the engine still says under it counts for nothing, and will be said
+ * again word for word. */
+void request_preempt(struct request *request)
+{
+    struct broker *broker = request->broker;
+
+    link_preempt(&broker->link, request->handle);
+    queue_requeue(&broker->queue, &request->item);
+    request->handle = broker_new_handle(broker);
+    request->state = REQUEST_PREEMPTED;
+    request->preempt.n++;
+    request->preempt.n_ids = request->n_ids;
+    broker->totals.preemptions++;
+    request->told_ns = 0; /* its new position is news */
+    if (!request->client->knows_preempt)
+        return;
+    request_tell_event(request, QWP__EVENT__KIND__PREEMPTED);
+    request->preempt_told = true;
 }
 
 int request_on_started(struct request *request, const Qwe__Started *started)
@@ -173,9 +197,9 @@ static void request_note_progress(struct request *request, const Qwe__Emit *emit
 {
     if (emit->n_ids)
         request->idle_deaths = 0;
-    if (request->restart_told)
+    if (request->restart_told || request->preempt_told)
         request_tell_event(request, QWP__EVENT__KIND__RESUMED);
-    request->restart_told = false;
+    request->restart_told = request->preempt_told = false;
     request->state = REQUEST_DECODE;
     request_note_tokens(request, request_emit_ns(request, emit), emit->n_ids);
 }

@@ -39,7 +39,7 @@ bool request_tell_position(struct request *request, uint64_t now_ns)
     const bool loading = supervise->state == SUPERVISE_LOADING;
     const uint32_t position = queue_position(&request->broker->queue, &request->item);
 
-    if (request->state != REQUEST_QUEUED)
+    if (request->state != REQUEST_QUEUED && request->state != REQUEST_PREEMPTED)
         return false;
     if (request->told_ns && request->told_position == position &&
         (!loading || request->told_permille == supervise->load_permille))
@@ -88,8 +88,9 @@ void request_put_usage(struct request *request)
     usage.has_finish = true;
     usage.finish = request->finish;
     usage.stop = request->stop;
-    usage.has_replays = true;
+    usage.has_replays = usage.has_preemptions = true;
     usage.replays = request->replays;
+    usage.preemptions = request->preempt.n;
     usage.has_seed = true;
     usage.seed = request->seed;
     usage.has_request_id = true;

@@ -117,6 +117,14 @@ int engine_cache_on_end(struct engine *e, struct seq *seq)
     return engine_cache_keep(e, seq);
 }
 
+/* Where it is, so that it goes on without reading again. */
+int engine_cache_on_preempt(struct engine *e, struct seq *seq)
+{
+    if (!seq->uses_cache || seq->n_read - seq->last_mark < PREFIX_MIN_TOK)
+        return 0;
+    return engine_cache_keep(e, seq);
+}
+
 void engine_cache_forget(struct engine *e, const struct seq *seq)
 {
     if (seq->uses_cache)

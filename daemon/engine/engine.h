@@ -74,6 +74,7 @@ int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *p
 int engine_cache_cut(const struct seq *seq, int n_tok);            /* n_tok, or fewer: to the next mark */
 int engine_cache_on_read(struct engine *e, struct seq *seq);       /* n_read has moved */
 int engine_cache_on_end(struct engine *e, struct seq *seq);        /* its answer is whole */
+int engine_cache_on_preempt(struct engine *e, struct seq *seq);    /* it will come again */
 void engine_cache_forget(struct engine *e, const struct seq *seq); /* its numbers broke */
 /* Pages for the next n_tok tokens: there always are some, since the cache never holds more than its own. */
 void engine_take_pages(struct engine *e, struct seq *seq, int n_tok);

@@ -388,10 +388,21 @@ static void engine_set_paused(struct engine *e, uint32_t handle, bool paused)
         e->seqs[slot]->paused = paused;
 }
 
+/* Either may come after the engine's last word on the handle. */
+static int engine_end_seq(struct engine *e, uint32_t handle, bool preempted)
+{
+    const int slot = engine_find_slot(e, handle);
+    int r;
+
+    if (slot < 0)
+        return 0;
+    r = preempted ? engine_cache_on_preempt(e, e->seqs[slot]) : 0;
+    engine_drop_seq(e, slot);
+    return r;
+}
+
 static int engine_dispatch(struct engine *e, const struct frame *frame, const ProtobufCMessage *msg, int fd)
 {
-    int slot;
-
     if (frame->type == MSG_E_START)
         return e->serving ? engine_bad_frame(frame, "already started")
                           : engine_load(e, (const Qwe__Start *)msg);
@@ -407,10 +418,8 @@ static int engine_dispatch(struct engine *e, const struct frame *frame, const Pr
         engine_set_paused(e, frame->stream, frame->type == MSG_E_PAUSE);
         return 0;
     case MSG_E_CANCEL:
-        slot = engine_find_slot(e, frame->stream);
-        if (slot >= 0)
-            engine_drop_seq(e, slot);
-        return 0;
+    case MSG_E_PREEMPT:
+        return engine_end_seq(e, frame->stream, frame->type == MSG_E_PREEMPT);
     default:
         return engine_bad_frame(frame, "not a question to the engine");
     }

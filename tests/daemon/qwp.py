@@ -66,7 +66,7 @@ def prompt(text=None, **fields):
 class Peer:
     """One connection.  next_frame() hands out frames in order; frames of other streams are kept for their readers."""
 
-    def __init__(self, path, hello=True, rcvbuf=None, client="qwp.py"):
+    def __init__(self, path, hello=True, rcvbuf=None, client="qwp.py", capabilities=()):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
@@ -74,7 +74,7 @@ class Peer:
         self.data, self.kept, self.preface_seen, self.last_stream = b"", collections.deque(), False, -1
         if hello:
             self.sock.sendall(PREFACE)
-            self.send(pb.Hello(version_min=1, version_max=1, client=client))
+            self.send(pb.Hello(version_min=1, version_max=1, client=client, capabilities=capabilities))
             self.welcome = self.expect(pb.Welcome, stream=0).msg
 
     def __enter__(self):

@@ -277,11 +277,13 @@ static void join(char *to, const char *a, const char *b)
     strcpy(stpcpy(to, a), b);
 }
 
-/* An engine dies after k tokens; the next one is given them as forced.  What both said, put together, is what
- * one engine says that lives. */
-static void check_replay(const struct peer_request *whole, const struct peer_stream *want, int k)
+/* An engine dies after k tokens, or is asked for the slot; the next one, or the same one under another
+ * handle, is given them as forced.  What both said, put together, is what is said when nothing happens. */
+static void check_replay(const struct peer_request *whole, const struct peer_stream *want, int k,
+                         bool preempted)
 {
-    struct peer *first = start(), *second = start();
+    const Qwe__Preempt preempt = QWE__PREEMPT__INIT;
+    struct peer *first = start(), *second = preempted ? first : start();
     struct peer_request q = *whole;
     struct peer_stream *a, *b, *sum = calloc(1, sizeof(*sum));
 
@@ -290,10 +292,17 @@ static void check_replay(const struct peer_request *whole, const struct peer_str
     a = peer_stream(first, whole->handle);
     while (a->n_ids < k)
         assert_int_equal(peer_turn(first), 0);
+    if (preempted) {
+        peer_put(first, whole->handle, MSG_E_PREEMPT, &preempt.base, -1);
+        assert_int_equal(peer_turn(first), 0);
+        assert_false(engine_has_work(&first->e));
+        assert_int_equal(a->n_ids, k);
+        q.handle++;
+    }
     q.forced = a->ids;
     q.n_forced = k;
     peer_submit(second, &q);
-    b = peer_finish(second, whole->handle);
+    b = peer_finish(second, q.handle);
     *sum = *b;
     memcpy(sum->ids, a->ids, sizeof(*a->ids) * (size_t)k);
     memcpy(sum->ids + k, b->ids, sizeof(*b->ids) * (size_t)b->n_ids);
@@ -303,7 +312,8 @@ static void check_replay(const struct peer_request *whole, const struct peer_str
     check_same(sum, want);
     free(sum);
     peer_free(first);
-    peer_free(second);
+    if (!preempted)
+        peer_free(second);
 }
 
 static void test_engine_replay_continues_where_the_last_engine_died(void **state)
@@ -317,8 +327,10 @@ static void test_engine_replay_continues_where_the_last_engine_died(void **state
 
         q.sampling = seed ? &sampling : NULL;
         want = run_alone(&q);
-        for (size_t i = 0; i < ARRAY_SIZE(deaths); i++)
-            check_replay(&q, want, deaths[i]);
+        for (size_t i = 0; i < ARRAY_SIZE(deaths); i++) {
+            check_replay(&q, want, deaths[i], false);
+            check_replay(&q, want, deaths[i], true);
+        }
         free(want);
     }
 }
@@ -344,7 +356,7 @@ static void test_engine_replay_keeps_the_channel(void **state)
     assert_in_range(want->reasoning_tokens, 2, 28); /* the seed closes somewhere in the middle */
     assert_true(strlen(want->reasoning) > 0 && strlen(want->answer) > 0);
     for (int k = (int)want->reasoning_tokens - 1; k <= (int)want->reasoning_tokens + 2; k++)
-        check_replay(&q, want, k);
+        check_replay(&q, want, k, false);
     free(want);
 }
 

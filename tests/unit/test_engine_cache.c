@@ -593,6 +593,48 @@ static void test_cache_serves_a_replay(void **state)
     peer_free(peer);
 }
 
+/* Preempted while its prompt is read, and while it answers: it goes on where it was. */
+static void test_cache_keeps_what_a_preempted_request_has_read(void **state)
+{
+    const Qwe__Preempt preempt = QWE__PREEMPT__INIT;
+    struct peer *peer = start(CACHE_MIB);
+    int32_t ids[CONTEXT];
+    struct peer_request q = ids_request(1, ids, 300);
+    const struct peer_stream *got;
+    struct peer_stream *want;
+    int n_read;
+
+    fill_ids(ids, CONTEXT, 20);
+    q.max_tokens = 60;
+    want = run_without(q);
+    peer_submit(peer, &q);
+    for (int i = 0; i < 10; i++) {
+        make_pieces(peer, 7);
+        assert_int_equal(peer_turn(peer), 0);
+    }
+    n_read = peer->e.seqs[0]->n_read;
+    assert_in_range(n_read, 32, 299);
+    peer_put(peer, 1, MSG_E_PREEMPT, &preempt.base, -1);
+    q.handle = 2;
+    peer_submit(peer, &q);
+    while (peer_stream(peer, 2)->n_ids < 40)
+        assert_int_equal(peer_turn(peer), 0);
+    assert_int_equal(peer_stream(peer, 2)->cached_tokens, n_read);
+    n_read = peer->e.seqs[0]->n_read;
+    peer_put(peer, 2, MSG_E_PREEMPT, &preempt.base, -1);
+    assert_int_equal(peer_turn(peer), 0);
+    assert_int_equal(peer_stream(peer, 1)->n_ids, 0);
+    q.forced = want->ids;
+    q.n_forced = peer_stream(peer, 2)->n_ids;
+    got = run(peer, q, 3);
+    assert_int_equal(got->cached_tokens, n_read);
+    assert_int_equal(got->n_ids, want->n_ids - q.n_forced);
+    assert_memory_equal(got->ids, want->ids + q.n_forced, sizeof(*want->ids) * (size_t)got->n_ids);
+    free(want);
+    check_idle(peer);
+    peer_free(peer);
+}
+
 static void test_cache_step_allocates_nothing(void **state)
 {
     struct peer *peer = start(TINY_MIB);
@@ -662,6 +704,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_cache_reads_an_agent_trace_once),
         cmocka_unit_test(test_cache_forgets_what_gave_no_numbers),
         cmocka_unit_test(test_cache_serves_a_replay),
+        cmocka_unit_test(test_cache_keeps_what_a_preempted_request_has_read),
         cmocka_unit_test(test_cache_step_allocates_nothing),
         cmocka_unit_test(test_cache_size_is_said_at_start),
     };

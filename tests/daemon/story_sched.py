@@ -1,0 +1,206 @@
+"""story_sched.py - who gets a slot: preemption, classes, fairness and deadlines, with the fake engine."""
+
+import os
+import signal
+import sys
+
+import fake
+import qwend_pb2 as pb
+import qwp
+from fake import Fake, check, sampling
+from qwp import prompt
+
+BATCH, NORMAL, INTERACTIVE = pb.PRIORITY_BATCH, pb.PRIORITY_NORMAL, pb.PRIORITY_INTERACTIVE
+LONG = 1000000
+
+
+def kinds(result):
+    return [event.kind for event in result.events]
+
+
+def begin(p, seed, n, priority, **fields):
+    """A request with prompt p<seed> whose first Delta has come: its stream and what came so far."""
+    stream = p.generate(prompt(f"p{seed}"), sampling=sampling(seed), max_tokens=n, priority=priority, **fields)
+    result = qwp.Result()
+    while not result.n_deltas:
+        result.add(p.next_frame(stream))
+    return stream, result
+
+
+def until_event(p, stream, result, kind):
+    while kind not in kinds(result):
+        result.add(p.next_frame(stream))
+    return result
+
+
+def check_seed(result, seed, n):
+    check(result, seed, prompt(f"p{seed}"), n)
+
+
+# ---- preemption
+
+def an_interactive_request_takes_the_slot_of_a_batch_one():
+    with Fake(slots=1, delay_ms=1) as d, d.serving(capabilities=["preempt"]) as p, d.peer() as q:
+        assert "preempt" in p.welcome.capabilities
+        stream, result = begin(p, 1, 600, BATCH)
+        quick = q.ask(prompt("p2"), sampling=sampling(2), max_tokens=50, priority=INTERACTIVE)
+        check_seed(quick, 2, 50)
+        assert quick.usage.preemptions == 0
+        # before it began again it heard that it was stopped and where it stands
+        until_event(p, stream, result, pb.Event.PREEMPTED)
+        made = result.n_deltas
+        until_event(p, stream, result, pb.Event.RESUMED)
+        assert result.n_deltas == made == result.events[-1].from_token, (result.n_deltas, made, result.events)
+        assert [a.position for a in result.accepted][-2:] == [1, 0], result.accepted
+        result = p.collect(stream, result=result)
+        check_seed(result, 1, 600)
+        assert kinds(result) == [pb.Event.PREEMPTED, pb.Event.RESUMED], result.events
+        assert result.usage.preemptions == 1 and result.usage.replays == 0, result.usage
+        assert p.status().preemptions == 1
+
+
+def a_client_that_does_not_know_the_event_is_preempted_without_it():
+    with Fake(slots=1, delay_ms=1) as d, d.serving() as p, d.peer() as q:
+        stream, result = begin(p, 1, 200, BATCH)
+        check_seed(q.ask(prompt("p2"), sampling=sampling(2), max_tokens=5, priority=INTERACTIVE), 2, 5)
+        result = p.collect(stream, result=result)
+        check_seed(result, 1, 200)
+        assert not result.events and result.usage.preemptions == 1, result.usage
+
+
+def only_batch_is_preempted_and_only_by_interactive():
+    with Fake(slots=1, delay_ms=1) as d, d.serving() as p, d.peer() as q:
+        for first, second in ((BATCH, NORMAL), (NORMAL, INTERACTIVE), (BATCH, BATCH)):
+            stream, result = begin(p, 1, 60, first)
+            later = q.generate(prompt("p2"), sampling=sampling(2), max_tokens=5, priority=second)
+            assert q.next_frame(later).msg.position == 1
+            check_seed(p.collect(stream, result=result), 1, 60)
+            check_seed(q.collect(later), 2, 5)
+        assert p.status().preemptions == 0
+
+
+def a_free_slot_is_taken_before_anybodys():
+    with Fake(slots=2, delay_ms=1) as d, d.serving() as p, d.peer() as q:
+        stream, result = begin(p, 1, 200, BATCH)
+        check_seed(q.ask(prompt("p2"), sampling=sampling(2), max_tokens=20, priority=INTERACTIVE), 2, 20)
+        assert p.collect(stream, result=result).usage.preemptions == 0
+
+
+def the_cheapest_to_repeat_is_preempted():
+    """Both have made as much, one has read a longer prompt."""
+    with Fake(slots=2, delay_ms=2) as d, d.serving() as p, d.peer() as q:
+        long_body = prompt("long " * 2000)
+        long = p.generate(long_body, sampling=sampling(1), max_tokens=600, priority=BATCH)
+        long_result = qwp.Result()
+        long_result.add(p.wait_for(pb.Delta, long))
+        short, short_result = begin(p, 2, 600, BATCH)
+        check_seed(q.ask(prompt("p3"), sampling=sampling(3), max_tokens=20, priority=INTERACTIVE), 3, 20)
+        check(p.collect(long, result=long_result), 1, long_body, 600)
+        check_seed(p.collect(short, result=short_result), 2, 600)
+        assert (long_result.usage.preemptions, short_result.usage.preemptions) == (0, 1)
+
+
+def nobody_is_preempted_again_at_once():
+    with Fake(slots=1, delay_ms=1) as d, d.serving(capabilities=["preempt"]) as p, d.peer() as q:
+        stream, result = begin(p, 1, 400, BATCH)
+        check_seed(q.ask(prompt("p2"), sampling=sampling(2), max_tokens=5, priority=INTERACTIVE), 2, 5)
+        until_event(p, stream, result, pb.Event.RESUMED)
+        second = q.generate(prompt("p3"), sampling=sampling(3), max_tokens=5, priority=INTERACTIVE)
+        assert q.next_frame(second).msg.position == 1
+        result = p.collect(stream, result=result)
+        check_seed(result, 1, 400)
+        assert result.usage.preemptions == 1
+        check_seed(q.collect(second), 3, 5)
+
+
+def a_preempted_request_lives_through_the_death_of_the_engine():
+    with Fake(slots=1, delay_ms=1) as d, d.serving(capabilities=["preempt"]) as p, d.peer() as q:
+        stream, result = begin(p, 1, 400, BATCH)
+        quick, quick_result = begin(q, 2, 600, INTERACTIVE)
+        until_event(p, stream, result, pb.Event.PREEMPTED)
+        d.kill_engine()  # while it waits: it was not in it
+        check_seed(q.collect(quick, result=quick_result), 2, 600)
+        until_event(p, stream, result, pb.Event.RESUMED)
+        d.kill_engine()  # and once it runs again
+        result = p.collect(stream, result=result)
+        check_seed(result, 1, 400)
+        assert (result.usage.preemptions, result.usage.replays) == (1, 1), result.usage
+        assert kinds(result) == [pb.Event.PREEMPTED, pb.Event.RESUMED, pb.Event.ENGINE_RESTART, pb.Event.RESUMED]
+
+
+def a_preempted_request_can_be_cancelled():
+    with Fake(slots=1, delay_ms=1) as d, d.serving(capabilities=["preempt"]) as p, d.peer() as q:
+        stream, result = begin(p, 1, LONG, BATCH)
+        quick, quick_result = begin(q, 2, 600, INTERACTIVE)
+        until_event(p, stream, result, pb.Event.PREEMPTED)
+        p.send(pb.Cancel(), stream)
+        result = p.collect(stream, result=result)
+        assert result.usage.finish == pb.FINISH_CANCEL and result.usage.answer_tokens == result.n_deltas
+        check_seed(q.collect(quick, result=quick_result), 2, 600)
+        q.wait_status(lambda s: s.running == s.queued == 0)
+
+
+def a_preempted_request_is_finished_when_the_daemon_is_stopped():
+    with Fake(slots=1, delay_ms=1) as d, d.serving(capabilities=["preempt"]) as p, d.peer() as q:
+        stream, result = begin(p, 1, 200, BATCH)
+        quick, quick_result = begin(q, 2, 200, INTERACTIVE)
+        until_event(p, stream, result, pb.Event.PREEMPTED)
+        d.process.send_signal(signal.SIGTERM)
+        check_seed(q.collect(quick, result=quick_result), 2, 200)
+        check_seed(p.collect(stream, result=result), 1, 200)
+        assert d.wait_exit() == 0
+
+
+def a_paused_batch_request_is_preempted_and_goes_on():
+    with Fake(slots=1, delay_ms=1) as d, d.serving() as p, d.peer() as q:
+        stream = p.generate(prompt("p1"), sampling=sampling(1), max_tokens=100, credit_bytes=40, priority=BATCH)
+        result = qwp.Result()
+        for credit in (40, 80):  # the second time it would be left alone if it were not paused
+            while len(result.answer) < credit:
+                result.add(p.next_frame(stream))
+            check_seed(q.ask(prompt("p2"), sampling=sampling(2), max_tokens=50, priority=INTERACTIVE), 2, 50)
+            p.send(pb.Credit(bytes=40 if credit == 40 else 100000), stream)
+        result = p.collect(stream, result=result)
+        check_seed(result, 1, 100)
+        assert result.usage.preemptions == 2, result.usage
+
+
+def a_batch_request_ends_under_a_stream_of_interactive_ones():
+    """Two clients keep one slot busy; the batch job is preempted once, and then keeps what it is owed."""
+    with Fake(slots=1, delay_ms=0) as d, d.serving() as p:
+        ended = []
+
+        def type_on(seed):
+            with d.peer() as q:
+                n = 0
+                while not ended:
+                    check_seed(q.ask(prompt(f"p{seed}"), sampling=sampling(seed), max_tokens=20,
+                                     priority=INTERACTIVE), seed, 20)
+                    n += 1
+                return n
+
+        def work():
+            stream, result = begin(p, 1, 5000, BATCH, credit_bytes=1 << 20)
+            result = p.collect(stream, result=result)
+            ended.append(True)
+            check_seed(result, 1, 5000)
+            return result.usage.preemptions
+
+        preemptions, a, b = fake.gather([work, lambda: type_on(2), lambda: type_on(3)])
+        assert preemptions <= 1 and a and b, (preemptions, a, b)
+
+
+if __name__ == "__main__":
+    sys.exit(qwp.run([
+        an_interactive_request_takes_the_slot_of_a_batch_one,
+        a_client_that_does_not_know_the_event_is_preempted_without_it,
+        only_batch_is_preempted_and_only_by_interactive,
+        a_free_slot_is_taken_before_anybodys,
+        the_cheapest_to_repeat_is_preempted,
+        nobody_is_preempted_again_at_once,
+        a_preempted_request_lives_through_the_death_of_the_engine,
+        a_preempted_request_can_be_cancelled,
+        a_preempted_request_is_finished_when_the_daemon_is_stopped,
+        a_paused_batch_request_is_preempted_and_goes_on,
+        a_batch_request_ends_under_a_stream_of_interactive_ones,
+    ]))
