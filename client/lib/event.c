@@ -124,6 +124,8 @@ static int event_event(const Qwp__Event *message, qwend_event *event)
         event->type = QWEND_EV_RESTART;
     else if (message->kind == QWP__EVENT__KIND__RESUMED)
         event->type = QWEND_EV_RESUMED;
+    else if (message->kind == QWP__EVENT__KIND__PREEMPTED)
+        event->type = QWEND_EV_PREEMPTED;
     else
         return 0; /* draining: this stream is served to its end */
     return 1;
@@ -137,6 +139,7 @@ static int event_usage(qwend_stream *stream, const Qwp__Usage *message, qwend_ev
         .reasoning_tokens = message->reasoning_tokens,
         .answer_tokens = message->answer_tokens,
         .replays = message->replays,
+        .preemptions = message->preemptions,
         .queue_ms = message->queue_ms,
         .prefill_ms = message->prefill_ms,
         .decode_ms = message->decode_ms,

@@ -89,6 +89,7 @@ static void open_name_clean(const char *name, char ret_name[CONN_CLIENT_BYTES + 
 
 static int open_hello(qwend *q, const char *client_name)
 {
+    char *capabilities[] = {(char *)"preempt"};
     Qwp__Hello hello = QWP__HELLO__INIT;
     char name[CONN_CLIENT_BYTES + 1];
     int r;
@@ -97,6 +98,8 @@ static int open_hello(qwend *q, const char *client_name)
     hello.has_version_min = hello.has_version_max = true;
     hello.version_min = hello.version_max = 1;
     hello.client = name;
+    hello.capabilities = capabilities;
+    hello.n_capabilities = ARRAY_SIZE(capabilities);
     r = frame_preface_put(&q->out);
     if (r)
         return r;

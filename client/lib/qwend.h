@@ -89,7 +89,8 @@ typedef enum {
     QWEND_EV_RESUMED,           /* from_token */
     QWEND_EV_END,               /* usage; the stream is over */
     QWEND_EV_ERROR,             /* code, text; the stream is over */
-    QWEND_EV_SAMPLE             /* sample; of qwend_subscribe() only, whose END has no usage */
+    QWEND_EV_SAMPLE,            /* sample; of qwend_subscribe() only, whose END has no usage */
+    QWEND_EV_PREEMPTED          /* a batch request gave its slot to an interactive one; the stream will go on */
 } qwend_event_type;
 typedef enum { QWEND_FINISH_STOP = 1, QWEND_FINISH_LENGTH, QWEND_FINISH_TOOL, QWEND_FINISH_CANCEL, QWEND_FINISH_DEADLINE } qwend_finish;
 typedef struct {
@@ -101,6 +102,7 @@ typedef struct {
     const char *backend;
     const char *const *warnings;
     size_t n_warnings;
+    uint32_t preemptions;       /* slots given to interactive requests */
 } qwend_usage;
 typedef struct qwend_sample qwend_sample;
 typedef struct { uint32_t id; float logprob; const char *text; size_t n; } qwend_alternative;

@@ -132,6 +132,7 @@ static void record_usage(struct run *run, struct json *json, const qwend_usage *
     json_text(json, "seed", seed, (size_t)-1);
     json_text(json, "backend", usage->backend ? usage->backend : "", (size_t)-1);
     json_uint(json, "replays", usage->replays);
+    json_uint(json, "preemptions", usage->preemptions);
     json_open(json, "warnings", '[');
     for (size_t i = 0; i < usage->n_warnings; i++)
         json_text(json, NULL, usage->warnings[i], (size_t)-1);
@@ -221,10 +222,10 @@ static void record_whole(struct record *record, struct json *json)
 int record_event(struct run *run, struct record *record, const qwend_event *event)
 {
     static const char *const names[] = {
-        [RUN_EV_SENT] = "start",        [QWEND_EV_QUEUED] = "queue",   [QWEND_EV_STARTED] = "read",
-        [QWEND_EV_REASONING] = "think", [QWEND_EV_ANSWER] = "text",    [QWEND_EV_TOOL_CALL] = "tool",
-        [QWEND_EV_RESTART] = "restart", [QWEND_EV_RESUMED] = "resume", [QWEND_EV_END] = "end",
-        [QWEND_EV_ERROR] = "error",
+        [RUN_EV_SENT] = "start",        [QWEND_EV_QUEUED] = "queue",      [QWEND_EV_STARTED] = "read",
+        [QWEND_EV_REASONING] = "think", [QWEND_EV_ANSWER] = "text",       [QWEND_EV_TOOL_CALL] = "tool",
+        [QWEND_EV_RESTART] = "restart", [QWEND_EV_RESUMED] = "resume",    [QWEND_EV_END] = "end",
+        [QWEND_EV_ERROR] = "error",     [QWEND_EV_PREEMPTED] = "preempt",
     };
     bool last = event->type == QWEND_EV_END || event->type == QWEND_EV_ERROR;
     struct record_line line;

@@ -106,6 +106,9 @@ static void run_say(struct run *run, const qwend_event *event)
     case QWEND_EV_RESTART:
         ui_note(run->ui, "the engine restarted; the answer will go on");
         break;
+    case QWEND_EV_PREEMPTED:
+        ui_note(run->ui, "an interactive request goes first; the answer will go on");
+        break;
     case QWEND_EV_RESUMED:
         ui_note(run->ui, "the answer goes on after token %u", event->from_token);
         break;

@@ -156,12 +156,12 @@ class Ask(Case):
     def test_verbose_says_everything(self):
         self.serve('accept\nawait Generate\nsend Accepted loading=true load_permille=420\nsend Accepted position=1\n'
                    'send Accepted position=0 prompt_tokens=9 cached_tokens=4\nsend Event kind=ENGINE_RESTART\n'
-                   'send Event kind=RESUMED from_token=7\nsay "x"\n'
+                   'send Event kind=PREEMPTED\nsend Event kind=RESUMED from_token=7\nsay "x"\n'
                    'send Usage+end finish=FINISH_LENGTH answer_tokens=5 warnings="w1"\neof\n')
         done = self.run_ctl('ask', '-v', '-n', '5', 'hi')
         self.check(done, 0, b'x')
-        for text in ('loaded, 42 %', 'number 1 in the queue', 'reading 9 tokens, 4', 'engine restarted', 'after token 7',
-                     'warning: w1', 'cut off after 5 tokens: --max-tokens'):
+        for text in ('loaded, 42 %', 'number 1 in the queue', 'reading 9 tokens, 4', 'engine restarted',
+                     'interactive request goes first', 'after token 7', 'warning: w1', 'cut off after 5 tokens: --max-tokens'):
             self.assertIn(text, done.stderr.decode())
 
     def test_document_comes_before_the_question(self):
@@ -230,9 +230,10 @@ class Json(Case):
               'think "hm"\nsend Event kind=ENGINE_RESTART\nsend Event kind=RESUMED from_token=1\n'
               'send Delta channel=CHANNEL_ANSWER text="H\\"i" logprobs={id=5 logprob=-0.5 text="H" '
               'top={id=5 logprob=-0.5 text="H"},{id=6 logprob=-1 text="\\xff"}}\n'
-              'say "\\x1b!"\nsend Usage+end prompt_tokens=3 cached_tokens=1 reasoning_tokens=1 answer_tokens=2 queue_ms=1.5 '
+              'say "\\x1b!"\nsend Event kind=PREEMPTED\n'
+              'send Usage+end prompt_tokens=3 cached_tokens=1 reasoning_tokens=1 answer_tokens=2 queue_ms=1.5 '
               'prefill_ms=2 decode_ms=10 finish=FINISH_STOP stop="S" seed=18446744073709551615 backend="cpu" '
-              'warnings="w" replays=1\neof\n')
+              'warnings="w" replays=1 preemptions=2\neof\n')
 
     def test_ndjson_has_an_object_for_each_event(self):
         self.serve(self.SCRIPT)
@@ -240,7 +241,7 @@ class Json(Case):
         self.check(done, 0)
         events = [json.loads(line) for line in done.stdout.splitlines()]
         self.assertEqual([e['e'] for e in events],
-                         ['start', 'queue', 'read', 'think', 'restart', 'resume', 'text', 'text', 'end'])
+                         ['start', 'queue', 'read', 'think', 'restart', 'resume', 'text', 'text', 'preempt', 'end'])
         self.assertEqual(events[0]['model'], 'tiny')
         self.assertEqual(events[0]['seed'], '7')
         self.assertRegex(events[0]['id'], '^[0-9a-f]{32}$')
@@ -251,7 +252,7 @@ class Json(Case):
         self.assertEqual(events[6]['t'], 'H"i')
         self.assertEqual(events[6]['logprobs'][0]['top'][1], {'id': 6, 'logprob': -1.0, 't': '\ufffd', 'bytes': [255]})
         self.assertEqual(events[7]['t'], '\x1b!')
-        end = events[8]
+        end = events[9]
         self.assertEqual(end['id'], events[0]['id'])
         self.assertEqual(end['finish'], 'stop')
         self.assertEqual(end['stop'], 'S')
@@ -259,7 +260,7 @@ class Json(Case):
         self.assertEqual(end['timing']['tok_s'], 200.0)
         self.assertEqual(end['seed'], '18446744073709551615')
         self.assertEqual(end['warnings'], ['w'])
-        self.assertEqual(end['replays'], 1)
+        self.assertEqual((end['replays'], end['preemptions']), (1, 2))
 
     def test_json_is_one_object_with_the_text(self):
         self.serve(self.SCRIPT)

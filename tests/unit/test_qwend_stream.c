@@ -7,20 +7,20 @@
 
 static void test_stream_delivers_every_event(void **state)
 {
-    struct peer peer =
-        peer_open("accept\nawait Generate\n"
-                  "send Accepted position=2\n"
-                  "send Accepted position=1 loading=true load_permille=300\n"
-                  "send Accepted position=0\n"
-                  "send Accepted position=0 prompt_tokens=12 cached_tokens=8\n"
-                  "send Accepted position=0 prompt_tokens=12 cached_tokens=8\n"
-                  "think \"Hm\\n\"\nsay \"H\xc3\xa9\"\ntool \"{}\"\n"
-                  "send Event kind=ENGINE_RESTART\nsend Event kind=RESUMED from_token=5\n"
-                  "send Event kind=DRAINING\n"
-                  "send Usage+end prompt_tokens=12 cached_tokens=8 reasoning_tokens=1 answer_tokens=2 "
-                  "queue_ms=1.5 prefill_ms=2 decode_ms=3 finish=FINISH_STOP stop=\"X\" replays=1 seed=9 "
-                  "backend=\"cpu\" warnings=\"slow\",\"hot\"\neof\n",
-                  0);
+    struct peer peer = peer_open(
+        "accept\nawait Generate\n"
+        "send Accepted position=2\n"
+        "send Accepted position=1 loading=true load_permille=300\n"
+        "send Accepted position=0\n"
+        "send Accepted position=0 prompt_tokens=12 cached_tokens=8\n"
+        "send Accepted position=0 prompt_tokens=12 cached_tokens=8\n"
+        "think \"Hm\\n\"\nsay \"H\xc3\xa9\"\ntool \"{}\"\n"
+        "send Event kind=ENGINE_RESTART\nsend Event kind=RESUMED from_token=5\n"
+        "send Event kind=DRAINING\nsend Event kind=PREEMPTED\n"
+        "send Usage+end prompt_tokens=12 cached_tokens=8 reasoning_tokens=1 answer_tokens=2 "
+        "queue_ms=1.5 prefill_ms=2 decode_ms=3 finish=FINISH_STOP stop=\"X\" replays=1 preemptions=2 seed=9 "
+        "backend=\"cpu\" warnings=\"slow\",\"hot\"\neof\n",
+        0);
     qwend_stream *stream = peer_generate(&peer, "hi");
     qwend_event event;
 
@@ -44,6 +44,7 @@ static void test_stream_delivers_every_event(void **state)
     peer_next(stream, QWEND_EV_RESTART);
     event = peer_next(stream, QWEND_EV_RESUMED);
     assert_int_equal(event.from_token, 5);
+    peer_next(stream, QWEND_EV_PREEMPTED);
     event = peer_next(stream, QWEND_EV_END);
     assert_int_equal(event.usage->prompt_tokens, 12);
     assert_int_equal(event.usage->cached_tokens, 8);
@@ -54,6 +55,7 @@ static void test_stream_delivers_every_event(void **state)
     assert_string_equal(event.usage->stop, "X");
     assert_string_equal(event.usage->backend, "cpu");
     assert_int_equal(event.usage->replays, 1);
+    assert_int_equal(event.usage->preemptions, 2);
     assert_int_equal(event.usage->seed, 9);
     assert_int_equal(event.usage->n_warnings, 2);
     assert_string_equal(event.usage->warnings[1], "hot");
