@@ -153,10 +153,36 @@ static void sched_lift(struct sched *sched, const struct sched_item *items, int 
 
 /* picking */
 
-/* A band that is owed a whole step goes before those that are not. */
-static int sched_rank(const struct sched *sched, enum sched_band band, int budget)
+/* What a step has room for. */
+struct sched_room {
+    int of_band[SCHED_BAND_N]; /* prompt tokens until no more of that band are read, those of others included
+                                */
+};
+
+/* Batch streams may be late for prompts that are none. */
+static struct sched_room sched_measure(const struct sched *sched, const struct sched_item *items, int n_items,
+                                       int max_tok)
 {
-    return (int)band - (sched->owed[band] >= budget ? SCHED_BAND_N : 0);
+    bool decodes = false, hurries = false; /* anything; anything that is not batch */
+    struct sched_room room;
+    int n_decode = 0;
+
+    for (int i = 0; i < n_items; i++)
+        if (sched_is_decode(&items[i])) {
+            n_decode++;
+            decodes = true;
+            hurries |= items[i].band != SCHED_BATCH;
+        }
+    for (int b = 0; b < SCHED_BAND_N; b++)
+        room.of_band[b] =
+            MIN(sched_budget(&sched->cost, b == SCHED_BATCH ? !decodes : !hurries), max_tok - n_decode);
+    return room;
+}
+
+/* A band that is owed a whole step goes before those that are not. */
+static int sched_rank(const struct sched *sched, const struct sched_room *room, enum sched_band band)
+{
+    return (int)band - (sched->owed[band] >= room->of_band[band] ? SCHED_BAND_N : 0);
 }
 
 /* Counter with what this step has granted already. */
@@ -173,10 +199,10 @@ static bool sched_is_sooner(const struct sched_item *a, const struct sched_item 
     return a->order < b->order;
 }
 
-static bool sched_precedes(const struct sched *sched, int budget, const struct sched_item *a,
-                           const struct sched_item *b)
+static bool sched_precedes(const struct sched *sched, const struct sched_room *room,
+                           const struct sched_item *a, const struct sched_item *b)
 {
-    const int rank_a = sched_rank(sched, a->band, budget), rank_b = sched_rank(sched, b->band, budget);
+    const int rank_a = sched_rank(sched, room, a->band), rank_b = sched_rank(sched, room, b->band);
     const double served_a = sched_served(&sched->accounts[a->account]),
                  served_b = sched_served(&sched->accounts[b->account]);
 
@@ -188,41 +214,45 @@ static bool sched_precedes(const struct sched *sched, int budget, const struct s
 }
 
 /* The prompt that is read next; grants: of those that are in the step already.  -1: none is left. */
-static int sched_find_prompt(const struct sched *sched, int budget, const struct sched_item *items,
-                             int n_items, const int *grants)
+static int sched_find_prompt(const struct sched *sched, const struct sched_room *room,
+                             const struct sched_item *items, int n_items, const int *grants)
 {
     int first = -1;
 
     for (int i = 0; i < n_items; i++)
         if (sched_is_prompt(&items[i]) && !grants[i] &&
-            (first < 0 || sched_precedes(sched, budget, &items[i], &items[first])))
+            (first < 0 || sched_precedes(sched, room, &items[i], &items[first])))
             first = i;
     return first;
 }
 
-static void sched_grant_prompts(struct sched *sched, const struct sched_item *items, int n_items, int budget,
-                                int *grants)
+static void sched_grant_prompts(struct sched *sched, const struct sched_room *room,
+                                const struct sched_item *items, int n_items, int *grants)
 {
-    int left = budget, i;
+    int granted = 0, i;
 
-    while (left > 0 && (i = sched_find_prompt(sched, budget, items, n_items, grants)) >= 0) {
+    while ((i = sched_find_prompt(sched, room, items, n_items, grants)) >= 0) {
+        const int left = room->of_band[items[i].band] - granted;
+
+        if (left <= 0)
+            return;
         grants[i] = MIN(left, items[i].n_pending);
         sched->accounts[items[i].account].granted += grants[i];
-        left -= grants[i];
+        granted += grants[i];
     }
 }
 
 int sched_step(struct sched *sched, const struct sched_item *items, int n_items, int max_tok,
                struct sched_pick *ret_picks)
 {
-    int grants[SCHED_ITEMS_MAX], n_decode = 0, n = 0;
+    const struct sched_room room = sched_measure(sched, items, n_items, max_tok);
+    int grants[SCHED_ITEMS_MAX], n = 0;
 
     assert(n_items <= SCHED_ITEMS_MAX);
     sched_lift(sched, items, n_items);
     for (int i = 0; i < n_items; i++)
-        n_decode += grants[i] = sched_is_decode(&items[i]);
-    sched_grant_prompts(sched, items, n_items,
-                        MIN(sched_budget(&sched->cost, n_decode == 0), max_tok - n_decode), grants);
+        grants[i] = sched_is_decode(&items[i]);
+    sched_grant_prompts(sched, &room, items, n_items, grants);
     for (int i = 0; i < n_items; i++)
         if (grants[i])
             ret_picks[n++] = (struct sched_pick){i, grants[i]};

@@ -3,8 +3,9 @@
  * Pure: no clock, no I/O, no allocation; the same code runs in the engine and in tests/unit/test_sched_sim.c.
  *
  * A running stream is never left out of a step, and a step that has one takes about twice as long as without
- * prompts, at most: that bounds the stall which somebody else's prompt causes.  Within that budget prompts
- * are read in the order of
+ * prompts, at most: that bounds the stall which somebody else's prompt causes.  Where all streams are batch,
+ * prompts of the other bands are read as if there were none: nobody waits for each token of those.  Within
+ * that budget prompts are read in the order of
  *   1. the band: interactive before normal before batch.  A lower band that waits is owed a share of what is
  *      read, and once that makes a step's worth it goes first for one step, so it never starves;
  *   2. the account (a uid): who was served least, by a virtual counter of work done over weight (VTC, arXiv
