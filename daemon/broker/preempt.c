@@ -5,16 +5,14 @@
 #include "daemon/util/clock.h"
 #include "request.h"
 
-bool preempt_is_due(const struct preempt *preempt, size_t n_ids, uint64_t now_ns)
+bool preempt_is_due(const struct preempt *preempt, uint64_t now_ns)
 {
-    uint64_t guard_s = PREEMPT_GUARD_S;
+    const uint64_t again_ns = preempt->got_on_ns - preempt->started_ns;
 
     if (!preempt->n)
         return true;
-    for (uint32_t i = 1; i < preempt->n && guard_s < PREEMPT_GUARD_MAX_S; i++)
-        guard_s *= 2;
-    guard_s = MIN(guard_s, (uint64_t)PREEMPT_GUARD_MAX_S);
-    return n_ids > preempt->n_ids && now_ns - preempt->started_ns >= guard_s * 1000000000ull;
+    return preempt->got_on_ns &&
+           now_ns - preempt->started_ns >= MAX(2 * again_ns, PREEMPT_GUARD_MS * 1000000ull);
 }
 
 /* Tokens that have to be read again; a prompt that the engine has not taken in yet costs nothing. */
@@ -25,6 +23,7 @@ static uint64_t preempt_cost(const struct request *request)
 
 int preempt_for(struct broker *broker, const struct queue_item *item)
 {
+    const bool owed = queue_is_owed(&broker->queue, QUEUE_BATCH);
     const uint64_t now_ns = clock_now_ns();
     struct request *request, *victim = NULL;
     int r = PREEMPT_E_NONE;
@@ -35,7 +34,7 @@ int preempt_for(struct broker *broker, const struct queue_item *item)
         if (!request_is_in_engine(request) || request->item.priority != QUEUE_BATCH)
             continue;
         /* a paused one gets nowhere with its slot, so it is not left alone */
-        if (!request->out.blocked && !preempt_is_due(&request->preempt, request->n_ids, now_ns))
+        if (!request->out.blocked && (owed || !preempt_is_due(&request->preempt, now_ns)))
             r = PREEMPT_E_LATER;
         else if (!victim || preempt_cost(request) < preempt_cost(victim))
             victim = request;

@@ -2,10 +2,10 @@
  *
  * The batch request goes back to the head of its queue and later goes on where it was: what it has emitted is
  * forced, as after an engine's death, so no byte of it can change.  What it costs is reading again, so the
- * one that costs least is taken.  It always ends: after a preemption it is left alone until it has made a new
- * token and has run for a minute, after the second for two, then four, so that repeating takes at most as
- * long as getting on.
- * One that is paused for its reader has no use for the slot and is always due. */
+ * one that costs least is taken.  It always ends: when it has a slot again it is left alone for ten seconds
+ * at least, and until it has got on for as long as reading again took, so that half of its time is its own.
+ * One that is paused for its reader has no use for the slot and is always due.  While batch is behind its
+ * share (queue.h) the others keep what they have. */
 #pragma once
 
 #include "proto/base.h"
@@ -15,14 +15,14 @@ struct queue_item;
 
 struct preempt { /* embedded in the request */
     uint32_t n;
-    size_t n_ids;        /* emitted when it last happened */
     uint64_t started_ns; /* when it last got a slot */
+    uint64_t got_on_ns;  /* its first token since; 0: none yet */
 };
 
-enum { PREEMPT_GUARD_S = 60, PREEMPT_GUARD_MAX_S = 3600 };
+enum { PREEMPT_GUARD_MS = 10000 }; /* some answers of a person's; with four slots, 24 a minute go first */
 
-/* Pure.  n_ids: emitted by now. */
-bool preempt_is_due(const struct preempt *preempt, size_t n_ids, uint64_t now_ns);
+/* Pure. */
+bool preempt_is_due(const struct preempt *preempt, uint64_t now_ns);
 
 enum { PREEMPT_OK, PREEMPT_E_NONE, PREEMPT_E_LATER };
 /* Frees a slot for item.  PREEMPT_E_LATER: a batch request that holds one is not due yet. */

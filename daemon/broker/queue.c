@@ -173,6 +173,12 @@ static int queue_band(const struct queue *queue)
     return band;
 }
 
+/* Half of what makes it its turn, so that what it is given is not taken away at once. */
+bool queue_is_owed(const struct queue *queue, enum queue_priority priority)
+{
+    return queue->owed[priority] > queue->expected / 2;
+}
+
 struct queue_item *queue_next(const struct queue *queue)
 {
     const struct queue_account *account, *best = NULL;
@@ -231,16 +237,26 @@ void queue_remove(struct queue *queue, struct queue_item *item)
     *item = (struct queue_item){};
 }
 
-/* While other bands wait, what a band is served pays off what it is owed. */
+/* What a band is served pays off what it is owed; it gets ahead of its share only while others wait. */
+static double queue_pay(const struct queue *queue, int band, double cost)
+{
+    const double owed = queue->owed[band];
+
+    if (queue->n_waiting > queue->n_band[band])
+        return owed + (queue_shares[band] - 1) * cost;
+    return MIN(owed, MAX(owed - cost, 0.0));
+}
+
 static void queue_charge_bands(struct queue *queue, enum queue_priority priority, double cost)
 {
     for (int b = 0; b < QUEUE_PRIORITY_N; b++) {
-        const bool others = queue->n_waiting > queue->n_band[b];
-        double *owed = &queue->owed[b];
+        double owed = queue->owed[b];
 
-        if (b == (int)priority ? others : queue->n_band[b] > 0)
-            *owed = CLAMP(*owed + (queue_shares[b] - (b == (int)priority)) * cost, queue_owed_min,
-                          queue_owed_max);
+        if (b == (int)priority)
+            owed = queue_pay(queue, b, cost);
+        else if (queue->n_band[b])
+            owed += queue_shares[b] * cost;
+        queue->owed[b] = CLAMP(owed, queue_owed_min, queue_owed_max);
     }
 }
 

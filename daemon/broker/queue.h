@@ -43,6 +43,8 @@ void queue_start(struct queue *queue, struct queue_item *item);
 void queue_requeue(struct queue *queue,
                    struct queue_item *item);                     /* one that was started waits again, first */
 void queue_remove(struct queue *queue, struct queue_item *item); /* waiting or started; safe to call twice */
+/* Has the band its slots because it was behind its share? */
+bool queue_is_owed(const struct queue *queue, enum queue_priority priority);
 void queue_charge(struct queue *queue, struct queue_item *item, double cost); /* in prompt tokens */
 /* Of the item's uid, 1 to QUEUE_WEIGHT_MAX: for all it has and will have, until it is set again. */
 void queue_set_weight(struct queue_item *item, uint32_t weight);

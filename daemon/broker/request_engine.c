@@ -37,6 +37,7 @@ int request_submit(struct request *request)
     if (!request->item.started) {
         queue_start(&request->broker->queue, &request->item);
         request->preempt.started_ns = clock_now_ns();
+        request->preempt.got_on_ns = 0;
         if (!request->first_ns)
             request->submitted_ns = request->preempt.started_ns;
         if (!request->preempt.n)
@@ -67,7 +68,6 @@ void request_preempt(struct request *request)
     request->handle = broker_new_handle(broker);
     request->state = REQUEST_PREEMPTED;
     request->preempt.n++;
-    request->preempt.n_ids = request->n_ids;
     broker->totals.preemptions++;
     request->told_ns = 0; /* its new position is news */
     if (!request->client->knows_preempt)
@@ -197,6 +197,8 @@ static void request_note_progress(struct request *request, const Qwe__Emit *emit
 {
     if (emit->n_ids)
         request->idle_deaths = 0;
+    if (emit->n_ids && !request->preempt.got_on_ns)
+        request->preempt.got_on_ns = clock_now_ns();
     if (request->restart_told || request->preempt_told)
         request_tell_event(request, QWP__EVENT__KIND__RESUMED);
     request->restart_told = request->preempt_told = false;

@@ -187,7 +187,7 @@ def a_batch_request_ends_under_a_stream_of_interactive_ones():
             return result.usage.preemptions
 
         preemptions, a, b = fake.gather([work, lambda: type_on(2), lambda: type_on(3)])
-        assert preemptions <= 1 and a and b, (preemptions, a, b)
+        assert preemptions <= 5 and a and b, (preemptions, a, b)  # each ten seconds, at most
 
 
 if __name__ == "__main__":
