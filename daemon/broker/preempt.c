@@ -7,18 +7,43 @@
 
 bool preempt_is_due(const struct preempt *preempt, uint64_t now_ns)
 {
-    const uint64_t again_ns = preempt->got_on_ns - preempt->started_ns;
+    const uint64_t had_ns = now_ns - preempt->started_ns, guard_ns = PREEMPT_GUARD_MS * 1000000ull;
 
     if (!preempt->n)
         return true;
-    return preempt->got_on_ns &&
-           now_ns - preempt->started_ns >= MAX(2 * again_ns, PREEMPT_GUARD_MS * 1000000ull);
+    if (preempt->kept)
+        return had_ns >= guard_ns;
+    return preempt->got_on_ns && had_ns >= MAX(2 * (preempt->got_on_ns - preempt->started_ns), guard_ns);
+}
+
+/* The engine reads a user's prompts one after the other (sched.h), so one behind another that is being read
+ * has nothing to lose. */
+static bool preempt_has_begun(const struct request *request)
+{
+    const struct request *other;
+
+    if (request->preempt.got_on_ns)
+        return true;
+    LIST_FOREACH (other, &request->broker->requests, node)
+        if (request_is_in_engine(other) && other->item.account == request->item.account &&
+            other->item.priority == request->item.priority && !other->preempt.got_on_ns &&
+            other->preempt.started_ns < request->preempt.started_ns)
+            return false;
+    return true;
+}
+
+/* owed: batch is behind its share. */
+static bool preempt_may(const struct request *request, bool owed, uint64_t now_ns)
+{
+    if (request->out.blocked)
+        return true; /* it gets nowhere with its slot */
+    return !owed && (preempt_is_due(&request->preempt, now_ns) || !preempt_has_begun(request));
 }
 
 /* Tokens that have to be read again; a prompt that the engine has not taken in yet costs nothing. */
 static uint64_t preempt_cost(const struct request *request)
 {
-    return request->has_started ? request->prompt_tokens + request->n_ids : 0;
+    return request->has_started && preempt_has_begun(request) ? request->prompt_tokens + request->n_ids : 0;
 }
 
 int preempt_for(struct broker *broker, const struct queue_item *item)
@@ -33,8 +58,7 @@ int preempt_for(struct broker *broker, const struct queue_item *item)
     LIST_FOREACH (request, &broker->requests, node) {
         if (!request_is_in_engine(request) || request->item.priority != QUEUE_BATCH)
             continue;
-        /* a paused one gets nowhere with its slot, so it is not left alone */
-        if (!request->out.blocked && (owed || !preempt_is_due(&request->preempt, now_ns)))
+        if (!preempt_may(request, owed, now_ns))
             r = PREEMPT_E_LATER;
         else if (!victim || preempt_cost(request) < preempt_cost(victim))
             victim = request;

@@ -38,6 +38,7 @@ int request_submit(struct request *request)
         queue_start(&request->broker->queue, &request->item);
         request->preempt.started_ns = clock_now_ns();
         request->preempt.got_on_ns = 0;
+        request->preempt.kept = false;
         if (!request->first_ns)
             request->submitted_ns = request->preempt.started_ns;
         if (!request->preempt.n)
@@ -80,7 +81,10 @@ int request_on_started(struct request *request, const Qwe__Started *started)
 {
     uint32_t fresh;
 
-    if (!request_is_in_engine(request) || request->has_started)
+    if (!request_is_in_engine(request))
+        return 0;
+    request->preempt.kept = started->cached_tokens >= (started->prompt_tokens + request->n_ids) / 2;
+    if (request->has_started)
         return 0; /* a replay reads the same prompt again; nobody pays twice */
     request->has_started = true;
     request->prompt_tokens = started->prompt_tokens;

@@ -213,14 +213,15 @@ static bool sched_precedes(const struct sched *sched, const struct sched_room *r
     return served_a != served_b ? served_a < served_b : a->account < b->account;
 }
 
-/* The prompt that is read next; grants: of those that are in the step already.  -1: none is left. */
+/* The prompt that is read next, for which there is room after the granted tokens; grants: of those that are
+ * in the step already.  -1: none. */
 static int sched_find_prompt(const struct sched *sched, const struct sched_room *room,
-                             const struct sched_item *items, int n_items, const int *grants)
+                             const struct sched_item *items, int n_items, const int *grants, int granted)
 {
     int first = -1;
 
     for (int i = 0; i < n_items; i++)
-        if (sched_is_prompt(&items[i]) && !grants[i] &&
+        if (sched_is_prompt(&items[i]) && !grants[i] && granted < room->of_band[items[i].band] &&
             (first < 0 || sched_precedes(sched, room, &items[i], &items[first])))
             first = i;
     return first;
@@ -231,12 +232,8 @@ static void sched_grant_prompts(struct sched *sched, const struct sched_room *ro
 {
     int granted = 0, i;
 
-    while ((i = sched_find_prompt(sched, room, items, n_items, grants)) >= 0) {
-        const int left = room->of_band[items[i].band] - granted;
-
-        if (left <= 0)
-            return;
-        grants[i] = MIN(left, items[i].n_pending);
+    while ((i = sched_find_prompt(sched, room, items, n_items, grants, granted)) >= 0) {
+        grants[i] = MIN(room->of_band[items[i].band] - granted, items[i].n_pending);
         sched->accounts[items[i].account].granted += grants[i];
         granted += grants[i];
     }

@@ -38,6 +38,14 @@ static void test_preempt_is_due_again_when_it_got_on_as_long_as_it_read(void **s
     assert_true(is_due(1, 60, 120));
 }
 
+static void test_preempt_is_due_again_sooner_when_nothing_was_read_again(void **state)
+{
+    const struct preempt kept = {.n = 3, .started_ns = 5 * second, .kept = true};
+
+    assert_false(preempt_is_due(&kept, 14 * second));
+    assert_true(preempt_is_due(&kept, 15 * second));
+}
+
 static void test_preempt_is_due_again_only_after_a_token(void **state)
 {
     assert_false(is_due(1, 0, 100000));
@@ -49,6 +57,7 @@ int main(void)
         cmocka_unit_test(test_preempt_is_due_at_once_the_first_time),
         cmocka_unit_test(test_preempt_is_due_again_after_ten_seconds),
         cmocka_unit_test(test_preempt_is_due_again_when_it_got_on_as_long_as_it_read),
+        cmocka_unit_test(test_preempt_is_due_again_sooner_when_nothing_was_read_again),
         cmocka_unit_test(test_preempt_is_due_again_only_after_a_token),
     };
 
