@@ -6,6 +6,7 @@
 #pragma once
 
 #include "daemon/util/list.h"
+#include "forecast.h"
 #include "link.h"
 #include "listener.h"
 #include "meter.h"
@@ -28,6 +29,7 @@ struct broker {
     struct meter read, written; /* tokens of prompts that were not cached; of answers */
     struct quota quota;
     struct queue queue;
+    struct forecast forecast;
     struct link link;           /* to the engine */
     struct supervise supervise; /* of the engine */
     struct list clients;        /* struct client */

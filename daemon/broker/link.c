@@ -56,10 +56,13 @@ static int link_on_failed(struct link_call *call)
 
 static int link_on_beat(struct link_call *call)
 {
-    struct supervise *supervise = &call->link->broker->supervise;
+    struct broker *broker = call->link->broker;
+    const Qwe__Beat *beat = (Qwe__Beat *)call->msg;
 
-    supervise->cache_used_bytes = ((Qwe__Beat *)call->msg)->cache_used_bytes;
-    supervise_on_progress(supervise, true);
+    broker->supervise.cache_used_bytes = beat->cache_used_bytes;
+    if (beat->has_read_ns && beat->has_step_ns)
+        forecast_note_beat(&broker->forecast, beat->read_ns, beat->step_ns);
+    supervise_on_progress(&broker->supervise, true);
     return 0;
 }
 

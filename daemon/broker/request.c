@@ -235,8 +235,10 @@ static int request_take_body(struct request *request, const Qwp__Generate *gener
 
     if (*memfd >= 0) {
         r = policy_check_memfd(*memfd, &refusal->fault, &n_bytes);
-        if (!r)
+        if (!r) {
             request->memfd = steal_fd(memfd);
+            request->n_body = n_bytes;
+        }
         return r;
     }
     return generate->has_body ? request_append_body(request, generate->body.data, generate->body.len, refusal)
@@ -264,6 +266,8 @@ static int request_admit(struct request *request)
 
     if (r)
         return r;
+    if (request->memfd < 0)
+        request->n_body = buf_size(&request->body);
     request->state = REQUEST_QUEUED;
     request->received_ns = clock_now_ns();
     request->broker->totals.requests++;

@@ -40,6 +40,7 @@ struct request {
     size_t n_head;
     struct buf body; /* the prompt, unread; or */
     int memfd;       /* owned; -1: none */
+    uint64_t n_body; /* bytes of the prompt, wherever it is; known when it is complete */
     Qwp__Priority priority;
     uint32_t max_tokens; /* 0: none given */
     uint64_t seed;

@@ -8,9 +8,6 @@
 #include "proto/status.h"
 #include "request.h"
 
-/* Virtual cost of a token, as VTC weighs them: writing one takes a step, reading one a share of a step. */
-enum { REQUEST_COST_READ = 1, REQUEST_COST_WRITE = 2 };
-
 bool request_is_in_engine(const struct request *request)
 {
     return request->state == REQUEST_PREFILL || request->state == REQUEST_DECODE;
@@ -42,8 +39,8 @@ int request_submit(struct request *request)
         if (!request->first_ns)
             request->submitted_ns = request->preempt.started_ns;
         if (!request->preempt.n)
-            metrics_observe(&request_metrics(request)->queue,
-                            request->submitted_ns - request->received_ns, 1);
+            metrics_observe(&request_metrics(request)->queue, request->submitted_ns - request->received_ns,
+                            1);
         request_tell_accepted(request, 0);
     }
     request->state = REQUEST_PREFILL;
@@ -88,9 +85,10 @@ int request_on_started(struct request *request, const Qwe__Started *started)
         return 0; /* a replay reads the same prompt again; nobody pays twice */
     request->has_started = true;
     request->prompt_tokens = started->prompt_tokens;
+    forecast_note_prompt(&request->broker->forecast, request->n_body, started->prompt_tokens);
     request->cached_tokens = MIN(started->cached_tokens, started->prompt_tokens);
     fresh = request->prompt_tokens - request->cached_tokens;
-    queue_charge(&request->broker->queue, &request->item, (uint64_t)fresh * REQUEST_COST_READ);
+    queue_charge(&request->broker->queue, &request->item, fresh);
     request->broker->totals.prompt_tokens += request->prompt_tokens;
     request->broker->totals.cached_tokens += request->cached_tokens;
     request_metrics(request)->prompt_tokens += request->prompt_tokens;
@@ -151,7 +149,10 @@ static void request_count(struct request *request, const Qwe__Emit *emit)
         request->n_answer = emit->answer_tokens;
     request->broker->totals.output_tokens += emit->n_ids;
     request_metrics(request)->output_tokens += emit->n_ids;
-    queue_charge(&request->broker->queue, &request->item, emit->n_ids * REQUEST_COST_WRITE);
+    /* all that run have about one row each in a step */
+    queue_charge(&request->broker->queue, &request->item,
+                 emit->n_ids *
+                     forecast_write_price(&request->broker->forecast, request->broker->queue.n_started));
 }
 
 /* When the engine made this: never before it was asked, never in the future. */
@@ -173,6 +174,7 @@ static int request_take_finish(struct request *request, const Qwe__Emit *emit)
     request->finish = emit->finish;
     request->done_ns = request_emit_ns(request, emit);
     request->state = REQUEST_DONE;
+    forecast_note_answer(&request->broker->forecast, request->n_ids);
     queue_remove(&request->broker->queue, &request->item);
     broker_kick(request->broker);
     return 0;

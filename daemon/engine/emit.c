@@ -181,5 +181,8 @@ int engine_put_beat(struct engine *e, uint64_t now_ns)
     beat.has_steps = beat.has_cache_used_bytes = 1;
     beat.steps = e->n_steps;
     beat.cache_used_bytes = cache_bytes;
+    beat.has_read_ns = beat.has_step_ns = 1;
+    beat.read_ns = (uint64_t)e->sched.cost.tok_ns;
+    beat.step_ns = (uint64_t)e->sched.cost.step_ns;
     return uplink_put(&e->up, 0, MSG_E_BEAT, &beat.base);
 }
