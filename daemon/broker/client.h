@@ -85,7 +85,9 @@ void client_refuse(struct client *client, uint32_t stream, const struct fault *f
 /* The same for a limit that was met: its numbers go into the details. */
 struct refusal {
     struct fault fault;
-    uint64_t used, limit; /* limit 0 and used 0: no numbers */
+    uint64_t used, limit;    /* limit 0 and used 0: no numbers */
+    const char *names[2];    /* of the two in the details; NULL: used and limit */
+    uint32_t retry_after_ms; /* 0: as usual */
 };
 void client_refuse_limit(struct client *client, uint32_t stream, const struct refusal *refusal);
 /* Fills it in after QUOTA_E_EXCEEDED, for a uid or for this client's; returns the status code. */

@@ -35,15 +35,17 @@ void client_refuse_limit(struct client *client, uint32_t stream, const struct re
 
     snprintf(used, sizeof(used), "%llu", (unsigned long long)refusal->used);
     snprintf(limit, sizeof(limit), "%llu", (unsigned long long)refusal->limit);
-    details[0].key = (char *)"used";
+    details[0].key = (char *)(refusal->names[0] ? refusal->names[0] : "used");
     details[0].value = used;
-    details[1].key = (char *)"limit";
+    details[1].key = (char *)(refusal->names[1] ? refusal->names[1] : "limit");
     details[1].value = limit;
     error.has_code = true;
     error.code = (uint32_t)refusal->fault.code;
     error.text = (char *)refusal->fault.text;
     error.details = list;
     error.n_details = refusal->used || refusal->limit ? ARRAY_SIZE(list) : 0;
+    error.has_retry_after_ms = refusal->retry_after_ms > 0;
+    error.retry_after_ms = refusal->retry_after_ms;
     client_put_error(client, stream, &error);
 }
 

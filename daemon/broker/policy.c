@@ -74,6 +74,18 @@ static int policy_check_body(const Qwp__Generate *g, uint16_t flags, struct faul
                      inline_body ? " body" : "", more ? " MORE" : "", fd ? " HAS_FD" : "");
 }
 
+static int policy_check_deadlines(const Qwp__Generate *g, struct fault *fault)
+{
+    if (g->has_ttft_deadline_ms && !policy_is_within(g->ttft_deadline_ms, 1, POLICY_DEADLINE_MS_MAX))
+        return policy_refuse(fault, "ttft_deadline_ms", g->ttft_deadline_ms, "from 1 to 86400000");
+    if (g->has_deadline_ms && !policy_is_within(g->deadline_ms, 1, POLICY_DEADLINE_MS_MAX))
+        return policy_refuse(fault, "deadline_ms", g->deadline_ms, "from 1 to 86400000");
+    if (g->has_ttft_deadline_ms && g->has_deadline_ms && g->ttft_deadline_ms > g->deadline_ms)
+        return fault_set(fault, STATUS_INVALID, "ttft_deadline_ms is %u, later than deadline_ms, %u",
+                         g->ttft_deadline_ms, g->deadline_ms);
+    return 0;
+}
+
 static int policy_check_limits(const Qwp__Generate *g, struct fault *fault)
 {
     if (g->has_request_id && g->request_id.len != POLICY_ID_BYTES)
@@ -95,6 +107,8 @@ int policy_check_generate(const Qwp__Generate *generate, uint16_t flags, struct 
 
     if (!r)
         r = policy_check_limits(generate, fault);
+    if (!r)
+        r = policy_check_deadlines(generate, fault);
     if (!r)
         r = policy_check_stop(generate, fault);
     if (!r && generate->sampling)

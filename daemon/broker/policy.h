@@ -16,6 +16,7 @@ enum {
     POLICY_STOPS_MAX = 8,
     POLICY_STOP_BYTES_MAX = 256,
     POLICY_ID_BYTES = 16,
+    POLICY_DEADLINE_MS_MAX = 24 * 3600 * 1000,
 };
 
 /* 0, or the status code to refuse with; the fault names the field, its value and its range.  flags: of the

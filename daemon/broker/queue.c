@@ -23,6 +23,7 @@ struct queue_account {
     double counter; /* cost served, at QUEUE_WEIGHT */
     unsigned n_waiting, n_started;
     unsigned n_band[QUEUE_PRIORITY_N]; /* of n_waiting */
+    double work[QUEUE_PRIORITY_N];     /* of what waits and what runs */
     struct list waiting[QUEUE_PRIORITY_N];
 };
 
@@ -234,7 +235,32 @@ void queue_remove(struct queue *queue, struct queue_item *item)
         if (!queue->n_band[item->priority]) /* who was owed it gave up */
             queue->owed[item->priority] = MIN(queue->owed[item->priority], 0.0);
     }
+    queue_set_work(item, 0);
     *item = (struct queue_item){};
+}
+
+void queue_set_work(struct queue_item *item, double tok)
+{
+    if (!item->account)
+        return;
+    item->account->work[item->priority] += tok - item->work;
+    item->work = tok;
+}
+
+double queue_work_ahead(const struct queue *queue, const struct queue_item *item)
+{
+    const struct queue_account *own = item->account, *account;
+    double tok = 0;
+
+    LIST_FOREACH (account, &queue->accounts, node) {
+        const double share = item->work * account->weight / own->weight;
+
+        for (int b = 0; b < (int)item->priority; b++)
+            tok += account->work[b];
+        tok += account == own ? own->work[item->priority] - item->work
+                              : MIN(account->work[item->priority], share);
+    }
+    return tok;
 }
 
 /* What a band is served pays off what it is owed; it gets ahead of its share only while others wait. */

@@ -23,6 +23,7 @@ struct queue_item { /* embedded in the request; all zero: not in the queue */
     enum queue_priority priority;
     bool started;
     double cost; /* charged so far */
+    double work; /* prompt tokens that are to be read for it */
 };
 
 struct queue {
@@ -50,6 +51,11 @@ void queue_charge(struct queue *queue, struct queue_item *item, double cost); /*
 void queue_set_weight(struct queue_item *item, uint32_t weight);
 uint32_t queue_weight(const struct queue_item *item);
 double queue_counter(const struct queue_item *item); /* of its uid: cost over weight */
+/* What is to be read for the item, until it is said again: an estimate, the true number, 0. */
+void queue_set_work(struct queue_item *item, double tok);
+/* Of what is to be read for others, as much as counts before the item's own: all of the bands above, all of
+ * its uid in its band, and of other uids in its band what their weight makes of its own while it is read. */
+double queue_work_ahead(const struct queue *queue, const struct queue_item *item);
 /* How many would start before it, plus one: 1 for the next, 0 once started.  An estimate as soon as uids
  * compete, since it depends on what the others' requests will cost. */
 uint32_t queue_position(const struct queue *queue, const struct queue_item *item);

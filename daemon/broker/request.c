@@ -31,6 +31,7 @@ static void request_destroy(struct request *request)
     queue_remove(&request->broker->queue, &request->item);
     list_remove(&request->node);
     stream_deinit(request);
+    loop_event_free(&request->deadline);
     buf_deinit(&request->body);
     closep(&request->memfd);
     free(request->head);
@@ -177,6 +178,8 @@ static int request_take_fields(struct request *request, const Qwp__Generate *gen
         return err_errno();
     request->priority = request_priority(generate);
     request->max_tokens = generate->has_max_tokens ? generate->max_tokens : 0;
+    request->ttft_deadline_ms = generate->has_ttft_deadline_ms ? generate->ttft_deadline_ms : 0;
+    request->deadline_ms = generate->has_deadline_ms ? generate->deadline_ms : 0;
     request->want_ids = generate->has_want_ids && generate->want_ids;
     return request_pack_head(request, generate);
 }
@@ -254,7 +257,7 @@ static int request_check_service(const struct broker *broker, struct fault *faul
 }
 
 /* The prompt is complete: it may run. */
-static int request_admit(struct request *request)
+static int request_admit(struct request *request, struct refusal *refusal)
 {
     static const enum queue_priority bands[] = {
         [QWP__PRIORITY__PRIORITY_INTERACTIVE] = QUEUE_INTERACTIVE,
@@ -270,6 +273,10 @@ static int request_admit(struct request *request)
         request->n_body = buf_size(&request->body);
     request->state = REQUEST_QUEUED;
     request->received_ns = clock_now_ns();
+    queue_set_work(&request->item, forecast_prompt_tok(&request->broker->forecast, request->n_body));
+    r = request_begin_deadline(request, refusal);
+    if (r)
+        return r;
     request->broker->totals.requests++;
     broker_kick(request->broker);
     return 0;
@@ -295,7 +302,7 @@ static int request_fill(struct request *request, const Qwp__Generate *generate, 
     if (!r)
         r = request_take_body(request, generate, memfd, refusal);
     if (!r && !(flags & FRAME_MORE))
-        r = request_admit(request);
+        r = request_admit(request, refusal);
     return r;
 }
 
@@ -342,7 +349,7 @@ void request_on_body(struct request *request, const uint8_t *data, size_t n, boo
         client->n_input += n;
     if (!r && !more) {
         client->n_input -= buf_size(&request->body);
-        r = request_admit(request);
+        r = request_admit(request, &refusal);
         if (r)
             client->n_input += buf_size(&request->body); /* request_free() takes it off */
     }

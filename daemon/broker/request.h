@@ -16,6 +16,7 @@
 struct broker;
 struct client;
 struct client_stream;
+struct refusal;
 
 enum request_state {
     REQUEST_RECEIVING, /* its prompt is still arriving */
@@ -57,7 +58,9 @@ struct request {
     char *stop;                    /* owned; the stop string that ended it, or NULL */
     uint32_t replays, idle_deaths; /* deaths lived through; since the last new token */
     struct preempt preempt;
-    bool restart_told, preempt_told; /* it hears RESUMED */
+    uint32_t ttft_deadline_ms, deadline_ms; /* from received_ns; 0: none */
+    struct event *deadline;                 /* NULL without a deadline */
+    bool restart_told, preempt_told;        /* it hears RESUMED */
     uint32_t told_position, told_permille;
     uint64_t told_ns; /* 0: no Accepted was sent */
     uint64_t received_ns, submitted_ns, first_ns, done_ns;
@@ -94,6 +97,10 @@ int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_
 void request_on_refused(struct request *request, const Qwe__Refused *refused);
 void request_error_from_refused(const Qwe__Refused *refused, Qwp__Error *error); /* borrows from refused */
 void request_on_engine_lost(struct request *request);                            /* it may be freed */
+
+/* deadlines (request_deadline.c) */
+/* Once it is in the queue: STATUS_DEADLINE_UNMEETABLE with the numbers, or the clock runs. */
+int request_begin_deadline(struct request *request, struct refusal *refusal);
 
 /* saying so (request_tell.c) */
 bool request_tell_position(struct request *request,

@@ -28,6 +28,8 @@ int request_submit(struct request *request)
     tail.uid = request->client->peer.uid;
     tail.priority = request->priority;
     tail.weight = queue_weight(&request->item);
+    tail.has_ttft_ns = request->ttft_deadline_ms && !request->first_ns;
+    tail.ttft_ns = request->received_ns + request->ttft_deadline_ms * 1000000ull;
     r = link_submit(&request->broker->link, request, &tail);
     if (r)
         return r;
@@ -65,6 +67,8 @@ void request_preempt(struct request *request)
     queue_requeue(&broker->queue, &request->item);
     request->handle = broker_new_handle(broker);
     request->state = REQUEST_PREEMPTED;
+    if (request->has_started)
+        queue_set_work(&request->item, (double)(request->prompt_tokens + request->n_ids));
     request->preempt.n++;
     broker->totals.preemptions++;
     request->told_ns = 0; /* its new position is news */
@@ -88,6 +92,7 @@ int request_on_started(struct request *request, const Qwe__Started *started)
     forecast_note_prompt(&request->broker->forecast, request->n_body, started->prompt_tokens);
     request->cached_tokens = MIN(started->cached_tokens, started->prompt_tokens);
     fresh = request->prompt_tokens - request->cached_tokens;
+    queue_set_work(&request->item, fresh);
     queue_charge(&request->broker->queue, &request->item, fresh);
     request->broker->totals.prompt_tokens += request->prompt_tokens;
     request->broker->totals.cached_tokens += request->cached_tokens;
@@ -209,6 +214,7 @@ static void request_note_progress(struct request *request, const Qwe__Emit *emit
         request_tell_event(request, QWP__EVENT__KIND__RESUMED);
     request->restart_told = request->preempt_told = false;
     request->state = REQUEST_DECODE;
+    queue_set_work(&request->item, 0);
     request_note_tokens(request, request_emit_ns(request, emit), emit->n_ids);
 }
 
@@ -260,6 +266,8 @@ void request_on_engine_lost(struct request *request)
     if (!request_is_in_engine(request))
         return;
     request->state = REQUEST_REPLAYING;
+    if (request->has_started)
+        queue_set_work(&request->item, (double)(request->prompt_tokens + request->n_ids));
     request->replays++;
     request_metrics(request)->replays++;
     if (!request->out.blocked) /* a paused one did nothing, so it is not to blame */

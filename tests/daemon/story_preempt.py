@@ -1,4 +1,4 @@
-"""story_preempt.py - a preempted request gives the bytes of an undisturbed one, on the real engine and the tiny model."""
+"""story_preempt.py - preemption and forecasts on the real engine and the tiny model."""
 
 import sys
 
@@ -44,5 +44,18 @@ def a_preempted_answer_is_the_undisturbed_one():
             assert peer.status().preemptions == len(SAMPLINGS)
 
 
+def the_engines_own_measurements_refuse_what_comes_too_late():
+    with Qwend(tiny_model(), "--slots", "1", "--backend", "cpu", "--context", "4096") as qwend:
+        with qwp.Peer(qwend.socket) as peer:
+            peer.ask(qwp.prompt("hi"), max_tokens=4)  # the first step's Beat
+            try:
+                peer.ask(qwp.prompt("a long story " * 200), max_tokens=4, ttft_deadline_ms=1)
+                raise AssertionError("600 words were read in a millisecond")
+            except qwp.Refused as refused:
+                assert refused.code == 402 and int(refused.details["expected_ms"]) > 1, refused.details
+            peer.ask(qwp.prompt("a long story " * 200), max_tokens=4, ttft_deadline_ms=60000)
+
+
 if __name__ == "__main__":
-    sys.exit(qwp.run([a_preempted_answer_is_the_undisturbed_one]))
+    sys.exit(qwp.run([a_preempted_answer_is_the_undisturbed_one,
+                      the_engines_own_measurements_refuse_what_comes_too_late]))

@@ -190,6 +190,89 @@ def a_batch_request_ends_under_a_stream_of_interactive_ones():
         assert preemptions <= 5 and a and b, (preemptions, a, b)  # each ten seconds, at most
 
 
+# ---- deadlines
+
+def refused(p, stream):
+    try:
+        p.collect(stream)
+    except qwp.Refused as refused:
+        return refused
+    raise AssertionError("it was served")
+
+
+def a_deadline_that_cannot_be_met_is_refused_at_once():
+    """1 ms a token, a byte a token: a prompt of 20,000 bytes takes 20 s to read."""
+    with Fake(slots=1, delay_ms=5, cost_us=1000) as d, d.serving() as p:
+        assert "deadline" in p.welcome.capabilities
+        p.ask(prompt("x"), max_tokens=3)  # so that it has measured itself
+        body = prompt("x" * 20000)
+        for fields in ({"ttft_deadline_ms": 2000}, {"deadline_ms": 2000}):
+            no = refused(p, p.generate(body, max_tokens=1, **fields))
+            assert no.code == 402 and no.details["deadline_ms"] == "2000", no.details
+            assert 20000 <= int(no.details["expected_ms"]) <= 21000, no.details
+            assert 18000 <= no.error.retry_after_ms <= 19000, no.error
+            assert not no.result.accepted
+        # a fifth beyond it is tried, and this engine is quicker than it says
+        check(p.ask(body, sampling=sampling(1), max_tokens=3, ttft_deadline_ms=18000), 1, body, 3)
+        assert p.status().requests == 2
+
+
+def who_has_to_wait_for_a_slot_is_refused_for_that():
+    with Fake(slots=1, delay_ms=10, cost_us=1) as d, d.serving() as p, d.peer() as q:
+        p.ask(prompt("x"), max_tokens=200)  # what answers are like
+        stream, result = begin(p, 1, LONG, NORMAL)
+        no = refused(q, q.generate(prompt("y"), max_tokens=1, ttft_deadline_ms=1600))
+        assert no.code == 402 and 2000 <= int(no.details["expected_ms"]) <= 2100, no.details
+        p.send(pb.Cancel(), stream)
+        p.collect(stream, result=result)
+        q.ask(prompt("y"), max_tokens=1, ttft_deadline_ms=1600)
+
+
+def an_interactive_request_that_takes_a_slot_is_not_refused():
+    with Fake(slots=1, delay_ms=10, cost_us=1) as d, d.serving() as p, d.peer() as q:
+        p.ask(prompt("x"), max_tokens=200)
+        begin(p, 1, LONG, BATCH)
+        q.ask(prompt("y"), max_tokens=1, ttft_deadline_ms=1600, priority=INTERACTIVE)
+
+
+def who_waits_in_vain_hears_it_at_its_deadline():
+    """Nothing was measured, so nothing is foretold."""
+    with Fake(slots=1, delay_ms=1) as d, d.serving() as p, d.peer() as q:
+        begin(p, 1, LONG, NORMAL)
+        for fields in ({"ttft_deadline_ms": 100}, {"deadline_ms": 100}):
+            no = refused(q, q.generate(prompt("y"), **fields))
+            assert no.code == 602 and no.details["deadline_ms"] == "100", no.details
+            assert int(no.details["waited_ms"]) >= 100, no.details
+            assert no.result.accepted[0].position == 1
+        q.wait_status(lambda s: (s.running, s.queued) == (1, 0))
+
+
+def a_running_request_ends_at_its_deadline_with_what_it_has():
+    with Fake(slots=1, delay_ms=5) as d, d.serving() as p:
+        result = p.ask(prompt("p1"), sampling=sampling(1), max_tokens=LONG, ttft_deadline_ms=1500, deadline_ms=1500)
+        assert result.usage.finish == pb.FINISH_DEADLINE and result.n_deltas, result.usage
+        check_seed(result, 1, result.n_deltas)
+        p.wait_status(lambda s: s.running == 0)
+
+
+def the_first_tokens_deadline_does_not_end_an_answer():
+    with Fake(slots=1, delay_ms=20) as d, d.serving() as p:
+        result = p.ask(prompt("p1"), sampling=sampling(1), max_tokens=120, ttft_deadline_ms=2000)
+        check_seed(result, 1, 120)
+        assert result.usage.decode_ms > 2000, result.usage
+
+
+def text_that_was_made_in_time_is_delivered_after_the_deadline():
+    with Fake(slots=1, delay_ms=1) as d, d.serving() as p, d.peer() as q:
+        stream = p.generate(prompt("p1"), sampling=sampling(1), max_tokens=LONG, credit_bytes=40, deadline_ms=1500)
+        q.wait_status(lambda s: s.requests and not s.running)  # the slot is free
+        check_seed(q.ask(prompt("p2"), sampling=sampling(2), max_tokens=5), 2, 5)
+        p.send(pb.Credit(bytes=1000000), stream)
+        result = p.collect(stream)
+        assert result.usage.finish == pb.FINISH_DEADLINE and len(result.answer) > 40, result.usage
+        check_seed(result, 1, result.usage.answer_tokens)
+
+
 if __name__ == "__main__":
     sys.exit(qwp.run([
         an_interactive_request_takes_the_slot_of_a_batch_one,
@@ -203,4 +286,11 @@ if __name__ == "__main__":
         a_preempted_request_is_finished_when_the_daemon_is_stopped,
         a_paused_batch_request_is_preempted_and_goes_on,
         a_batch_request_ends_under_a_stream_of_interactive_ones,
+        a_deadline_that_cannot_be_met_is_refused_at_once,
+        who_has_to_wait_for_a_slot_is_refused_for_that,
+        an_interactive_request_that_takes_a_slot_is_not_refused,
+        who_waits_in_vain_hears_it_at_its_deadline,
+        a_running_request_ends_at_its_deadline_with_what_it_has,
+        the_first_tokens_deadline_does_not_end_an_answer,
+        text_that_was_made_in_time_is_delivered_after_the_deadline,
     ]))

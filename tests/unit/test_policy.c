@@ -124,6 +124,29 @@ static void test_policy_check_generate_keeps_integer_ranges(void **state)
     check(&generate, 0, "credit_bytes");
 }
 
+static void test_policy_check_generate_keeps_deadlines(void **state)
+{
+    Qwp__Generate generate = generate_with_body();
+
+    generate.has_ttft_deadline_ms = generate.has_deadline_ms = true;
+    generate.ttft_deadline_ms = 1;
+    generate.deadline_ms = 86400000;
+    check(&generate, 0, NULL);
+    generate.deadline_ms++;
+    check(&generate, 0, "deadline_ms");
+    generate.deadline_ms = 0;
+    check(&generate, 0, "deadline_ms");
+    generate.deadline_ms = 1000;
+    generate.ttft_deadline_ms = 0;
+    check(&generate, 0, "ttft_deadline_ms");
+    generate.ttft_deadline_ms = 86400001;
+    check(&generate, 0, "ttft_deadline_ms");
+    generate.ttft_deadline_ms = 1000;
+    check(&generate, 0, NULL);
+    generate.ttft_deadline_ms = 1001;
+    check(&generate, 0, "later than deadline_ms");
+}
+
 static void test_policy_check_generate_keeps_stops_and_biases(void **state)
 {
     char longest[POLICY_STOP_BYTES_MAX + 2] = {}, *stops[POLICY_STOPS_MAX + 1];
@@ -235,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_policy_check_generate_wants_the_body_exactly_one_way),
         cmocka_unit_test(test_policy_check_generate_keeps_float_ranges),
         cmocka_unit_test(test_policy_check_generate_keeps_integer_ranges),
+        cmocka_unit_test(test_policy_check_generate_keeps_deadlines),
         cmocka_unit_test(test_policy_check_generate_keeps_stops_and_biases),
         cmocka_unit_test(test_policy_check_generate_wants_16_bytes_of_id),
         cmocka_unit_test(test_policy_check_memfd_wants_all_four_seals),

@@ -247,6 +247,30 @@ static void test_queue_next_fills_many_slots_by_what_was_served(void **state)
     assert_true(served[0] / served[1] > 0.95 && served[0] / served[1] < 1.05);
 }
 
+static void test_queue_work_ahead_counts_what_is_read_first(void **state)
+{
+    struct fixture *f = *state;
+
+    push(f, 1, QUEUE_NORMAL, 0);
+    push(f, 1, QUEUE_NORMAL, 1);
+    push(f, 2, QUEUE_NORMAL, 2);
+    push(f, 3, QUEUE_INTERACTIVE, 3);
+    push(f, 3, QUEUE_BATCH, 4);
+    for (int i = 0; i < 5; i++)
+        queue_set_work(&f->items[i], 100 * (i + 1));
+    /* own: 100 of the other one; uid 2: 200 of its 300 while the own 200 are read; all that is interactive */
+    assert_true(queue_work_ahead(&f->queue, &f->items[1]) == 100 + 200 + 400);
+    queue_set_weight(&f->items[1], 2 * QUEUE_WEIGHT); /* twice the weight: half of it */
+    assert_true(queue_work_ahead(&f->queue, &f->items[1]) == 100 + 100 + 400);
+    assert_true(queue_work_ahead(&f->queue, &f->items[3]) == 0);
+    assert_true(queue_work_ahead(&f->queue, &f->items[4]) == 100 + 200 + 300 + 400);
+    queue_start(&f->queue, &f->items[3]); /* until it is said to be read */
+    assert_true(queue_work_ahead(&f->queue, &f->items[1]) == 100 + 100 + 400);
+    queue_set_work(&f->items[3], 0);
+    queue_remove(&f->queue, &f->items[0]);
+    assert_true(queue_work_ahead(&f->queue, &f->items[1]) == 100);
+}
+
 static void test_queue_requeue_waits_before_the_others(void **state)
 {
     struct fixture *f = *state;
@@ -305,6 +329,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_queue_next_measures_a_share_by_what_it_cost, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_next_divides_by_weight, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_next_fills_many_slots_by_what_was_served, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_work_ahead_counts_what_is_read_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_requeue_waits_before_the_others, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_remove_of_a_waiting_one_moves_the_others_up, setup,
                                         teardown),
