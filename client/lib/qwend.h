@@ -65,7 +65,9 @@ typedef enum {
     QWEND_OPT_WANT_IDS,         /* i: events carry token ids */
     QWEND_OPT_IGNORE_EOS,       /* i */
     QWEND_OPT_CREDIT_BYTES,     /* i: window of unread text before the model waits for the reader */
-    QWEND_OPT_NO_CACHE          /* i: 1: neither look into the prefix cache nor leave anything in it */
+    QWEND_OPT_NO_CACHE,         /* i: 1: neither look into the prefix cache nor leave anything in it */
+    QWEND_OPT_TTFT_DEADLINE_MS, /* i: refused if its first token is not expected by then, an error if it did not come */
+    QWEND_OPT_DEADLINE_MS       /* i: the same, and the answer ends then, with FINISH_DEADLINE */
 } qwend_opt;
 qwend_req *qwend_req_new(void);                     /* NULL: out of memory */
 void qwend_req_free(qwend_req *req);

@@ -226,16 +226,24 @@ static int req_set_sampling_i(Qwp__Sampling *sampling, qwend_opt opt, int64_t va
     }
 }
 
+enum { REQ_DEADLINE_MS_MAX = 24 * 3600 * 1000 };
+
 /* The range of an integer option of Generate or Prompt; lo > hi: it is none. */
 static void req_range(qwend_opt opt, int64_t *ret_lo, int64_t *ret_hi)
 {
     static const struct {
         int64_t lo, hi;
     } ranges[] = {
-        [QWEND_OPT_MAX_TOKENS] = {1, INT32_MAX}, [QWEND_OPT_THINKING] = {0, 1},
-        [QWEND_OPT_LOGPROBS] = {0, 20},          [QWEND_OPT_PRIORITY] = {1, 3},
-        [QWEND_OPT_RAW_SPECIAL] = {1, 3},        [QWEND_OPT_WANT_IDS] = {0, 1},
-        [QWEND_OPT_IGNORE_EOS] = {0, 1},         [QWEND_OPT_CREDIT_BYTES] = {1, CONN_CREDIT_BYTES_MAX},
+        [QWEND_OPT_MAX_TOKENS] = {1, INT32_MAX},
+        [QWEND_OPT_THINKING] = {0, 1},
+        [QWEND_OPT_LOGPROBS] = {0, 20},
+        [QWEND_OPT_PRIORITY] = {1, 3},
+        [QWEND_OPT_RAW_SPECIAL] = {1, 3},
+        [QWEND_OPT_WANT_IDS] = {0, 1},
+        [QWEND_OPT_IGNORE_EOS] = {0, 1},
+        [QWEND_OPT_CREDIT_BYTES] = {1, CONN_CREDIT_BYTES_MAX},
+        [QWEND_OPT_TTFT_DEADLINE_MS] = {1, REQ_DEADLINE_MS_MAX},
+        [QWEND_OPT_DEADLINE_MS] = {1, REQ_DEADLINE_MS_MAX},
         [QWEND_OPT_NO_CACHE] = {0, 1},
     };
     bool known = opt >= 1 && (size_t)opt < ARRAY_SIZE(ranges) && ranges[opt].hi;
@@ -271,6 +279,10 @@ int qwend_req_set_i(qwend_req *req, qwend_opt opt, int64_t value)
         return REQ_SET(&req->head, ignore_eos, value != 0);
     case QWEND_OPT_NO_CACHE:
         return REQ_SET(&req->head, no_cache, value != 0);
+    case QWEND_OPT_TTFT_DEADLINE_MS:
+        return REQ_SET(&req->head, ttft_deadline_ms, (uint32_t)value);
+    case QWEND_OPT_DEADLINE_MS:
+        return REQ_SET(&req->head, deadline_ms, (uint32_t)value);
     default: /* QWEND_OPT_CREDIT_BYTES, the last with a range */
         return REQ_SET(&req->head, credit_bytes, (uint32_t)value);
     }

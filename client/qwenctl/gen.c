@@ -24,9 +24,13 @@ static int gen_set_ints(qwend_req *req, const struct opt_values *values)
         qwend_opt opt;
         struct opt_int from;
     } ints[] = {
-        {QWEND_OPT_THINKING, values->thinking}, {QWEND_OPT_MAX_TOKENS, values->max_tokens},
-        {QWEND_OPT_TOP_K, values->top_k},       {QWEND_OPT_SEED, values->seed},
-        {QWEND_OPT_LOGPROBS, values->logprobs}, {QWEND_OPT_PRIORITY, values->priority},
+        {QWEND_OPT_THINKING, values->thinking},
+        {QWEND_OPT_MAX_TOKENS, values->max_tokens},
+        {QWEND_OPT_TOP_K, values->top_k},
+        {QWEND_OPT_SEED, values->seed},
+        {QWEND_OPT_LOGPROBS, values->logprobs},
+        {QWEND_OPT_PRIORITY, values->priority},
+        {QWEND_OPT_DEADLINE_MS, values->deadline_ms},
     };
     int r = 0;
 

@@ -65,6 +65,8 @@ static const struct opt {
      "the text may hold special tokens (with --raw)"},
     {"priority", "P", OPT_LEVEL, OPT_GEN, OPT_AT(priority), "interactive, normal or batch",
      .choices = OPT_CHOICES("interactive", "normal", "batch")},
+    {"deadline", "TIME", OPT_DURATION, OPT_GEN, OPT_AT(deadline_ms),
+     "end it after TIME; refused if it begins later", 1, 24 * 3600 * 1000},
     {"usage", NULL, OPT_FLAG, OPT_GEN, OPT_AT(usage), "say at the end what was used, on stderr"},
     {"ndjson", NULL, OPT_FLAG, OPT_ASK, OPT_AT(ndjson), "one JSON object for each event"},
     {"count", NULL, OPT_FLAG, OPT_TOKENIZE, OPT_AT(count), "only how many"},

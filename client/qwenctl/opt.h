@@ -43,7 +43,8 @@ struct opt_list {
 struct opt_values {
     const char *socket, *system; /* borrowed from argv; NULL: not given */
     struct opt_list stop, file;
-    struct opt_int max_tokens, top_k, seed, logprobs, timeout_ms, thinking, priority, interval_ms;
+    struct opt_int max_tokens, top_k, seed, logprobs, timeout_ms, deadline_ms, thinking, priority,
+        interval_ms;
     struct opt_real temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int color, show_thinking; /* enum opt_color, enum opt_show */
     bool quiet, verbose, json, ndjson, raw, usage, mine, count, special, once, help, version;

@@ -49,6 +49,8 @@ static void test_request_every_option_is_sent(void **state)
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_WANT_IDS, 1), 0);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_IGNORE_EOS, 1), 0);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_NO_CACHE, 1), 0);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_TTFT_DEADLINE_MS, 1500), 0);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_DEADLINE_MS, 86400000), 0);
     assert_int_equal(qwend_req_bias(req, 5, -2), 0);
     assert_int_equal(qwend_req_tool(req, "{\"name\":\"f\"}", (size_t)-1), 0);
     run_to_end(&peer, req);
@@ -58,7 +60,8 @@ static void test_request_every_option_is_sent(void **state)
         "presence_penalty=-1 frequency_penalty=2 penalty_last_n=-1 seed=18446744073709551615 "
         "logit_bias={ id=5 bias=-2}}",
         "max_tokens=100 stop=\"one\",\"two\" thinking=THINKING_OFF logprobs=0 priority=PRIORITY_BATCH",
-        "want_ids=1 ignore_eos=1 no_cache=1", "tools=\"{\\x22name\\x22:\\x22f\\x22}\"");
+        "want_ids=1 ignore_eos=1 ttft_deadline_ms=1500 deadline_ms=86400000 no_cache=1",
+        "tools=\"{\\x22name\\x22:\\x22f\\x22}\"");
 }
 
 static void test_request_nothing_set_sends_nothing(void **state)
@@ -122,6 +125,8 @@ static void test_request_values_that_cannot_be_are_refused(void **state)
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_LOGPROBS, 21), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_PRIORITY, 4), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_CREDIT_BYTES, 0), -EINVAL);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_TTFT_DEADLINE_MS, 0), -EINVAL);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_DEADLINE_MS, 86400001), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_TEMPERATURE, 1), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, (qwend_opt)99, 1), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, (qwend_opt)0, 1), -EINVAL);
