@@ -205,6 +205,8 @@ static void metrics_put_counters(struct metrics_writer *w, const struct metrics 
          offsetof(struct metrics_class, output_tokens)},
         {"_replays", "Times that a request lived through the death of its engine.",
          offsetof(struct metrics_class, replays)},
+        {"_preemptions", "Times that a batch request gave its slot to an interactive one.",
+         offsetof(struct metrics_class, preemptions)},
         {"_flow_stalls", "Times that a request waited for its reader.",
          offsetof(struct metrics_class, stalls)},
     };

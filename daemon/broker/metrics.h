@@ -27,7 +27,7 @@ struct metrics_class {
     /* requests that have ended: with Usage, with Error (0 of codes: one that is not in status.h), or because
      * their client left */
     uint64_t finishes[METRICS_FINISHES], codes[METRICS_CODES], left;
-    uint64_t prompt_tokens, cached_tokens, output_tokens, replays, stalls;
+    uint64_t prompt_tokens, cached_tokens, output_tokens, replays, preemptions, stalls;
     struct metrics_histogram first_token, queue, interval;
 };
 

@@ -71,6 +71,7 @@ void request_preempt(struct request *request)
         queue_set_work(&request->item, (double)(request->prompt_tokens + request->n_ids));
     request->preempt.n++;
     broker->totals.preemptions++;
+    request_metrics(request)->preemptions++;
     request->told_ns = 0; /* its new position is news */
     if (!request->client->knows_preempt)
         return;
