@@ -190,6 +190,66 @@ def a_batch_request_ends_under_a_stream_of_interactive_ones():
         assert preemptions <= 5 and a and b, (preemptions, a, b)  # each ten seconds, at most
 
 
+# ---- fairness
+
+OTHER_UID = 65534  # nobody, on every Linux
+
+
+def flood(d, n_peers, tokens):
+    """Sixty requests on each of some connections, which nobody reads."""
+    peers = [d.peer() for _ in range(n_peers)]
+    for peer in peers:
+        for _ in range(60):
+            peer.generate(prompt("x"), max_tokens=tokens)
+    return peers
+
+
+def as_other_user(work):
+    """Runs work() as another user in a child that then waits; returns what ends it."""
+    (reads, writes), pid = os.pipe(), os.fork()
+    if not pid:
+        status = 1
+        try:
+            os.close(writes)
+            os.setgroups([])
+            os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
+            os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
+            kept = work()
+            os.read(reads, 1)  # until the parent closes its end
+            status = 0 if kept else 1
+        finally:
+            os._exit(status)
+    os.close(reads)
+
+    def end():
+        os.close(writes)
+        assert os.waitpid(pid, 0)[1] == 0, "the other user failed"
+
+    return end
+
+
+def two_users_are_served_alike_whatever_they_offer():
+    """Three slots.  One user has 480 requests waiting, the other 60 that are shorter: ten times the work."""
+    if os.getuid():
+        return "needs root, to be two users"
+    n, short, long = 60, 80, 100
+    with Fake(slots=3) as d, d.serving() as q, d.peer() as p:
+        end = as_other_user(lambda: flood(d, 8, long))
+        q.wait_status(lambda s: s.requests >= 100)
+        before = q.status()
+        streams = [p.generate(prompt("x"), max_tokens=short) for _ in range(n)]
+        for stream in streams:
+            p.collect(stream)
+        after = q.status()
+        end()
+        # cost: 1 for each token that is read, here a byte of the prompt, and 2 for each that is written
+        mine = n * (len(prompt("x")) + 2 * short)
+        theirs = after.prompt_tokens - before.prompt_tokens + 2 * (after.output_tokens - before.output_tokens) - mine
+        # within a twentieth, and what was in the slots when it began and when it ended
+        assert abs(mine - theirs) < 0.05 * mine + 3 * 2 * long, (mine, theirs)
+    return None
+
+
 # ---- deadlines
 
 def refused(p, stream):
@@ -286,6 +346,7 @@ if __name__ == "__main__":
         a_preempted_request_is_finished_when_the_daemon_is_stopped,
         a_paused_batch_request_is_preempted_and_goes_on,
         a_batch_request_ends_under_a_stream_of_interactive_ones,
+        two_users_are_served_alike_whatever_they_offer,
         a_deadline_that_cannot_be_met_is_refused_at_once,
         who_has_to_wait_for_a_slot_is_refused_for_that,
         an_interactive_request_that_takes_a_slot_is_not_refused,
