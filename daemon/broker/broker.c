@@ -145,13 +145,17 @@ static void broker_on_pump(int fd, short what, void *arg)
 /* Requests that have not begun are refused, the others get drain_s to finish. */
 static void broker_drain(struct broker *broker)
 {
+    const struct journal_event event = {.kind = JOURNAL_STOPPING,
+                                        .numbers = {{"QWEND_RUNNING", broker->queue.n_started},
+                                                    {"QWEND_QUEUED", broker->queue.n_waiting},
+                                                    {"QWEND_DRAIN_S", broker->options->drain_s}}};
     struct fault fault;
     struct request *request;
 
     broker->draining = true;
     sd_notify_put("STOPPING=1\nSTATUS=finishing running requests");
-    log_info("stopping: %u requests have %u s to end, %u that wait are refused", broker->queue.n_started,
-             broker->options->drain_s, broker->queue.n_waiting);
+    log_event_info(&event, "stopping: %u requests have %u s to end, %u that wait are refused",
+                   broker->queue.n_started, broker->options->drain_s, broker->queue.n_waiting);
     fault_set(&fault, STATUS_DRAINING, "qwend is being stopped");
     LIST_FOREACH (request, &broker->requests, node) {
         if (request->state == REQUEST_QUEUED || request->state == REQUEST_RECEIVING)

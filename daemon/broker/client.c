@@ -113,10 +113,14 @@ int client_offer(struct client *client, uint32_t stream, uint16_t type, uint16_t
 void client_put(struct client *client, uint32_t stream, uint16_t type, uint16_t flags,
                 const ProtobufCMessage *msg)
 {
+    struct journal_event event = {.kind = JOURNAL_QUOTA, .has_uid = true, .uid = client->peer.uid};
+
     if (!client_append(client, CLIENT_OUT_BYTES, CLIENT_FREE_BYTES, stream, type, flags, msg))
         return;
-    log_warn("uid %u pid %d: dropped, it left %zu bytes unread", client->peer.uid, client->peer.pid,
-             buf_size(&client->sock.out));
+    event.numbers[0] = (struct journal_number){"QWEND_USED", buf_size(&client->sock.out)};
+    event.numbers[1] = (struct journal_number){"QWEND_LIMIT", CLIENT_OUT_BYTES};
+    log_event_warn(&event, "uid %u pid %d: dropped, it left %zu bytes unread", client->peer.uid,
+                   client->peer.pid, buf_size(&client->sock.out));
     client_abort(client);
 }
 
@@ -133,12 +137,15 @@ void client_abort(struct client *client)
 
 void client_fail(struct client *client, int code, const char *text)
 {
+    const struct journal_event event = {
+        .kind = JOURNAL_DENIED, .has_uid = true, .uid = client->peer.uid, .code = code};
     struct fault fault = {};
 
     if (client->dead || client->state == CLIENT_CLOSING)
         return;
     fault_set(&fault, code, "%s", text);
-    log_warn("uid %u pid %d: connection closed: %d %s", client->peer.uid, client->peer.pid, code, text);
+    log_event_warn(&event, "uid %u pid %d: connection closed: %d %s", client->peer.uid, client->peer.pid,
+                   code, text);
     client_refuse(client, 0, &fault);
     client_close_after_flush(client);
 }

@@ -8,6 +8,7 @@
 #include "client.h"
 #include "daemon/util/log.h"
 #include "daemon/util/loop.h"
+#include "daemon/util/peer.h"
 #include "daemon/util/sd.h"
 #include "proto/frame.h"
 #include "proto/status.h"
@@ -66,6 +67,16 @@ static void listener_turn_away(int fd, uint32_t code, const char *text)
     (void)send(fd, buf_head(&buf), buf_size(&buf), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
+static void listener_log_refused(int fd, int code, const char *text)
+{
+    struct journal_event event = {.kind = JOURNAL_QUOTA, .code = code};
+    struct peer peer;
+
+    event.has_uid = !peer_read(fd, &peer);
+    event.uid = event.has_uid ? peer.uid : 0;
+    log_event_warn(&event, "connection refused: %s", text);
+}
+
 static void listener_admit(struct listener *listener, int fd)
 {
     struct fault fault = {};
@@ -73,7 +84,7 @@ static void listener_admit(struct listener *listener, int fd)
 
     if (r > 0) {
         listener_turn_away(fd, (uint32_t)r, fault.text);
-        log_warn("connection refused: %s", fault.text);
+        listener_log_refused(fd, r, fault.text);
     } else if (r < 0) {
         log_errno(r, "connection dropped");
     }

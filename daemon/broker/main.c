@@ -38,13 +38,14 @@ static int main_serve(const struct options *options)
         log_errno(r, "cannot go on");
     broker_deinit(&broker);
     if (!r)
-        log_info("stopped");
+        log_event_info(&(struct journal_event){.kind = JOURNAL_STOPPED}, "stopped");
     return r ? MAIN_FAILED : 0;
 }
 
 static int main_run(const struct options *options)
 {
     log_init("qwend", options->verbose);
+    log_open_journal(JOURNAL_PATH);
     if (!geteuid() && !options->allow_root) {
         log_err(
             "qwend does not need to be root and refuses to be: start it as user qwend, or say --allow-root");

@@ -64,10 +64,25 @@ void request_fail_with(struct request *request, const Qwp__Error *error)
     request_free(request);
 }
 
+static void request_log_ended(const struct request *request, const struct fault *fault)
+{
+    const struct journal_event event = {
+        .kind = JOURNAL_ENDED,
+        .has_uid = true,
+        .uid = request->client->peer.uid,
+        .request = request->id,
+        .code = fault->code,
+        .numbers = {{"QWEND_TOKENS", request->n_ids},
+                    {"QWEND_MS", (clock_now_ns() - request->received_ns) / 1000000}},
+    };
+
+    log_event_info(&event, "uid %u: request ended: %d %s", event.uid, fault->code, fault->text);
+}
+
 void request_fail(struct request *request, const struct fault *fault)
 {
     if (fault->code >= 300)
-        log_info("uid %u: request ended: %d %s", request->client->peer.uid, fault->code, fault->text);
+        request_log_ended(request, fault);
     metrics_on_code(request_metrics(request), fault->code);
     client_refuse(request->client, request->stream, fault);
     request_free(request);
@@ -306,6 +321,21 @@ static int request_fill(struct request *request, const Qwp__Generate *generate, 
     return r;
 }
 
+static void request_log_refused(uid_t uid, const struct refusal *refusal)
+{
+    const int code = refusal->fault.code;
+    const bool is_quota =
+        code == STATUS_CONCURRENCY || code == STATUS_TOKEN_RATE || code == STATUS_QUEUE_FULL;
+    struct journal_event event = {
+        .kind = is_quota ? JOURNAL_QUOTA : JOURNAL_DENIED, .has_uid = true, .uid = uid, .code = code};
+
+    if (refusal->used || refusal->limit) {
+        event.numbers[0] = (struct journal_number){"QWEND_USED", refusal->used};
+        event.numbers[1] = (struct journal_number){"QWEND_LIMIT", refusal->limit};
+    }
+    log_event_info(&event, "uid %u: request refused: %d %s", uid, code, refusal->fault.text);
+}
+
 void request_open(struct client *client, struct client_stream *stream, const Qwp__Generate *generate,
                   uint16_t flags, int *memfd)
 {
@@ -330,7 +360,7 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
         log_errno(r, "uid %u: request dropped", client->peer.uid);
         fault_set(&refusal.fault, STATUS_INTERNAL, "out of memory");
     } else if (r >= 300) {
-        log_info("uid %u: request refused: %d %s", client->peer.uid, r, refusal.fault.text);
+        request_log_refused(client->peer.uid, &refusal);
     }
     metrics_on_code(metrics_class_of(&broker->metrics, request_priority(generate)), refusal.fault.code);
     client_refuse_limit(client, stream->id, &refusal);

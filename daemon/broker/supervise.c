@@ -56,7 +56,7 @@ static void supervise_fail(struct supervise *s, int code)
     struct fault fault;
 
     s->failed_code = code;
-    log_err("cannot serve: %s", s->note);
+    log_event_err(&(struct journal_event){.kind = JOURNAL_FAILED, .code = code}, "cannot serve: %s", s->note);
     supervise_set(s, SUPERVISE_FAILED);
     supervise_check(s, &fault);
     LIST_FOREACH (request, &s->broker->requests, node)
@@ -213,6 +213,7 @@ static int supervise_fit(const char *text, size_t max)
 static void supervise_on_death(struct supervise *s, pid_t pid, int status)
 {
     const unsigned n = supervise_lose_requests(s);
+    struct journal_event event = {.kind = JOURNAL_CRASHED};
     char how[96];
     const char *last = *s->why ? s->why : how;
 
@@ -227,7 +228,11 @@ static void supervise_on_death(struct supervise *s, pid_t pid, int status)
         supervise_fail(s, STATUS_ENGINE_LOST);
         return;
     }
-    log_err("engine %d %s; %u requests go on with the next one in %u ms", pid, how, n, s->backoff_ms);
+    event.numbers[0] = (struct journal_number){"QWEND_ENGINE_PID", (uint64_t)pid};
+    event.numbers[1] = (struct journal_number){"QWEND_REQUESTS", n};
+    event.numbers[2] = (struct journal_number){"QWEND_RESTART_MS", s->backoff_ms};
+    log_event_err(&event, "engine %d %s; %u requests go on with the next one in %u ms", pid, how, n,
+                  s->backoff_ms);
     snprintf(s->note, sizeof(s->note), "the last engine %.*s", supervise_fit(last, 480), last);
     supervise_schedule_restart(s);
 }
@@ -312,6 +317,10 @@ int supervise_on_loading(struct supervise *s, const Qwe__Loading *loading)
 
 int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
 {
+    const struct journal_event event = {
+        .kind = JOURNAL_SERVING,
+        .numbers = {{"QWEND_ENGINE_PID", (uint64_t)s->pid}, {"QWEND_RESTARTS", s->n_restarts}}};
+
     wire_free((ProtobufCMessage *)s->ready);
     s->ready = ready;
     if (s->state != SUPERVISE_LOADING)
@@ -321,10 +330,10 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
     s->cache_used_bytes = 0; /* the next Beat says otherwise */
     snprintf(s->note, sizeof(s->note), "%s", ready->note ? ready->note : "");
     loop_unwatch(s->watch);
-    log_info("engine %d serves %s on %s, %u slots of %u tokens%s%s", s->pid,
-             ready->model && ready->model->name ? ready->model->name : "a model without a name",
-             ready->backend ? ready->backend : "an unnamed backend", supervise_slots(s), ready->context,
-             *s->note ? "; " : "", s->note);
+    log_event_info(&event, "engine %d serves %s on %s, %u slots of %u tokens%s%s", s->pid,
+                   ready->model && ready->model->name ? ready->model->name : "a model without a name",
+                   ready->backend ? ready->backend : "an unnamed backend", supervise_slots(s), ready->context,
+                   *s->note ? "; " : "", s->note);
     supervise_set(s, SUPERVISE_SERVING);
     return 0;
 }

@@ -33,13 +33,16 @@ class Qwend:
         self.socket = os.path.join(self.folder, "qwend.sock")
         self.qwenctl = os.path.join(build, "client/qwenctl/qwenctl")
         self.lines, self.condition = [], threading.Condition()
-        command = [os.path.join(build, "daemon/broker/qwend"), "--socket", self.socket, "--model", model, *options]
+        command = [*self._program(build), "--socket", self.socket, "--model", model, *options]
         if os.geteuid() == 0:
             command.append("--allow-root")
         command += ["--config", self._write_config(config or "[daemon]\n")]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
         self.reader = threading.Thread(target=self._read_stderr, daemon=True)
         self.reader.start()
+
+    def _program(self, build):
+        return [os.path.join(build, "daemon/broker/qwend")]
 
     def _write_config(self, text):
         """Always a file of our own, so that the machine's /etc/qwend/qwend.conf is never read."""
