@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/util/conf.h"
-
 #define OPTIONS_CONFIG_DEFAULT "/etc/qwend/qwend.conf"
 
 static const char *const options_backends[] = {"auto", "cuda", "cpu", "ref", NULL};
@@ -80,6 +78,7 @@ void options_deinit(struct options *options)
     freep(&options->model);
     freep(&options->engine);
     freep(&options->cpu_isa);
+    conf_files_deinit(&options->files);
 }
 
 /* getopt's table from ours: '_' becomes '-', a bool takes no argument. */
@@ -151,13 +150,13 @@ static int options_scan(int argc, char **argv, struct options *target, const cha
     return OPTIONS_OK;
 }
 
-static int options_read_file(struct options *options, const char *config, struct fault *fault)
+static int options_read_files(struct options *options, const char *config, struct fault *fault)
 {
-    int r;
+    static const char *const others[] = {"class *", "default", NULL}; /* policy_read.c's */
+    int r = conf_files_find(config ? config : OPTIONS_CONFIG_DEFAULT, config, &options->files, fault);
 
-    if (!config && access(OPTIONS_CONFIG_DEFAULT, F_OK) < 0)
-        return 0;
-    r = conf_read(config ? config : OPTIONS_CONFIG_DEFAULT, options_keys, OPTIONS_N_KEYS, options, fault);
+    for (size_t i = 0; i < options->files.n && !r; i++)
+        r = conf_read(options->files.paths[i], options_keys, OPTIONS_N_KEYS, others, options, fault);
     return r > 0 ? OPTIONS_E_INVALID : r;
 }
 
@@ -169,10 +168,12 @@ int options_read(struct options *options, int argc, char **argv, enum options_ac
     int r;
 
     r = options_set_defaults(options);
+    options->argc = argc;
+    options->argv = argv;
     if (!r)
         r = options_scan(argc, argv, NULL, &config, &action, fault);
     if (!r && action == OPTIONS_RUN)
-        r = options_read_file(options, config, fault);
+        r = options_read_files(options, config, fault);
     if (!r && action == OPTIONS_RUN)
         r = options_scan(argc, argv, options, &config, &action, fault);
     if (r)
@@ -189,8 +190,11 @@ void options_print_help(void)
 {
     char names[OPTIONS_N_KEYS][OPTIONS_NAME_MAX];
     struct option longs[OPTIONS_N_KEYS + 4];
-    static const char *const values[] = {
-        [CONF_STRING] = " TEXT", [CONF_UINT] = " N", [CONF_BOOL] = "", [CONF_CHOICE] = " WORD"};
+    static const char *const values[] = {[CONF_STRING] = " TEXT",
+                                         [CONF_UINT] = " N",
+                                         [CONF_BOOL] = "",
+                                         [CONF_CHOICE] = " WORD",
+                                         [CONF_SET] = " WORDS"};
 
     options_fill_long(longs, names);
     printf("usage: qwend [--config FILE] --model FILE [OPTION ...]\n\n"

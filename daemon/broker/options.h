@@ -1,8 +1,8 @@
-/* options.h - what the broker was told: /etc/qwend/qwend.conf, section [daemon], then the command line, which
- * wins. */
+/* options.h - what the broker was told: /etc/qwend/qwend.conf and /etc/qwend/qwend.conf.d, section [daemon],
+ * then the command line, which wins. */
 #pragma once
 
-#include "proto/base.h"
+#include "daemon/util/conf.h"
 
 enum { OPTIONS_CACHE_MIB_MAX = 1 << 20, OPTIONS_CACHE_AUTO };
 
@@ -15,6 +15,9 @@ struct options {
     uint32_t max_connections, max_requests, max_mib;
     uint32_t cache_mib; /* OPTIONS_CACHE_AUTO: the engine decides */
     bool allow_root, verbose;
+    int argc; /* what it was read from, borrowed: for reading it again */
+    char **argv;
+    struct conf_files files;
 };
 
 enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
