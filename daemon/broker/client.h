@@ -82,13 +82,7 @@ int client_offer(struct client *client, uint32_t stream, uint16_t type, uint16_t
                  const ProtobufCMessage *msg);
 /* Error with END_STREAM on one stream. */
 void client_refuse(struct client *client, uint32_t stream, const struct fault *fault);
-/* The same for a limit that was met: its numbers go into the details. */
-struct refusal {
-    struct fault fault;
-    uint64_t used, limit;    /* limit 0 and used 0: no numbers */
-    const char *names[2];    /* of the two in the details; NULL: used and limit */
-    uint32_t retry_after_ms; /* 0: as usual */
-};
+/* The same with its numbers. */
 void client_refuse_limit(struct client *client, uint32_t stream, const struct refusal *refusal);
 /* Fills it in after QUOTA_E_EXCEEDED, for a uid or for this client's; returns the status code. */
 int client_name_quota(const struct broker *broker, uid_t uid, enum quota_slot slot, struct refusal *refusal);

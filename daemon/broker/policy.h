@@ -19,6 +19,14 @@ enum {
     POLICY_DEADLINE_MS_MAX = 24 * 3600 * 1000,
 };
 
+/* A refusal for a limit that was met: its numbers go into the details. */
+struct refusal {
+    struct fault fault;
+    uint64_t used, limit;    /* both 0: no numbers */
+    const char *names[2];    /* of the two in the details; NULL: used and limit */
+    uint32_t retry_after_ms; /* 0: as usual */
+};
+
 /* 0, or the status code to refuse with; the fault names the field, its value and its range.  flags: of the
  * frame. */
 int policy_check_generate(const Qwp__Generate *generate, uint16_t flags, struct fault *fault);

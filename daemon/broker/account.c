@@ -1,0 +1,101 @@
+/* account.c - accounts, found by uid and name.  See account.h. */
+#include "account.h"
+
+#include <assert.h>
+#include <string.h>
+
+void accounts_init(struct accounts *accounts)
+{
+    *accounts = (struct accounts){.last_key = UINT32_MAX};
+    list_init(&accounts->list);
+}
+
+static void account_free(struct account *account)
+{
+    list_remove(&account->node);
+    free(account);
+}
+
+void accounts_deinit(struct accounts *accounts)
+{
+    struct account *account;
+
+    LIST_FOREACH (account, &accounts->list, node) {
+        assert(!account->n_refs);
+        account_free(account);
+    }
+    accounts->n_idle = 0;
+}
+
+static struct account *account_find(const struct accounts *accounts, uid_t uid, const char *name)
+{
+    struct account *account;
+
+    LIST_FOREACH (account, &accounts->list, node)
+        if (account->uid == uid && !strcmp(account->name, name))
+            return account;
+    return NULL;
+}
+
+static struct account *account_new(struct accounts *accounts, uid_t uid, const char *name)
+{
+    struct account *account = calloc(1, sizeof(*account));
+
+    if (!account)
+        return NULL;
+    account->accounts = accounts;
+    account->uid = uid;
+    memcpy(account->name, name, strlen(name));
+    account->key = *name ? ++accounts->last_key : uid;
+    list_push(&accounts->list, &account->node);
+    accounts->n_idle++;
+    return account;
+}
+
+int account_get(struct accounts *accounts, uid_t uid, const char *name, const struct policy_class *class,
+                uint64_t now_ns, struct account **ret_account)
+{
+    struct account *account = account_find(accounts, uid, name ? name : "");
+
+    if (!account)
+        account = account_new(accounts, uid, name ? name : "");
+    if (!account)
+        return err_origin(-ENOMEM);
+    rate_set(&account->rate, class->tokens_per_min, class->burst, now_ns);
+    if (!account->n_refs++)
+        accounts->n_idle--;
+    *ret_account = account;
+    return 0;
+}
+
+/* Idle accounts that have nothing to remember go, and of too many the one that would forget least. */
+static void accounts_forget(struct accounts *accounts, uint64_t now_ns)
+{
+    struct account *account, *fullest = NULL;
+    double fill, most = 0;
+
+    LIST_FOREACH (account, &accounts->list, node) {
+        if (account->n_refs)
+            continue;
+        fill = rate_fill(&account->rate, now_ns);
+        if (fill >= 1) {
+            accounts->n_idle--;
+            account_free(account);
+        } else if (!fullest || fill > most) {
+            fullest = account;
+            most = fill;
+        }
+    }
+    if (accounts->n_idle > ACCOUNTS_IDLE_MAX) {
+        accounts->n_idle--;
+        account_free(fullest);
+    }
+}
+
+void account_put(struct account *account, uint64_t now_ns)
+{
+    if (!account || --account->n_refs)
+        return;
+    account->accounts->n_idle++;
+    accounts_forget(account->accounts, now_ns);
+}
