@@ -18,12 +18,12 @@ static const double queue_owed_min = -4000, queue_owed_max = 20000;
 
 struct queue_account {
     struct list node;
-    uid_t uid;
+    uint64_t owner; /* a uid, or an account of one: account.h */
     uint32_t weight;
-    double counter; /* cost served, at QUEUE_WEIGHT */
-    unsigned n_waiting, n_started;
-    unsigned n_band[QUEUE_PRIORITY_N]; /* of n_waiting */
-    double work[QUEUE_PRIORITY_N];     /* of what waits and what runs */
+    double counter;                             /* cost served, at QUEUE_WEIGHT */
+    unsigned n_waiting, n_started, max_running; /* max_running 0: no cap */
+    unsigned n_band[QUEUE_PRIORITY_N];          /* of n_waiting */
+    double work[QUEUE_PRIORITY_N];              /* of what waits and what runs */
     struct list waiting[QUEUE_PRIORITY_N];
 };
 
@@ -66,19 +66,19 @@ static void queue_forget_one(struct queue *queue)
         queue_account_free(queue, least);
 }
 
-static struct queue_account *queue_account_get(struct queue *queue, uid_t uid)
+static struct queue_account *queue_account_get(struct queue *queue, uint64_t owner)
 {
     struct queue_account *account;
 
     LIST_FOREACH (account, &queue->accounts, node)
-        if (account->uid == uid)
+        if (account->owner == owner)
             return account;
     if (queue->n_accounts >= QUEUE_IDLE_ACCOUNTS_MAX)
         queue_forget_one(queue);
     account = calloc(1, sizeof(*account));
     if (!account)
         return NULL;
-    account->uid = uid;
+    account->owner = owner;
     account->weight = QUEUE_WEIGHT;
     for (int i = 0; i < QUEUE_PRIORITY_N; i++)
         list_init(&account->waiting[i]);
@@ -111,9 +111,9 @@ static void queue_count_waiting(struct queue *queue, const struct queue_item *it
     queue->n_band[item->priority] += (unsigned)n;
 }
 
-int queue_push(struct queue *queue, uid_t uid, enum queue_priority priority, struct queue_item *item)
+int queue_push(struct queue *queue, uint64_t owner, enum queue_priority priority, struct queue_item *item)
 {
-    struct queue_account *account = queue_account_get(queue, uid);
+    struct queue_account *account = queue_account_get(queue, owner);
 
     assert(!item->account);
     if (!account)
@@ -157,7 +157,7 @@ static bool queue_account_precedes(const struct queue *queue, const struct queue
     const double served_a = queue_account_served(queue, a, n_a),
                  served_b = queue_account_served(queue, b, n_b);
 
-    return served_a != served_b ? served_a < served_b : a->uid < b->uid;
+    return served_a != served_b ? served_a < served_b : a->owner < b->owner;
 }
 
 /* Whose turn it is: a band that is owed a request's worth, or the first that has one. */
@@ -180,17 +180,33 @@ bool queue_is_owed(const struct queue *queue, enum queue_priority priority)
     return queue->owed[priority] > queue->expected / 2;
 }
 
-struct queue_item *queue_next(const struct queue *queue)
+void queue_set_max_running(struct queue_item *item, unsigned max_running)
+{
+    item->account->max_running = max_running;
+}
+
+static struct queue_item *queue_next_of(const struct queue *queue, int band)
 {
     const struct queue_account *account, *best = NULL;
-    const int band = queue_band(queue);
 
-    if (band < 0)
-        return NULL;
-    LIST_FOREACH (account, &queue->accounts, node)
-        if (account->n_band[band] && (!best || queue_account_precedes(queue, account, 0, best, 0)))
+    LIST_FOREACH (account, &queue->accounts, node) {
+        if (!account->n_band[band] || (account->max_running && account->n_started >= account->max_running))
+            continue;
+        if (!best || queue_account_precedes(queue, account, 0, best, 0))
             best = account;
-    return list_entry(best->waiting[band].next, struct queue_item, node);
+    }
+    return best ? list_entry(best->waiting[band].next, struct queue_item, node) : NULL;
+}
+
+struct queue_item *queue_next(const struct queue *queue)
+{
+    const int band = queue_band(queue);
+    struct queue_item *item = band < 0 ? NULL : queue_next_of(queue, band);
+
+    /* all of that band may run no more at a time: the slot is not left empty for them */
+    for (int b = 0; !item && b < QUEUE_PRIORITY_N; b++)
+        item = queue_next_of(queue, b);
+    return item;
 }
 
 static void queue_leave_waiting(struct queue *queue, struct queue_item *item)

@@ -37,9 +37,11 @@ struct queue {
 
 void queue_init(struct queue *queue);
 void queue_deinit(struct queue *queue); /* no items are left in it */
-int queue_push(struct queue *queue, uid_t uid, enum queue_priority priority,
+int queue_push(struct queue *queue, uint64_t owner, enum queue_priority priority,
                struct queue_item *item);                  /* -ENOMEM */
 struct queue_item *queue_next(const struct queue *queue); /* who starts next; NULL: nobody waits */
+/* Of the item's owner: how many may be started at a time, until it is set again; 0: no cap. */
+void queue_set_max_running(struct queue_item *item, unsigned max_running);
 void queue_start(struct queue *queue, struct queue_item *item);
 void queue_requeue(struct queue *queue,
                    struct queue_item *item);                     /* one that was started waits again, first */

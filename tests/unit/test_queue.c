@@ -85,6 +85,27 @@ static void test_queue_next_prefers_interactive_whoever_asks(void **state)
     assert_int_equal(start(f), 0);
 }
 
+static void test_queue_next_starts_no_more_of_an_owner_than_it_may_run(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++) {
+        push(f, 1, QUEUE_NORMAL, i);
+        queue_set_max_running(&f->items[i], 2);
+    }
+    push(f, 2, QUEUE_BATCH, 3);
+    for (int i = 0; i < 3; i++)
+        assert_true(start(f) >= 0);
+    assert_int_equal(start(f), -1);
+    assert_false(f->items[2].started);
+    queue_remove(&f->queue, &f->items[0]);
+    assert_int_equal(start(f), 2);
+    push(f, 1, QUEUE_NORMAL, 4);
+    assert_int_equal(start(f), -1);
+    queue_set_max_running(&f->items[4], 0);
+    assert_int_equal(start(f), 4);
+}
+
 static void test_queue_next_alternates_between_uids(void **state)
 {
     struct fixture *f = *state;
@@ -320,6 +341,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_queue_next_of_one_uid_is_first_come_first_served, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_queue_next_prefers_interactive_whoever_asks, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_next_starts_no_more_of_an_owner_than_it_may_run, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_queue_next_alternates_between_uids, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_next_serves_who_was_served_least, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_push_after_idling_saves_nothing_up, setup, teardown),
