@@ -7,7 +7,7 @@
 #include "daemon/util/list.h"
 #include "daemon/util/peer.h"
 #include "daemon/util/sock.h"
-#include "policy.h"
+#include "policy_class.h"
 #include "quota.h"
 #include "qwend.pb-c.h"
 
@@ -52,9 +52,10 @@ struct client {
     struct peer peer;
     uint64_t id;
     enum client_state state;
-    bool is_admin, dead;
-    bool knows_preempt;           /* Hello has the capability */
-    char name[CLIENT_NAME_BYTES]; /* as it calls itself; printable, perhaps cut */
+    const struct policy_class *class; /* borrowed from the broker's policy */
+    bool is_admin, dead;              /* is_admin: sees and cancels everybody's requests */
+    bool knows_preempt;               /* Hello has the capability */
+    char name[CLIENT_NAME_BYTES];     /* as it calls itself; printable, perhaps cut */
     struct client_stream streams[POLICY_STREAMS_MAX];
     unsigned n_streams;
     uint32_t last_stream;
@@ -66,6 +67,8 @@ struct client {
 int client_new(struct broker *broker, int fd, struct fault *fault);
 struct client *client_free(struct client *client); /* cancels what it has running */
 
+/* After the policy changed: which class it is in now, and the caps that come with it.  -ENOMEM. */
+int client_find_class(struct client *client);
 void client_abort(struct client *client); /* no more reading or writing; freed as soon as nobody uses it */
 /* Error on stream 0; the connection is closed when it is sent. */
 void client_fail(struct client *client, int code, const char *text);
@@ -84,11 +87,13 @@ int client_offer(struct client *client, uint32_t stream, uint16_t type, uint16_t
 void client_refuse(struct client *client, uint32_t stream, const struct fault *fault);
 /* The same with its numbers. */
 void client_refuse_limit(struct client *client, uint32_t stream, const struct refusal *refusal);
-/* Fills it in after QUOTA_E_EXCEEDED, for a uid or for this client's; returns the status code. */
-int client_name_quota(const struct broker *broker, uid_t uid, enum quota_slot slot, struct refusal *refusal);
+/* Fills it in after QUOTA_E_EXCEEDED, for any owner or for this client's uid; returns the status code. */
+int client_name_quota(const struct broker *broker, uint64_t owner, enum quota_slot slot,
+                      struct refusal *refusal);
 int client_over_quota(const struct client *client, enum quota_slot slot, struct refusal *refusal);
 void client_put_error(struct client *client, uint32_t stream, const Qwp__Error *error);
 
 struct client_stream *client_stream_find(struct client *client, uint32_t id);
-struct client_stream *client_stream_open(struct client *client, uint32_t id); /* NULL: all are in use */
+struct client_stream *client_stream_open(struct client *client,
+                                         uint32_t id); /* policy_check() says that one is free */
 void client_stream_close(struct client *client, uint32_t id);

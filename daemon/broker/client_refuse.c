@@ -50,15 +50,18 @@ void client_refuse_limit(struct client *client, uint32_t stream, const struct re
 }
 
 /* Another connection or request is refused to whoever has most; to the others the service is full. */
-int client_name_quota(const struct broker *broker, uid_t uid, enum quota_slot slot, struct refusal *refusal)
+int client_name_quota(const struct broker *broker, uint64_t owner, enum quota_slot slot,
+                      struct refusal *refusal)
 {
     const struct quota *quota = &broker->quota;
+    const bool is_uid = owner <= UINT32_MAX;
 
-    refusal->used = quota_used(quota, uid, slot);
-    refusal->limit = quota_share(quota, uid, slot);
+    refusal->used = quota_used(quota, owner, slot);
+    refusal->limit = quota_share(quota, owner, slot);
     return fault_set(&refusal->fault,
-                     quota_is_own_doing(quota, uid, slot) ? STATUS_CONCURRENCY : STATUS_QUEUE_FULL,
-                     "uid %u holds %llu %s, at most %llu now", uid, (unsigned long long)refusal->used,
+                     quota_is_own_doing(quota, owner, slot) ? STATUS_CONCURRENCY : STATUS_QUEUE_FULL,
+                     "%s %u holds %llu %s, at most %llu now", is_uid ? "uid" : "account",
+                     (uint32_t)(is_uid ? owner : owner - UINT32_MAX), (unsigned long long)refusal->used,
                      quota_slot_name(slot), (unsigned long long)refusal->limit);
 }
 

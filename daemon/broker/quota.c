@@ -1,4 +1,4 @@
-/* quota.c - charges per uid.  See quota.h. */
+/* quota.c - charges per owner.  See quota.h. */
 #include "quota.h"
 
 #include <assert.h>
@@ -13,24 +13,24 @@ void quota_init(struct quota *quota, const uint64_t max[QUOTA_SLOT_N])
 
 /* At most some thousand uids hold something at a time (each has a connection), and a charge remembers its
  * user. */
-static struct quota_user *quota_user_find(const struct quota *quota, uid_t uid)
+static struct quota_user *quota_user_find(const struct quota *quota, uint64_t owner)
 {
     struct quota_user *user;
 
     LIST_FOREACH (user, &quota->users, node)
-        if (user->uid == uid)
+        if (user->owner == owner)
             return user;
     return NULL;
 }
 
-static struct quota_user *quota_user_new(struct quota *quota, uid_t uid)
+static struct quota_user *quota_user_new(struct quota *quota, uint64_t owner)
 {
     struct quota_user *user = calloc(1, sizeof(*user));
 
     if (!user)
         return NULL;
     user->quota = quota;
-    user->uid = uid;
+    user->owner = owner;
     list_push(&quota->users, &user->node);
     return user;
 }
@@ -43,30 +43,40 @@ static void quota_user_put(struct quota_user *user)
     free(user);
 }
 
-uint64_t quota_used(const struct quota *quota, uid_t uid, enum quota_slot slot)
+uint64_t quota_used(const struct quota *quota, uint64_t owner, enum quota_slot slot)
 {
-    const struct quota_user *user = quota_user_find(quota, uid);
+    const struct quota_user *user = quota_user_find(quota, owner);
 
     return user ? user->used[slot] : 0;
 }
 
-static uint64_t quota_share_of(const struct quota *quota, uint64_t own, enum quota_slot slot)
+static uint64_t quota_half(const struct quota *quota, uint64_t own, enum quota_slot slot)
 {
     const uint64_t others = quota->used[slot] - own;
 
     return others < quota->max[slot] ? (quota->max[slot] - others) / 2 : 0;
 }
 
-uint64_t quota_share(const struct quota *quota, uid_t uid, enum quota_slot slot)
+/* user NULL: one that holds nothing yet. */
+static uint64_t quota_share_of(const struct quota *quota, const struct quota_user *user, enum quota_slot slot)
 {
-    return quota_share_of(quota, quota_used(quota, uid, slot), slot);
+    const uint64_t share = quota_half(quota, user ? user->used[slot] : 0, slot);
+
+    return user && user->cap[slot] ? MIN(share, user->cap[slot]) : share;
 }
 
-bool quota_is_own_doing(const struct quota *quota, uid_t uid, enum quota_slot slot)
+uint64_t quota_share(const struct quota *quota, uint64_t owner, enum quota_slot slot)
 {
-    const uint64_t own = quota_used(quota, uid, slot);
+    return quota_share_of(quota, quota_user_find(quota, owner), slot);
+}
 
-    return own >= quota->used[slot] - own;
+bool quota_is_own_doing(const struct quota *quota, uint64_t owner, enum quota_slot slot)
+{
+    const struct quota_user *user = quota_user_find(quota, owner);
+    const uint64_t own = user ? user->used[slot] : 0;
+
+    return own >= quota->used[slot] - own ||
+           (user && user->cap[slot] && user->cap[slot] <= quota_half(quota, own, slot));
 }
 
 const char *quota_slot_name(enum quota_slot slot)
@@ -79,7 +89,7 @@ const char *quota_slot_name(enum quota_slot slot)
 
 static int quota_grow(struct quota_user *user, enum quota_slot slot, uint64_t more)
 {
-    const uint64_t share = quota_share_of(user->quota, user->used[slot], slot);
+    const uint64_t share = quota_share_of(user->quota, user, slot);
 
     if (user->used[slot] > share || more > share - user->used[slot])
         return QUOTA_E_EXCEEDED;
@@ -95,15 +105,15 @@ static void quota_shrink(struct quota_user *user, enum quota_slot slot, uint64_t
     user->quota->used[slot] -= less;
 }
 
-int quota_charge(struct quota *quota, uid_t uid, enum quota_slot slot, uint64_t amount,
+int quota_charge(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
                  struct quota_charge *charge)
 {
-    struct quota_user *user = quota_user_find(quota, uid);
+    struct quota_user *user = quota_user_find(quota, owner);
     int r;
 
     assert(!charge->user);
     if (!user)
-        user = quota_user_new(quota, uid);
+        user = quota_user_new(quota, owner);
     if (!user)
         return err_origin(-ENOMEM);
     r = quota_grow(user, slot, amount);
@@ -129,6 +139,12 @@ int quota_resize(struct quota_charge *charge, uint64_t amount)
     }
     charge->amount = amount;
     return QUOTA_OK;
+}
+
+void quota_cap(struct quota_charge *charge, enum quota_slot slot, uint64_t max)
+{
+    assert(charge->user);
+    charge->user->cap[slot] = max;
 }
 
 void quota_release(struct quota_charge *charge)

@@ -51,6 +51,30 @@ static void test_quota_share_shrinks_but_nothing_is_taken_back(void **state)
     quota_release(&second);
 }
 
+static void test_quota_cap_is_reached_before_the_share(void **state)
+{
+    struct quota_charge other = {}, one = {}, more = {};
+    struct quota quota;
+
+    quota_init(&quota, max_1024);
+    assert_int_equal(quota_charge(&quota, 1, QUOTA_BYTES, 500, &other), QUOTA_OK);
+    assert_int_equal(quota_charge(&quota, 1ull << 40, QUOTA_BYTES, 50, &one), QUOTA_OK);
+    quota_cap(&one, QUOTA_BYTES, 100);
+    assert_int_equal(quota_share(&quota, 1ull << 40, QUOTA_BYTES), 100);
+    assert_int_equal(quota_resize(&one, 100), QUOTA_OK);
+    assert_int_equal(quota_charge(&quota, 1ull << 40, QUOTA_BYTES, 1, &more), QUOTA_E_EXCEEDED);
+    assert_true(quota_is_own_doing(&quota, 1ull << 40, QUOTA_BYTES)); /* though the other one holds more */
+    quota_cap(&one, QUOTA_BYTES, 60);
+    assert_int_equal(quota_resize(&one, 101), QUOTA_E_EXCEEDED);
+    assert_int_equal(quota_resize(&one, 99), QUOTA_OK);
+    quota_cap(&one, QUOTA_BYTES, 0);
+    assert_int_equal(quota_resize(&one, 262), QUOTA_OK);
+    assert_int_equal(quota_resize(&one, 263), QUOTA_E_EXCEEDED);
+    assert_false(quota_is_own_doing(&quota, 1ull << 40, QUOTA_BYTES));
+    quota_release(&other);
+    quota_release(&one);
+}
+
 static void test_quota_slots_do_not_mix(void **state)
 {
     struct quota_charge connection = {}, bytes = {}, request = {};
@@ -85,6 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quota_charge_gives_each_uid_half_of_what_is_left),
         cmocka_unit_test(test_quota_share_shrinks_but_nothing_is_taken_back),
+        cmocka_unit_test(test_quota_cap_is_reached_before_the_share),
         cmocka_unit_test(test_quota_slots_do_not_mix),
         cmocka_unit_test(test_quota_charge_of_huge_amounts_does_not_wrap),
     };
