@@ -67,7 +67,10 @@ static const struct wire_table {
     /* generation */
     {&qwp__sampling__descriptor, {{"logit_bias", CAP_BIASES, 0}}},
     {&qwp__generate__descriptor,
-     {{"request_id", 0, CAP_ID}, {"body", 0, CAP_FRAME}, {"stop", CAP_STOPS, CAP_STOP}}},
+     {{"request_id", 0, CAP_ID},
+      {"body", 0, CAP_FRAME},
+      {"stop", CAP_STOPS, CAP_STOP},
+      {"account", 0, CAP_NAME}}},
     {&qwp__body__descriptor, {{"data", 0, CAP_FRAME}}},
     {&qwp__tool_call__descriptor, {{"name", 0, CAP_NAME}, {"arguments", 0, CAP_FRAME}}},
     {&qwp__message__descriptor,
@@ -110,6 +113,7 @@ static const struct wire_table {
      {{"model_path", 0, CAP_PATH}, {"backend", 0, CAP_WORD}, {"isa", 0, CAP_WORD}, {"kv_type", 0, CAP_WORD}}},
     {&qwe__submit__descriptor,
      {{"body", 0, CAP_PROMPT}, {"stop", CAP_STOPS, CAP_STOP}, {"forced", CAP_TOKENS, 0}}},
+    {&qwe__account__descriptor, {{"name", 0, CAP_NAME}}},
     /* engine -> broker */
     {&qwe__ready__descriptor,
      {{"backend", 0, CAP_WORD},

@@ -46,9 +46,10 @@ static Qwp__Detail *engine_number_set(struct engine_number *number, const char *
     return &number->detail;
 }
 
-int engine_put_too_long(struct engine *e, uint32_t handle, uint32_t n_prompt, const uint32_t *max_tokens)
+int engine_put_too_long(struct engine *e, uint32_t handle, int code, uint32_t context, uint32_t n_prompt,
+                        const uint32_t *max_tokens)
 {
-    const uint32_t context = (uint32_t)e->context;
+    const char *whose = code == STATUS_CTX_LIMIT ? "the class's context" : "the context";
     struct engine_number numbers[3];
     Qwp__Detail *details[3];
     Qwe__Refused refused = QWE__REFUSED__INIT;
@@ -57,17 +58,15 @@ int engine_put_too_long(struct engine *e, uint32_t handle, uint32_t n_prompt, co
     details[refused.n_details++] = engine_number_set(&numbers[0], "prompt_tokens", n_prompt);
     details[refused.n_details++] = engine_number_set(&numbers[1], "context", context);
     if (n_prompt >= context || !max_tokens) {
-        snprintf(text, sizeof(text),
-                 "the prompt has %u tokens, the context %u, and the answer needs room too", n_prompt,
-                 context);
+        snprintf(text, sizeof(text), "the prompt has %u tokens, %s %u, and the answer needs room too",
+                 n_prompt, whose, context);
     } else {
         details[refused.n_details++] = engine_number_set(&numbers[2], "max_tokens", *max_tokens);
-        snprintf(text, sizeof(text),
-                 "the prompt has %u tokens and max_tokens is %u, the context has room for %u", n_prompt,
-                 *max_tokens, context);
+        snprintf(text, sizeof(text), "the prompt has %u tokens and max_tokens is %u, %s has room for %u",
+                 n_prompt, *max_tokens, whose, context);
     }
     refused.has_code = 1;
-    refused.code = STATUS_TOO_LONG;
+    refused.code = (uint32_t)code;
     refused.text = text;
     refused.details = details;
     return uplink_put(&e->up, handle, MSG_E_REFUSED, &refused.base);

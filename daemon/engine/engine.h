@@ -95,7 +95,9 @@ enum { ENGINE_TEXT_BYTES = sizeof(((struct fault *)0)->text) };
 char *engine_clean_text(const char *text, char clean[ENGINE_TEXT_BYTES]); /* returns clean */
 /* All: 0, UPLINK_E_EOF, < 0. */
 int engine_put_refused(struct engine *e, uint32_t handle, const struct fault *fault);
-int engine_put_too_long(struct engine *e, uint32_t handle, uint32_t n_prompt, const uint32_t *max_tokens);
+/* code: STATUS_TOO_LONG, or STATUS_CTX_LIMIT where the context is that of a class. */
+int engine_put_too_long(struct engine *e, uint32_t handle, int code, uint32_t context, uint32_t n_prompt,
+                        const uint32_t *max_tokens);
 int engine_put_started(struct engine *e, const struct seq *seq);
 /* What the last push of the sequence released; choice NULL: nothing was sampled (a replay that was already
  * over). */

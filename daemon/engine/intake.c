@@ -137,15 +137,21 @@ static int engine_submit_prompt(const struct engine *e, int fd, struct engine_su
 /* > 0: refused, and said so. */
 static int engine_submit_fits(struct engine *e, struct engine_submit *s)
 {
-    const size_t n_prompt = s->prompt.ids.n, context = (size_t)e->context;
-    const bool asked = s->msg->has_max_tokens;
+    const Qwe__Account *account = s->msg->account;
+    const bool asked = s->msg->has_max_tokens, has_output = account && account->has_output;
+    const bool of_class = account && account->has_context && account->context < (uint32_t)e->context;
+    const uint32_t n_prompt = (uint32_t)s->prompt.ids.n;
+    const uint32_t context = of_class ? account->context : (uint32_t)e->context;
     int r;
 
     if (n_prompt >= context || (asked && s->msg->max_tokens > context - n_prompt)) {
-        r = engine_put_too_long(e, s->handle, (uint32_t)n_prompt, asked ? &s->msg->max_tokens : NULL);
+        r = engine_put_too_long(e, s->handle, of_class ? STATUS_CTX_LIMIT : STATUS_TOO_LONG, context,
+                                n_prompt, asked ? &s->msg->max_tokens : NULL);
         return r ? r : STATUS_TOO_LONG;
     }
-    s->max_tokens = asked ? s->msg->max_tokens : (uint32_t)(context - n_prompt);
+    s->max_tokens = asked        ? s->msg->max_tokens
+                    : has_output ? MIN(account->output, context - n_prompt)
+                                 : context - n_prompt;
     return 0;
 }
 

@@ -171,6 +171,48 @@ static void check_refused(struct peer *peer, uint32_t handle, enum status_code c
     assert_false(engine_has_work(&peer->e)); /* no slot was kept */
 }
 
+static void test_engine_submit_keeps_to_what_the_class_may_use(void **state)
+{
+    struct peer *peer = start();
+    int32_t ids[CONTEXT] = {0};
+    Qwe__Account account = QWE__ACCOUNT__INIT;
+    struct peer_request q = {.handle = 1, .prompt = ids, .n_prompt = 100, .account = &account};
+
+    account.has_context = true;
+    account.context = 100;
+    peer_submit(peer, &q);
+    check_refused(peer, 1, STATUS_CTX_LIMIT, "the prompt has 100 tokens, the class's context 100");
+    assert_string_equal(peer_stream(peer, 1)->details, "prompt_tokens=100 context=100");
+    q.handle = 2;
+    q.n_prompt = 90;
+    q.max_tokens = 11;
+    peer_submit(peer, &q);
+    check_refused(peer, 2, STATUS_CTX_LIMIT, "max_tokens is 11, the class's context has room for 100");
+    q = (struct peer_request){
+        .handle = 3, .prompt = ids, .n_prompt = 90, .ignore_eos = true, .account = &account};
+    peer_submit(peer, &q);
+    assert_int_equal(peer_finish(peer, 3)->n_ids, 10);
+    account.has_output = true;
+    account.output = 4;
+    q.handle = 4;
+    peer_submit(peer, &q);
+    assert_int_equal(peer_finish(peer, 4)->n_ids, 4);
+    account.output = 50; /* no more than there is */
+    q.handle = 5;
+    peer_submit(peer, &q);
+    assert_int_equal(peer_finish(peer, 5)->n_ids, 10);
+    q.handle = 6;
+    q.max_tokens = 6; /* who says how much has been asked already whether he may */
+    account.output = 4;
+    peer_submit(peer, &q);
+    assert_int_equal(peer_finish(peer, 6)->n_ids, 6);
+    account.context = 100000; /* the engine's own is less */
+    q = (struct peer_request){.handle = 7, .prompt = ids, .n_prompt = CONTEXT, .account = &account};
+    peer_submit(peer, &q);
+    check_refused(peer, 7, STATUS_TOO_LONG, "the prompt has 512 tokens, the context 512");
+    peer_free(peer);
+}
+
 static void test_engine_submit_refuses_too_long_with_the_numbers(void **state)
 {
     struct peer *peer = start();
@@ -615,6 +657,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_engine_ready_warns_of_more_than_memory_holds),
         cmocka_unit_test(test_engine_ready_names_a_file_of_a_long_name),
         cmocka_unit_test(test_engine_clean_text_is_always_utf8),
+        cmocka_unit_test(test_engine_submit_keeps_to_what_the_class_may_use),
         cmocka_unit_test(test_engine_submit_refuses_too_long_with_the_numbers),
         cmocka_unit_test(test_engine_submit_refuses_prompts_that_are_not_one),
         cmocka_unit_test(test_engine_submit_refuses_bytes_that_are_no_prompt),
