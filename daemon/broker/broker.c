@@ -236,7 +236,7 @@ static int broker_check_fds(const struct options *options, struct fault *fault)
     return 0;
 }
 
-/* The only name resolution there ever is: no request causes one. */
+/* Like the names of the classes (policy_read.c) looked up now: no request causes a lookup. */
 static void broker_find_admin_group(struct broker *broker)
 {
     const struct group *group = getgrnam(BROKER_ADMIN_GROUP);
@@ -271,7 +271,8 @@ static int broker_init_events(struct broker *broker)
     return r;
 }
 
-int broker_init(struct broker *broker, const struct options *options, struct fault *fault)
+int broker_init(struct broker *broker, const struct options *options, struct policy **policy,
+                struct fault *fault)
 {
     const uint64_t max[QUOTA_SLOT_N] = {
         [QUOTA_CONNECTIONS] = options->max_connections,
@@ -280,7 +281,7 @@ int broker_init(struct broker *broker, const struct options *options, struct fau
     };
     int r;
 
-    *broker = (struct broker){.options = options, .started_ns = clock_now_ns()};
+    *broker = (struct broker){.options = options, .policy = steal(policy), .started_ns = clock_now_ns()};
     broker->link.sock.fd = broker->listener.bound.fd = broker->listener.spare_fd = -1;
     broker->scrape.bound = BOUND_NULL;
     broker->supervise.broker = broker;
@@ -290,6 +291,7 @@ int broker_init(struct broker *broker, const struct options *options, struct fau
     list_init(&broker->watches);
     meter_add(&broker->read, broker->started_ns, 0);
     meter_add(&broker->written, broker->started_ns, 0);
+    accounts_init(&broker->accounts);
     quota_init(&broker->quota, max);
     queue_init(&broker->queue);
     broker_find_admin_group(broker);
@@ -330,6 +332,8 @@ void broker_deinit(struct broker *broker)
     textop_fail_all(broker, &(struct fault){}); /* given up by their clients, not by the engine */
     supervise_deinit(&broker->supervise);
     queue_deinit(&broker->queue);
+    accounts_deinit(&broker->accounts);
+    freep(&broker->policy);
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
         loop_event_free(timers[i]);
     for (size_t i = 0; i < BROKER_SIGNALS; i++)

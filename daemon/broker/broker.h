@@ -5,6 +5,7 @@
  * the same way. */
 #pragma once
 
+#include "account.h"
 #include "daemon/util/list.h"
 #include "forecast.h"
 #include "link.h"
@@ -27,6 +28,8 @@ struct broker {
     struct scrape scrape; /* of the metrics */
     struct metrics metrics;
     struct meter read, written; /* tokens of prompts that were not cached; of answers */
+    struct policy *policy;      /* owned */
+    struct accounts accounts;
     struct quota quota;
     struct queue queue;
     struct forecast forecast;
@@ -48,8 +51,10 @@ struct broker {
     } totals;
 };
 
-/* options are borrowed.  The fault says what is wrong for a start that a person can mend; < 0 otherwise. */
-int broker_init(struct broker *broker, const struct options *options, struct fault *fault);
+/* options are borrowed, *policy is taken over, whatever is returned.  The fault says what is wrong for a
+ * start that a person can mend; < 0 otherwise. */
+int broker_init(struct broker *broker, const struct options *options, struct policy **policy,
+                struct fault *fault);
 int broker_run(struct broker *broker); /* until it has drained */
 void broker_deinit(struct broker *broker);
 

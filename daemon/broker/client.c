@@ -346,6 +346,21 @@ static int client_start(struct client *client)
     return r;
 }
 
+int client_find_class(struct client *client)
+{
+    _cleanup_(freep) gid_t *groups = NULL;
+    struct policy_who who = {.uid = client->peer.uid, .gid = client->peer.gid};
+    int r = peer_read_groups(client->sock.fd, &groups, &who.n_groups);
+
+    if (r)
+        return r;
+    who.groups = groups;
+    client->class = policy_class_find(client->broker->policy, &who);
+    client->is_admin = client->class->admin & POLICY_KILL;
+    quota_cap(&client->connection_charge, QUOTA_BYTES, (uint64_t)client->class->max_mib << 20);
+    return 0;
+}
+
 static int client_admit(struct broker *broker, uid_t uid, struct quota_charge *charge, struct fault *fault)
 {
     struct refusal refusal = {};
@@ -380,12 +395,13 @@ int client_new(struct broker *broker, int fd, struct fault *fault)
     *client =
         (struct client){.broker = broker, .peer = peer, .connection_charge = charge, .state = CLIENT_PREFACE};
     client->id = ++broker->last_client;
-    client->is_admin = !peer.uid || (broker->has_admin_gid && peer_in_group(fd, &peer, broker->admin_gid));
     sock_init(&client->sock, fd, CLIENT_IN_BYTES, CLIENT_OUT_BYTES);
     list_push(&broker->clients, &client->node);
     broker->n_clients++;
     broker->metrics.connections++;
-    r = client_start(client);
+    r = client_find_class(client);
+    if (!r)
+        r = client_start(client);
     if (r < 0) {
         client->sock.fd = -1; /* the caller keeps it */
         return r;

@@ -290,13 +290,17 @@ static const struct dispatch_row *dispatch_find(struct client *client, const str
     return NULL;
 }
 
-static void dispatch_refuse_stream(struct client *client, uint32_t id)
+/* NULL: refused on that stream. */
+static struct client_stream *dispatch_open_stream(struct client *client, uint32_t id)
 {
-    struct refusal refusal = {.used = client->n_streams, .limit = POLICY_STREAMS_MAX};
+    const struct policy_ask ask = {.op = POLICY_OP_STREAM};
+    const struct policy_usage usage = {.n_streams = client->n_streams};
+    struct refusal refusal = {};
 
-    fault_set(&refusal.fault, STATUS_CONCURRENCY, "this connection has %u streams open, as many as it may",
-              client->n_streams);
+    if (!policy_check(client->class, &ask, &usage, &refusal))
+        return client_stream_open(client, id);
     client_refuse_limit(client, id, &refusal);
+    return NULL;
 }
 
 /* Finds or opens the stream that the frame is for.  False: the frame is not to be handled. */
@@ -314,9 +318,7 @@ static bool dispatch_take_stream(struct client *client, const struct frame *fram
     }
     if (is_new && place != ON_LIVE) {
         client->last_stream = id;
-        *ret_stream = client_stream_open(client, id);
-        if (!*ret_stream)
-            dispatch_refuse_stream(client, id);
+        *ret_stream = dispatch_open_stream(client, id);
         return *ret_stream;
     }
     if (place == ON_NEW || id % 2 == 0 || is_new) {

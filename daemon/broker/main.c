@@ -8,6 +8,7 @@
 #include "broker.h"
 #include "daemon/util/log.h"
 #include "daemon/util/sd.h"
+#include "policy_read.h"
 
 enum { MAIN_FAILED = 1, MAIN_USAGE = 2 };
 
@@ -24,11 +25,11 @@ static int main_open_std_fds(void)
     return fd < 0 ? MAIN_FAILED : 0;
 }
 
-static int main_serve(const struct options *options)
+static int main_serve(const struct options *options, struct policy **policy)
 {
     struct fault fault = {};
     struct broker broker;
-    int r = broker_init(&broker, options, &fault);
+    int r = broker_init(&broker, options, policy, &fault);
 
     if (!r)
         r = broker_run(&broker);
@@ -42,7 +43,7 @@ static int main_serve(const struct options *options)
     return r ? MAIN_FAILED : 0;
 }
 
-static int main_run(const struct options *options)
+static int main_run(const struct options *options, struct policy **policy)
 {
     log_init("qwend", options->verbose);
     log_open_journal(JOURNAL_PATH);
@@ -53,12 +54,13 @@ static int main_run(const struct options *options)
     }
     signal(SIGPIPE, SIG_IGN); /* of stderr; sockets are written with MSG_NOSIGNAL */
     sd_init();
-    return main_serve(options);
+    return main_serve(options, policy);
 }
 
 int main(int argc, char **argv)
 {
     enum options_action action = OPTIONS_RUN;
+    _cleanup_(freep) struct policy *policy = NULL;
     struct options options;
     struct fault fault = {};
     int r;
@@ -66,6 +68,8 @@ int main(int argc, char **argv)
     if (main_open_std_fds())
         return MAIN_FAILED;
     r = options_read(&options, argc, argv, &action, &fault);
+    if (!r && action == OPTIONS_RUN)
+        r = policy_read(&options.files, &policy, &fault);
     if (r) {
         fprintf(stderr, "qwend: %s\n", r > 0 ? fault.text : strerror(-r));
         r = MAIN_USAGE;
@@ -74,7 +78,7 @@ int main(int argc, char **argv)
     } else if (action == OPTIONS_VERSION) {
         puts("qwend " QWEND_VERSION);
     } else {
-        r = main_run(&options);
+        r = main_run(&options, &policy);
     }
     options_deinit(&options);
     return r;

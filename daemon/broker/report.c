@@ -20,16 +20,16 @@ void report_welcome(struct client *client)
 
     limits.has_frame_bytes = limits.has_streams = limits.has_body_bytes = limits.has_credit_bytes = true;
     limits.frame_bytes = FRAME_MAX_BYTES;
-    limits.streams = POLICY_STREAMS_MAX;
+    limits.streams = client->class->max_streams ? client->class->max_streams : POLICY_STREAMS_MAX;
     limits.body_bytes = POLICY_BODY_BYTES_MAX;
     limits.credit_bytes = POLICY_CREDIT_BYTES_MAX;
     limits.has_context = ready && ready->has_context;
-    limits.context = limits.has_context ? ready->context : 0;
+    limits.context = limits.has_context ? policy_context(client->class, ready->context) : 0;
     welcome.has_version = welcome.has_connection = welcome.has_boot_id = true;
     welcome.version = 1;
     welcome.connection = client->id;
     welcome.server = (char *)REPORT_SERVER;
-    welcome.uid_class = client->is_admin ? (char *)"admin" : (char *)"user";
+    welcome.uid_class = (char *)client->class->name;
     welcome.limits = &limits;
     welcome.model = ready ? ready->model : NULL;
     welcome.backend = ready ? ready->backend : NULL;

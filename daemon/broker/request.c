@@ -40,6 +40,7 @@ static void request_destroy(struct request *request)
     quota_release(&request->request_charge);
     quota_release(&request->body_charge);
     quota_release(&request->log_charge);
+    account_put(request->account, clock_now_ns());
     free(request);
 }
 
@@ -148,7 +149,10 @@ static int request_pack_head(struct request *request, const Qwp__Generate *gener
 {
     Qwp__Sampling none = QWP__SAMPLING__INIT, sampling = generate->sampling ? *generate->sampling : none;
     Qwe__Submit submit = QWE__SUBMIT__INIT;
+    Qwe__Account account = QWE__ACCOUNT__INIT;
 
+    request_fill_account(request, &account);
+    submit.account = &account;
     sampling.has_seed = true;
     sampling.seed = request->seed;
     submit.sampling = &sampling;
@@ -173,9 +177,9 @@ static int request_pack_head(struct request *request, const Qwp__Generate *gener
     return 0;
 }
 
-static Qwp__Priority request_priority(const Qwp__Generate *generate)
+static Qwp__Priority request_priority(const struct client *client, const Qwp__Generate *generate)
 {
-    return generate->has_priority ? generate->priority : QWP__PRIORITY__PRIORITY_NORMAL;
+    return generate->has_priority ? generate->priority : policy_priority(client->class);
 }
 
 /* Values the client left to us; the rest of the request's plain fields. */
@@ -191,7 +195,7 @@ static int request_take_fields(struct request *request, const Qwp__Generate *gen
         memcpy(request->id, generate->request_id.data, POLICY_ID_BYTES);
     else if (getrandom(request->id, sizeof(request->id), 0) < 0)
         return err_errno();
-    request->priority = request_priority(generate);
+    request->priority = request_priority(request->client, generate);
     request->max_tokens = generate->has_max_tokens ? generate->max_tokens : 0;
     request->ttft_deadline_ms = generate->has_ttft_deadline_ms ? generate->ttft_deadline_ms : 0;
     request->deadline_ms = generate->has_deadline_ms ? generate->deadline_ms : 0;
@@ -202,21 +206,25 @@ static int request_take_fields(struct request *request, const Qwp__Generate *gen
 static int request_charge(struct request *request, struct refusal *refusal)
 {
     struct broker *broker = request->broker;
-    const uid_t uid = request->client->peer.uid;
+    const uint64_t owner = request->account->key;
     const Qwe__Ready *ready = broker->supervise.ready;
     const uint32_t context = ready && ready->has_context ? ready->context : REQUEST_CONTEXT_GUESS;
-    const uint64_t n_log = request->max_tokens ? MIN(request->max_tokens, context) : context;
+    const struct policy_class *class = request->client->class;
+    const uint32_t limit = policy_output(class, policy_context(class, context));
+    const uint64_t n_log = request->max_tokens ? MIN(request->max_tokens, context) : limit;
     int r;
 
-    r = quota_charge(&broker->quota, uid, QUOTA_REQUESTS, 1, &request->request_charge);
+    r = quota_charge(&broker->quota, owner, QUOTA_REQUESTS, 1, &request->request_charge);
     if (r > 0)
-        return client_over_quota(request->client, QUOTA_REQUESTS, refusal);
+        return client_name_quota(broker, owner, QUOTA_REQUESTS, refusal);
     if (!r)
-        r = quota_charge(&broker->quota, uid, QUOTA_BYTES, n_log * sizeof(*request->ids) + request->n_head,
+        quota_cap(&request->request_charge, QUOTA_BYTES, (uint64_t) class->max_mib << 20);
+    if (!r)
+        r = quota_charge(&broker->quota, owner, QUOTA_BYTES, n_log * sizeof(*request->ids) + request->n_head,
                          &request->log_charge);
     if (!r)
-        r = quota_charge(&broker->quota, uid, QUOTA_BYTES, 0, &request->body_charge);
-    return r > 0 ? client_over_quota(request->client, QUOTA_BYTES, refusal) : r;
+        r = quota_charge(&broker->quota, owner, QUOTA_BYTES, 0, &request->body_charge);
+    return r > 0 ? client_name_quota(broker, owner, QUOTA_BYTES, refusal) : r;
 }
 
 static int request_append_body(struct request *request, const uint8_t *data, size_t n,
@@ -230,7 +238,7 @@ static int request_append_body(struct request *request, const uint8_t *data, siz
     /* twice: buf.c doubles */
     r = quota_resize(&request->body_charge, MIN(2 * (n_body + n), (size_t)POLICY_BODY_BYTES_MAX));
     if (r > 0)
-        return client_over_quota(request->client, QUOTA_BYTES, refusal);
+        return client_name_quota(request->broker, request->account->key, QUOTA_BYTES, refusal);
     return r ? r : buf_append(&request->body, data, n);
 }
 
@@ -279,13 +287,17 @@ static int request_admit(struct request *request, struct refusal *refusal)
         [QWP__PRIORITY__PRIORITY_NORMAL] = QUEUE_NORMAL,
         [QWP__PRIORITY__PRIORITY_BATCH] = QUEUE_BATCH,
     };
-    int r = queue_push(&request->broker->queue, request->client->peer.uid, bands[request->priority],
-                       &request->item);
+    int r = request_check_queue(request, refusal);
 
+    if (!r)
+        r = queue_push(&request->broker->queue, request->account->key, bands[request->priority],
+                       &request->item);
     if (r)
         return r;
     if (request->memfd < 0)
         request->n_body = buf_size(&request->body);
+    queue_set_weight(&request->item, request->weight);
+    queue_set_max_running(&request->item, request->max_running);
     request->state = REQUEST_QUEUED;
     request->received_ns = clock_now_ns();
     queue_set_work(&request->item, forecast_prompt_tok(&request->broker->forecast, request->n_body));
@@ -304,6 +316,8 @@ static int request_fill(struct request *request, const Qwp__Generate *generate, 
 
     if (!r)
         r = policy_check_generate(generate, flags, &refusal->fault);
+    if (!r)
+        r = request_take_class(request, generate, refusal);
     if (!r)
         r = request_take_fields(request, generate);
     if (!r && request_id_is_taken(request))
@@ -362,7 +376,8 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
     } else if (r >= 300) {
         request_log_refused(client->peer.uid, &refusal);
     }
-    metrics_on_code(metrics_class_of(&broker->metrics, request_priority(generate)), refusal.fault.code);
+    metrics_on_code(metrics_class_of(&broker->metrics, request_priority(client, generate)),
+                    refusal.fault.code);
     client_refuse_limit(client, stream->id, &refusal);
     client_stream_close(client, stream->id);
     if (request)

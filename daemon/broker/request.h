@@ -29,9 +29,10 @@ enum request_state {
 };
 
 struct request {
-    struct list node;      /* of the broker's requests */
-    struct broker *broker; /* borrowed */
-    struct client *client; /* borrowed; outlives it */
+    struct list node;        /* of the broker's requests */
+    struct broker *broker;   /* borrowed */
+    struct client *client;   /* borrowed; outlives it */
+    struct account *account; /* held: who pays */
     struct queue_item item;
     enum request_state state;
     uint32_t stream, handle;
@@ -43,7 +44,9 @@ struct request {
     int memfd;       /* owned; -1: none */
     uint64_t n_body; /* bytes of the prompt, wherever it is; known when it is complete */
     Qwp__Priority priority;
-    uint32_t max_tokens; /* 0: none given */
+    uint32_t max_tokens;      /* 0: none given */
+    uint32_t context, output; /* what its class lets it use; 0: no cap */
+    uint32_t weight, max_running;
     uint64_t seed;
     bool want_ids;
     /* the replay log */
@@ -76,6 +79,14 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
 struct metrics_class *request_metrics(const struct request *request); /* where it counts */
 bool request_is_receiving(const struct request *request);
 void request_on_body(struct request *request, const uint8_t *data, size_t n, bool more);
+
+/* its class (request_policy.c) */
+/* Whether its class lets it in, and as what: 0, a status code, < 0. */
+int request_take_class(struct request *request, const Qwp__Generate *generate, struct refusal *refusal);
+int request_check_queue(const struct request *request,
+                        struct refusal *refusal); /* now that its prompt is there */
+void request_fill_account(const struct request *request, Qwe__Account *account);
+void request_charge_tokens(struct request *request, uint64_t n_tokens); /* read or written */
 
 /* Ends it with an Error, or without a word (request_free). */
 void request_fail(struct request *request, const struct fault *fault);

@@ -95,6 +95,7 @@ int request_on_started(struct request *request, const Qwe__Started *started)
     fresh = request->prompt_tokens - request->cached_tokens;
     queue_set_work(&request->item, fresh);
     queue_charge(&request->broker->queue, &request->item, fresh);
+    request_charge_tokens(request, fresh);
     request->broker->totals.prompt_tokens += request->prompt_tokens;
     request->broker->totals.cached_tokens += request->cached_tokens;
     request_metrics(request)->prompt_tokens += request->prompt_tokens;
@@ -153,6 +154,7 @@ static void request_count(struct request *request, const Qwe__Emit *emit)
         request->n_reasoning = emit->reasoning_tokens;
     if (emit->has_answer_tokens)
         request->n_answer = emit->answer_tokens;
+    request_charge_tokens(request, emit->n_ids);
     request->broker->totals.output_tokens += emit->n_ids;
     request_metrics(request)->output_tokens += emit->n_ids;
     /* all that run have about one row each in a step */

@@ -136,7 +136,7 @@ static int stream_charge(struct request *request, size_t n_more)
         return cap > out->charge.amount ? quota_resize(&out->charge, cap) : QUOTA_OK;
     if (cap <= STREAM_FREE_BYTES)
         return QUOTA_OK;
-    return quota_charge(&request->broker->quota, request->client->peer.uid, QUOTA_BYTES, cap, &out->charge);
+    return quota_charge(&request->broker->quota, request->account->key, QUOTA_BYTES, cap, &out->charge);
 }
 
 static int stream_hold(struct request *request, const uint8_t *raw, size_t n_raw)

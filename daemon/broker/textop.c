@@ -147,12 +147,16 @@ static int textop_finish_body(struct textop *textop, struct refusal *refusal)
 
 static int textop_fill(struct textop *textop, const Qwe__TextOp *op, bool more, struct refusal *refusal)
 {
+    const struct policy_ask ask = {.op = POLICY_OP_TEXT};
     int r = supervise_check(&textop->broker->supervise, &refusal->fault);
 
     if (r)
         return r;
     if (textop->broker->draining)
         return fault_set(&refusal->fault, STATUS_DRAINING, "qwend is being stopped");
+    r = policy_check(textop->client->class, &ask, &(struct policy_usage){}, refusal);
+    if (r)
+        return r;
     if (more && op->render->has_body)
         return fault_set(&refusal->fault, STATUS_INVALID, "the prompt comes in more than one way: body MORE");
     if (!more)

@@ -14,5 +14,8 @@ struct peer {
 
 int peer_read(int fd, struct peer *ret_peer);
 
-/* True if gid is the peer's own group or one of its supplementary ones (SO_PEERGROUPS, Linux 4.13). */
+/* The peer's supplementary groups (SO_PEERGROUPS, Linux 4.13; none before), to be freed.  -ENOMEM. */
+int peer_read_groups(int fd, gid_t **ret_groups, size_t *ret_n);
+
+/* True if gid is the peer's own group or one of its supplementary ones. */
 bool peer_in_group(int fd, const struct peer *peer, gid_t gid);
