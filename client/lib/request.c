@@ -53,6 +53,7 @@ void qwend_req_free(qwend_req *req)
     req_free_strings(req->prompt.tools, req->prompt.n_tools);
     req_free_strings(req->head.stop, req->head.n_stop);
     free(req->prompt.raw);
+    free(req->head.account);
     free(req->ids.id);
     free(req);
 }
@@ -314,18 +315,19 @@ int qwend_req_set_f(qwend_req *req, qwend_opt opt, double value)
 
 int qwend_req_set_s(qwend_req *req, qwend_opt opt, const char *text, size_t n)
 {
-    char *copy;
+    char *copy, **at;
     int r;
 
     if (opt == QWEND_OPT_STOP)
         return n && *text ? req_push_text(&req->head.stop, &req->head.n_stop, text, n) : err_origin(-EINVAL);
-    if (opt != QWEND_OPT_RAW)
+    if (opt != QWEND_OPT_RAW && opt != QWEND_OPT_ACCOUNT)
         return err_origin(-EINVAL);
+    at = opt == QWEND_OPT_RAW ? &req->prompt.raw : &req->head.account;
     r = req_text(text, n, &copy);
     if (r)
         return r;
-    free(req->prompt.raw);
-    req->prompt.raw = copy;
+    free(*at);
+    *at = copy;
     return 0;
 }
 

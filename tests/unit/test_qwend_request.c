@@ -44,6 +44,8 @@ static void test_request_every_option_is_sent(void **state)
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_SEED, -1), 0);
     assert_int_equal(qwend_req_set_s(req, QWEND_OPT_STOP, "one", (size_t)-1), 0);
     assert_int_equal(qwend_req_set_s(req, QWEND_OPT_STOP, "twofold", 3), 0);
+    assert_int_equal(qwend_req_set_s(req, QWEND_OPT_ACCOUNT, "alice", (size_t)-1), 0);
+    assert_int_equal(qwend_req_set_s(req, QWEND_OPT_ACCOUNT, "bobby", 3), 0);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_LOGPROBS, 0), 0);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_PRIORITY, 3), 0);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_WANT_IDS, 1), 0);
