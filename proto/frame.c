@@ -131,6 +131,8 @@ static const struct {
     {MSG_REQUESTS, "Requests"},
     {MSG_SUBSCRIBE, "Subscribe"},
     {MSG_SAMPLE, "Sample"},
+    {MSG_ADMIN, "Admin"},
+    {MSG_DONE, "Done"},
     {MSG_E_START, "Start"},
     {MSG_E_SUBMIT, "Submit"},
     {MSG_E_CANCEL, "CancelSeq"},

@@ -57,6 +57,9 @@ enum msg_type {
     MSG_REQUESTS = 303,
     MSG_SUBSCRIBE = 309,
     MSG_SAMPLE = 310,
+    /* for administrators */
+    MSG_ADMIN = 400,
+    MSG_DONE = 401,
     /* broker -> engine */
     MSG_E_START = 1000,
     MSG_E_SUBMIT = 1001,

@@ -108,6 +108,7 @@ static const struct wire_table {
     {&qwp__request_info__descriptor, {{"request_id", 0, CAP_ID}, {"client", 0, CAP_NAME}}},
     {&qwp__requests__descriptor, {{"requests", CAP_REQUESTS, 0}}},
     {&qwp__sample__descriptor, {{"list", CAP_SAMPLE_REQUESTS, 0}}},
+    {&qwp__done__descriptor, {{"text", 0, CAP_LINE}}},
     /* broker -> engine */
     {&qwe__start__descriptor,
      {{"model_path", 0, CAP_PATH}, {"backend", 0, CAP_WORD}, {"isa", 0, CAP_WORD}, {"kv_type", 0, CAP_WORD}}},

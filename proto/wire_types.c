@@ -33,6 +33,8 @@ static const struct {
     {MSG_REQUESTS, &qwp__requests__descriptor},
     {MSG_SUBSCRIBE, &qwp__subscribe__descriptor},
     {MSG_SAMPLE, &qwp__sample__descriptor},
+    {MSG_ADMIN, &qwp__admin__descriptor},
+    {MSG_DONE, &qwp__done__descriptor},
     {MSG_E_START, &qwe__start__descriptor},
     {MSG_E_SUBMIT, &qwe__submit__descriptor},
     {MSG_E_CANCEL, &qwe__cancel_seq__descriptor},

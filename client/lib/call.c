@@ -299,3 +299,20 @@ int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n)
         *ret_n = ((const Qwp__Cancelled *)q->held)->n_cancelled;
     return r;
 }
+
+/* administration */
+
+int qwend_admin(qwend *q, qwend_admin_verb verb, const char **ret_text)
+{
+    Qwp__Admin question = QWP__ADMIN__INIT;
+    int r;
+
+    if (verb < QWEND_ADMIN_RELOAD || verb > QWEND_ADMIN_RESUME)
+        return conn_error(q, -EINVAL, "%d is nothing that an administrator can ask for", (int)verb);
+    question.has_verb = true;
+    question.verb = (Qwp__Admin__Verb)verb;
+    r = call(q, MSG_ADMIN, &question.base, MSG_DONE, &qwp__done__descriptor);
+    if (!r && ret_text)
+        *ret_text = call_or_empty(((const Qwp__Done *)q->held)->text);
+    return r;
+}

@@ -67,7 +67,8 @@ typedef enum {
     QWEND_OPT_CREDIT_BYTES,     /* i: window of unread text before the model waits for the reader */
     QWEND_OPT_NO_CACHE,         /* i: 1: neither look into the prefix cache nor leave anything in it */
     QWEND_OPT_TTFT_DEADLINE_MS, /* i: refused if its first token is not expected by then, an error if it did not come */
-    QWEND_OPT_DEADLINE_MS       /* i: the same, and the answer ends then, with FINISH_DEADLINE */
+    QWEND_OPT_DEADLINE_MS,      /* i: the same, and the answer ends then, with FINISH_DEADLINE */
+    QWEND_OPT_ACCOUNT           /* s: of a gateway: the user that it asks for, 1 to 64 printable ASCII characters */
 } qwend_opt;
 qwend_req *qwend_req_new(void);                     /* NULL: out of memory */
 void qwend_req_free(qwend_req *req);
@@ -176,6 +177,8 @@ typedef struct {
     double tokens_s;                                     /* written in the last 4 s */
 } qwend_request_info;
 int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n);
+typedef enum { QWEND_ADMIN_RELOAD = 1, QWEND_ADMIN_DRAIN, QWEND_ADMIN_RESUME } qwend_admin_verb;
+int qwend_admin(qwend *q, qwend_admin_verb verb, const char **ret_text); /* *ret_text: what came of it; borrowed until the next call */
 int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n); /* request_id NULL: all of this uid's */
 
 /* How the service does, now and then every interval_ms (100 to 60000; 0: 500), as SAMPLE events of a stream that

@@ -30,6 +30,11 @@ static const struct cmd main_cmds[] = {
     {"cancel", "ID | --mine", "End a request, or all of this user's", OPT_CANCEL, cmd_cancel,
      "ID is what ps shows, or its first digits.\n", 1},
     {"tokenize", "[OPTIONS] [TEXT]", "Text to token ids", OPT_TOKENIZE, cmd_tokenize, NULL, 1},
+    {"reload", "", "Have the daemon read its configuration again", OPT_ADMIN, cmd_reload,
+     "For administrators. Requests go on; a mistake in the files changes nothing.\n", 0},
+    {"drain", "", "Take no more requests, let those that run end", OPT_ADMIN, cmd_drain,
+     "For administrators. The daemon stays up, and resume takes requests again.\n", 0},
+    {"resume", "", "Take requests again", OPT_ADMIN, cmd_resume, "For administrators.\n", 0},
     {"version", "", "Versions of this program and of the daemon", OPT_VERSION, cmd_version, NULL, 0},
     {"help", "[VERB]", "This text, or the options of a verb", OPT_HELP, cmd_help, NULL, 1},
 };

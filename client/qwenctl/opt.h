@@ -21,7 +21,8 @@ enum opt_verb {
     OPT_VERSION = 1 << 6,
     OPT_HELP = 1 << 7,
     OPT_TOP = 1 << 8,
-    OPT_ANY = (1 << 9) - 1,
+    OPT_ADMIN = 1 << 12,
+    OPT_ANY = (1 << 13) - 1,
 };
 
 enum opt_show { OPT_SHOW_AUTO, OPT_SHOW_STDERR, OPT_SHOW_STDOUT, OPT_SHOW_NONE };

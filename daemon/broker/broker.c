@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 
+#include "admin.h"
 #include "client.h"
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
@@ -197,6 +198,8 @@ static void broker_on_signal(int signal, short what, void *arg)
 
     if (signal == SIGCHLD) {
         supervise_on_child(&broker->supervise);
+    } else if (signal == SIGHUP) {
+        admin_reload(broker);
     } else if (!broker->draining) {
         broker_drain(broker);
     } else {

@@ -42,7 +42,7 @@ struct broker {
     struct event *pump, *reap, *tell, *drain, *beat;
     struct event *signals[BROKER_SIGNALS];
     gid_t admin_gid;
-    bool has_admin_gid, draining;
+    bool has_admin_gid, draining, held; /* held: by an administrator, until Resume */
     uint8_t boot_id[BROKER_BOOT_ID_BYTES];
     uint32_t last_handle, n_clients;
     uint64_t last_client, started_ns;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "admin.h"
 #include "broker.h"
 #include "client.h"
 #include "engine.pb-c.h"
@@ -46,6 +47,7 @@ static void dispatch_on_render(struct dispatch_call *call);
 static void dispatch_on_status(struct dispatch_call *call);
 static void dispatch_on_list(struct dispatch_call *call);
 static void dispatch_on_subscribe(struct dispatch_call *call);
+static void dispatch_on_admin(struct dispatch_call *call);
 
 /* What may be said when is data.  Anything else is answered with the reason, then closed. */
 static const struct dispatch_row {
@@ -68,6 +70,7 @@ static const struct dispatch_row {
     {MSG_STATUS, CLIENT_READY, ON_NEW, 0, dispatch_on_status},
     {MSG_LIST_REQUESTS, CLIENT_READY, ON_NEW, 0, dispatch_on_list},
     {MSG_SUBSCRIBE, CLIENT_READY, ON_NEW, 0, dispatch_on_subscribe},
+    {MSG_ADMIN, CLIENT_READY, ON_NEW, 0, dispatch_on_admin},
 };
 
 /* connection */
@@ -254,6 +257,12 @@ static void dispatch_on_list(struct dispatch_call *call)
 static void dispatch_on_subscribe(struct dispatch_call *call)
 {
     watch_open(call->client, call->stream, (Qwp__Subscribe *)call->msg);
+}
+
+static void dispatch_on_admin(struct dispatch_call *call)
+{
+    client_stream_close(call->client, call->frame->stream);
+    admin_do(call->client, call->frame->stream, (Qwp__Admin *)call->msg);
 }
 
 /* rules */

@@ -186,6 +186,36 @@ int options_read(struct options *options, int argc, char **argv, enum options_ac
     return OPTIONS_OK;
 }
 
+static bool options_is_same(const struct conf_key *key, const struct options *a, const struct options *b)
+{
+    const void *x = (const char *)a + key->offset, *y = (const char *)b + key->offset;
+    const char *s, *t;
+
+    switch (key->type) {
+    case CONF_UINT:
+    case CONF_SET:
+        return *(const uint32_t *)x == *(const uint32_t *)y;
+    case CONF_BOOL:
+        return *(const bool *)x == *(const bool *)y;
+    case CONF_STRING:
+    case CONF_CHOICE:
+        break;
+    }
+    s = *(const char *const *)x;
+    t = *(const char *const *)y;
+    return s && t ? !strcmp(s, t) : s == t;
+}
+
+void options_name_changes(const struct options *a, const struct options *b, char *text, size_t n)
+{
+    size_t used = 0;
+
+    *text = '\0';
+    for (int i = 0; i < OPTIONS_N_KEYS; i++)
+        if (!options_is_same(&options_keys[i], a, b) && used < n)
+            used += (size_t)snprintf(text + used, n - used, "%s%s", used ? ", " : "", options_keys[i].name);
+}
+
 void options_print_help(void)
 {
     char names[OPTIONS_N_KEYS][OPTIONS_NAME_MAX];

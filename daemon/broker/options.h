@@ -28,4 +28,6 @@ enum { OPTIONS_OK, OPTIONS_E_INVALID };
 int options_read(struct options *options, int argc, char **argv, enum options_action *ret_action,
                  struct fault *fault);
 void options_deinit(struct options *options);
+/* Names of the keys that differ, "slots, model"; cut to what fits, "" if there are none. */
+void options_name_changes(const struct options *a, const struct options *b, char *text, size_t n);
 void options_print_help(void); /* from the same table, to stdout */

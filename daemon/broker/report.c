@@ -43,7 +43,7 @@ Qwp__StatusReply__State report_state(const struct broker *broker)
 {
     const struct supervise *supervise = &broker->supervise;
 
-    if (broker->draining)
+    if (broker->draining || broker->held)
         return QWP__STATUS_REPLY__STATE__DRAINING;
     switch (supervise->state) {
     case SUPERVISE_SERVING:

@@ -276,6 +276,8 @@ static int request_check_service(const struct broker *broker, struct fault *faul
 {
     if (broker->draining)
         return fault_set(fault, STATUS_DRAINING, "qwend is being stopped");
+    if (broker->held)
+        return fault_set(fault, STATUS_DRAINING, "an administrator holds the service");
     return supervise_check(&broker->supervise, fault);
 }
 

@@ -154,6 +154,8 @@ static int textop_fill(struct textop *textop, const Qwe__TextOp *op, bool more, 
         return r;
     if (textop->broker->draining)
         return fault_set(&refusal->fault, STATUS_DRAINING, "qwend is being stopped");
+    if (textop->broker->held)
+        return fault_set(&refusal->fault, STATUS_DRAINING, "an administrator holds the service");
     r = policy_check(textop->client->class, &ask, &(struct policy_usage){}, refusal);
     if (r)
         return r;

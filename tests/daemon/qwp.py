@@ -28,6 +28,7 @@ TYPES = {
     200: pb.Tokenize, 201: pb.Tokens, 202: pb.Detokenize, 203: pb.Text, 204: pb.Render,
     300: pb.Status, 301: pb.StatusReply, 302: pb.ListRequests, 303: pb.Requests,
     309: pb.Subscribe, 310: pb.Sample,
+    400: pb.Admin, 401: pb.Done,
 }
 NUMBERS = {cls: number for number, cls in TYPES.items()}
 TIMEOUT_S = 30.0  # for anything that must happen; generous, as the build machine may be busy

@@ -9,7 +9,7 @@ import harness
 import qwend_pb2 as pb
 import qwp
 from fake import ENGINE, Fake, check, sampling
-from qwp import MORE, Refused, prompt
+from qwp import MORE, Refused
 
 OTHER_UID = 65534   # nobody, on every Linux
 

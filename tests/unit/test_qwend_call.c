@@ -24,6 +24,24 @@ static void test_tokenize_gives_ids(void **state)
                         "Tokenize stream=3 END text=\"\"");
 }
 
+static void test_admin_says_what_came_of_it(void **state)
+{
+    struct peer peer = peer_open("accept\nawait Admin\nsend Done+end text=\"reloaded\"\n"
+                                 "await Admin\nsend Error+end code=301 text=\"no\"\n"
+                                 "await Admin\nsend Done+end\neof\n",
+                                 0);
+    const char *text;
+
+    assert_int_equal(qwend_admin(peer.q, QWEND_ADMIN_RELOAD, &text), 0);
+    assert_string_equal(text, "reloaded");
+    assert_int_equal(qwend_admin(peer.q, QWEND_ADMIN_DRAIN, &text), QWEND_REFUSED);
+    assert_int_equal(qwend_error_code(peer.q), 301);
+    assert_int_equal(qwend_admin(peer.q, QWEND_ADMIN_RESUME, NULL), 0);
+    assert_int_equal(qwend_admin(peer.q, 4, &text), -EINVAL);
+    peer_close_received(&peer, "Admin stream=1 END verb=RELOAD", "Admin stream=3 END verb=DRAIN",
+                        "Admin stream=5 END verb=RESUME");
+}
+
 static void test_tokenize_above_a_frame_is_refused_with_numbers(void **state)
 {
     struct peer peer = peer_open("accept\neof\n", 0);
@@ -205,6 +223,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokenize_gives_ids),
+        cmocka_unit_test(test_admin_says_what_came_of_it),
         cmocka_unit_test(test_tokenize_above_a_frame_is_refused_with_numbers),
         cmocka_unit_test(test_detokenize_and_render_give_text),
         cmocka_unit_test(test_status_gives_every_field),
