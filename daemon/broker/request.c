@@ -149,10 +149,10 @@ static int request_pack_head(struct request *request, const Qwp__Generate *gener
 {
     Qwp__Sampling none = QWP__SAMPLING__INIT, sampling = generate->sampling ? *generate->sampling : none;
     Qwe__Submit submit = QWE__SUBMIT__INIT;
-    Qwe__Account account = QWE__ACCOUNT__INIT;
+    Qwe__Terms terms = QWE__TERMS__INIT;
 
-    request_fill_account(request, &account);
-    submit.account = &account;
+    request_fill_terms(request, &terms);
+    submit.terms = &terms;
     sampling.has_seed = true;
     sampling.seed = request->seed;
     submit.sampling = &sampling;

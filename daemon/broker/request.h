@@ -85,7 +85,7 @@ void request_on_body(struct request *request, const uint8_t *data, size_t n, boo
 int request_take_class(struct request *request, const Qwp__Generate *generate, struct refusal *refusal);
 int request_check_queue(const struct request *request,
                         struct refusal *refusal); /* now that its prompt is there */
-void request_fill_account(const struct request *request, Qwe__Account *account);
+void request_fill_terms(const struct request *request, Qwe__Terms *terms);
 void request_charge_tokens(struct request *request, uint64_t n_tokens); /* read or written */
 
 /* Ends it with an Error, or without a word (request_free). */

@@ -65,13 +65,13 @@ int request_check_queue(const struct request *request, struct refusal *refusal)
     return policy_check(request->client->class, &ask, &usage, refusal);
 }
 
-void request_fill_account(const struct request *request, Qwe__Account *account)
+void request_fill_terms(const struct request *request, Qwe__Terms *terms)
 {
-    account->name = *request->account->name ? request->account->name : NULL;
-    account->has_context = request->context;
-    account->context = request->context;
-    account->has_output = request->output;
-    account->output = request->output;
+    terms->account = *request->account->name ? request->account->name : NULL;
+    terms->has_context = request->context;
+    terms->context = request->context;
+    terms->has_output = request->output;
+    terms->output = request->output;
 }
 
 void request_charge_tokens(struct request *request, uint64_t n_tokens)

@@ -137,11 +137,11 @@ static int engine_submit_prompt(const struct engine *e, int fd, struct engine_su
 /* > 0: refused, and said so. */
 static int engine_submit_fits(struct engine *e, struct engine_submit *s)
 {
-    const Qwe__Account *account = s->msg->account;
-    const bool asked = s->msg->has_max_tokens, has_output = account && account->has_output;
-    const bool of_class = account && account->has_context && account->context < (uint32_t)e->context;
+    const Qwe__Terms *terms = s->msg->terms;
+    const bool asked = s->msg->has_max_tokens, has_output = terms && terms->has_output;
+    const bool of_class = terms && terms->has_context && terms->context < (uint32_t)e->context;
     const uint32_t n_prompt = (uint32_t)s->prompt.ids.n;
-    const uint32_t context = of_class ? account->context : (uint32_t)e->context;
+    const uint32_t context = of_class ? terms->context : (uint32_t)e->context;
     int r;
 
     if (n_prompt >= context || (asked && s->msg->max_tokens > context - n_prompt)) {
@@ -150,7 +150,7 @@ static int engine_submit_fits(struct engine *e, struct engine_submit *s)
         return r ? r : STATUS_TOO_LONG;
     }
     s->max_tokens = asked        ? s->msg->max_tokens
-                    : has_output ? MIN(account->output, context - n_prompt)
+                    : has_output ? MIN(terms->output, context - n_prompt)
                                  : context - n_prompt;
     return 0;
 }

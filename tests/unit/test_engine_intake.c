@@ -175,11 +175,11 @@ static void test_engine_submit_keeps_to_what_the_class_may_use(void **state)
 {
     struct peer *peer = start();
     int32_t ids[CONTEXT] = {0};
-    Qwe__Account account = QWE__ACCOUNT__INIT;
-    struct peer_request q = {.handle = 1, .prompt = ids, .n_prompt = 100, .account = &account};
+    Qwe__Terms terms = QWE__TERMS__INIT;
+    struct peer_request q = {.handle = 1, .prompt = ids, .n_prompt = 100, .terms = &terms};
 
-    account.has_context = true;
-    account.context = 100;
+    terms.has_context = true;
+    terms.context = 100;
     peer_submit(peer, &q);
     check_refused(peer, 1, STATUS_CTX_LIMIT, "the prompt has 100 tokens, the class's context 100");
     assert_string_equal(peer_stream(peer, 1)->details, "prompt_tokens=100 context=100");
@@ -189,25 +189,25 @@ static void test_engine_submit_keeps_to_what_the_class_may_use(void **state)
     peer_submit(peer, &q);
     check_refused(peer, 2, STATUS_CTX_LIMIT, "max_tokens is 11, the class's context has room for 100");
     q = (struct peer_request){
-        .handle = 3, .prompt = ids, .n_prompt = 90, .ignore_eos = true, .account = &account};
+        .handle = 3, .prompt = ids, .n_prompt = 90, .ignore_eos = true, .terms = &terms};
     peer_submit(peer, &q);
     assert_int_equal(peer_finish(peer, 3)->n_ids, 10);
-    account.has_output = true;
-    account.output = 4;
+    terms.has_output = true;
+    terms.output = 4;
     q.handle = 4;
     peer_submit(peer, &q);
     assert_int_equal(peer_finish(peer, 4)->n_ids, 4);
-    account.output = 50; /* no more than there is */
+    terms.output = 50; /* no more than there is */
     q.handle = 5;
     peer_submit(peer, &q);
     assert_int_equal(peer_finish(peer, 5)->n_ids, 10);
     q.handle = 6;
     q.max_tokens = 6; /* who says how much has been asked already whether he may */
-    account.output = 4;
+    terms.output = 4;
     peer_submit(peer, &q);
     assert_int_equal(peer_finish(peer, 6)->n_ids, 6);
-    account.context = 100000; /* the engine's own is less */
-    q = (struct peer_request){.handle = 7, .prompt = ids, .n_prompt = CONTEXT, .account = &account};
+    terms.context = 100000; /* the engine's own is less */
+    q = (struct peer_request){.handle = 7, .prompt = ids, .n_prompt = CONTEXT, .terms = &terms};
     peer_submit(peer, &q);
     check_refused(peer, 7, STATUS_TOO_LONG, "the prompt has 512 tokens, the context 512");
     peer_free(peer);
