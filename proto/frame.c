@@ -129,6 +129,8 @@ static const struct {
     {MSG_STATUS_REPLY, "StatusReply"},
     {MSG_LIST_REQUESTS, "ListRequests"},
     {MSG_REQUESTS, "Requests"},
+    {MSG_SCORE, "Score"},
+    {MSG_SCORE_REPLY, "ScoreReply"},
     {MSG_SUBSCRIBE, "Subscribe"},
     {MSG_SAMPLE, "Sample"},
     {MSG_ADMIN, "Admin"},

@@ -55,6 +55,8 @@ enum msg_type {
     MSG_STATUS_REPLY = 301,
     MSG_LIST_REQUESTS = 302,
     MSG_REQUESTS = 303,
+    MSG_SCORE = 307,
+    MSG_SCORE_REPLY = 308,
     MSG_SUBSCRIBE = 309,
     MSG_SAMPLE = 310,
     /* for administrators */

@@ -36,6 +36,7 @@ enum {
     CAP_TOP = 20,          /* SAMPLE_TOP_MAX */
     CAP_LOGPROBS = 32,     /* tokens of one Delta: with 20 alternatives each within the arena */
     CAP_DELTA_IDS = 4096,
+    CAP_SCORES = 65536, /* tokens of a Score: its reply takes half a frame */
     CAP_PIECES = 256,
     CAP_PIECE = 64 << 10,
     CAP_REQUESTS = 4096,       /* listed at a time */
@@ -80,7 +81,10 @@ static const struct wire_table {
       {"tool_calls", CAP_TOOL_CALLS, 0}}},
     {&qwp__token_ids__descriptor, {{"id", CAP_TOKENS, 0}}},
     {&qwp__prompt__descriptor,
-     {{"messages", CAP_MESSAGES, 0}, {"tools", CAP_TOOLS, CAP_TOOL_BYTES}, {"raw", 0, CAP_PROMPT}}},
+     {{"messages", CAP_MESSAGES, 0},
+      {"tools", CAP_TOOLS, CAP_TOOL_BYTES},
+      {"raw", 0, CAP_PROMPT},
+      {"continuation", 0, CAP_PROMPT}}},
     {&qwp__accepted__descriptor, {{"request_id", 0, CAP_ID}}},
     {&qwp__token_logprob__descriptor, {{"text", 0, CAP_TOKEN_TEXT}, {"top", CAP_TOP, 0}}},
     {&qwp__token_logprob1__descriptor, {{"text", 0, CAP_TOKEN_TEXT}}},
@@ -98,6 +102,8 @@ static const struct wire_table {
     {&qwp__detokenize__descriptor, {{"ids", CAP_TOKENS, 0}}},
     {&qwp__text__descriptor, {{"text", 0, CAP_PROMPT}}},
     {&qwp__render__descriptor, {{"body", 0, CAP_PROMPT}}},
+    {&qwp__score__descriptor, {{"request_id", 0, CAP_ID}, {"body", 0, CAP_FRAME}, {"account", 0, CAP_NAME}}},
+    {&qwp__score_reply__descriptor, {{"ids", CAP_SCORES, 0}, {"logprobs", CAP_SCORES, 0}}},
     /* looking at the service */
     {&qwp__status_reply__descriptor,
      {{"server", 0, CAP_NAME},

@@ -31,6 +31,8 @@ static const struct {
     {MSG_STATUS_REPLY, &qwp__status_reply__descriptor},
     {MSG_LIST_REQUESTS, &qwp__list_requests__descriptor},
     {MSG_REQUESTS, &qwp__requests__descriptor},
+    {MSG_SCORE, &qwp__score__descriptor},
+    {MSG_SCORE_REPLY, &qwp__score_reply__descriptor},
     {MSG_SUBSCRIBE, &qwp__subscribe__descriptor},
     {MSG_SAMPLE, &qwp__sample__descriptor},
     {MSG_ADMIN, &qwp__admin__descriptor},

@@ -69,12 +69,14 @@ static void engine_cache_mark(struct seq *seq, int pos)
 int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *prompt)
 {
     struct prefix_hit hit = {};
+    /* one token must be left: somebody needs its logits */
+    const int n_max = seq->scores ? seq->n_prompt - 1 + seq->n_scored : seq->n_ids - 1;
     int r;
 
     if (seq->finish)
-        return 0;        /* nothing will be read */
-    if (seq->uses_cache) /* one token must be left: somebody needs its logits */
-        prefix_find(e->prefix, seq->uid, seq->ids, seq->n_ids - 1, engine_table(e, seq), &hit);
+        return 0; /* nothing will be read */
+    if (seq->uses_cache)
+        prefix_find(e->prefix, seq->uid, seq->ids, n_max, engine_table(e, seq), &hit);
     r = hit.n_tok ? engine_cache_share(e, seq, &hit) : state_clear_slot(e->state, seq->slot);
     if (r || !seq->uses_cache)
         return r;

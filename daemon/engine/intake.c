@@ -10,6 +10,7 @@
 #include "daemon/util/log.h"
 #include "prompt.h"
 #include "proto/wire.h"
+#include "score.h"
 
 static int engine_bad_frame(const struct frame *frame, const char *what)
 {
@@ -134,22 +135,43 @@ static int engine_submit_prompt(const struct engine *e, int fd, struct engine_su
     return r;
 }
 
+static bool engine_submit_scores(const struct engine_submit *s)
+{
+    return s->msg->terms && s->msg->terms->has_score && s->msg->terms->score;
+}
+
+static int engine_submit_check_kind(const struct engine_submit *s, struct fault *fault)
+{
+    const size_t n = s->prompt.continuation.n;
+
+    if (engine_submit_scores(s) && !n)
+        return fault_set(fault, STATUS_INVALID, "a Score needs a continuation in its prompt");
+    if (!engine_submit_scores(s) && n)
+        return fault_set(fault, STATUS_INVALID, "only the prompt of a Score has a continuation");
+    if (n > SCORE_TOKENS_MAX)
+        return fault_set(fault, STATUS_TOO_LONG, "the continuation has %zu tokens, at most %d", n,
+                         SCORE_TOKENS_MAX);
+    return 0;
+}
+
 /* > 0: refused, and said so. */
 static int engine_submit_fits(struct engine *e, struct engine_submit *s)
 {
     const Qwe__Terms *terms = s->msg->terms;
-    const bool asked = s->msg->has_max_tokens, has_output = terms && terms->has_output;
+    const uint32_t n_given = (uint32_t)s->prompt.continuation.n;
+    const uint32_t max_tokens = n_given ? n_given : s->msg->max_tokens;
+    const bool asked = n_given || s->msg->has_max_tokens, has_output = terms && terms->has_output;
     const bool of_class = terms && terms->has_context && terms->context < (uint32_t)e->context;
     const uint32_t n_prompt = (uint32_t)s->prompt.ids.n;
     const uint32_t context = of_class ? terms->context : (uint32_t)e->context;
     int r;
 
-    if (n_prompt >= context || (asked && s->msg->max_tokens > context - n_prompt)) {
+    if (n_prompt >= context || (asked && max_tokens > context - n_prompt)) {
         r = engine_put_too_long(e, s->handle, of_class ? STATUS_CTX_LIMIT : STATUS_TOO_LONG, context,
-                                n_prompt, asked ? &s->msg->max_tokens : NULL);
+                                n_prompt, asked ? &max_tokens : NULL);
         return r ? r : STATUS_TOO_LONG;
     }
-    s->max_tokens = asked        ? s->msg->max_tokens
+    s->max_tokens = asked        ? max_tokens
                     : has_output ? MIN(terms->output, context - n_prompt)
                                  : context - n_prompt;
     return 0;
@@ -179,7 +201,7 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
         .prompt = s->prompt.ids.id,
         .n_prompt = (int)s->prompt.ids.n,
         .forced = s->forced.id,
-        .n_forced = (int)s->forced.n,
+        .n_forced = engine_submit_scores(s) ? 0 : (int)s->forced.n,
         .max_tokens = (int)s->max_tokens,
         .sampling = s->sampling,
         .n_logprobs = msg->has_logprobs ? (int)msg->logprobs : -1,
@@ -197,6 +219,8 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
 
     if (r)
         return r > 0 ? STATUS_INVALID : r;
+    if (engine_submit_scores(s))
+        score_begin(seq, &s->prompt.continuation, (int)s->forced.n);
     e->seqs[slot] = seq;
     seq->slot = slot;
     seq->order = e->next_order++;
@@ -213,7 +237,7 @@ static int engine_submit_check(const struct engine_submit *s, struct fault *faul
     if (s->msg->has_logprobs && s->msg->logprobs > SAMPLE_TOP_MAX)
         return fault_set(fault, STATUS_INVALID, "logprobs is %u, at most %d alternatives are given",
                          s->msg->logprobs, SAMPLE_TOP_MAX);
-    if (s->forced.n > s->max_tokens)
+    if (s->forced.n > s->max_tokens - engine_submit_scores(s)) /* of a Score one is left to do */
         return fault_set(fault, STATUS_INTERNAL, "%zu forced tokens, max_tokens is %u", s->forced.n,
                          s->max_tokens);
     return 0;
@@ -229,6 +253,8 @@ static int engine_submit_begin(struct engine *e, struct engine_submit *s, int fd
         return fault_set(fault, STATUS_INTERNAL, "all %d slots of the engine are in use", e->n_slots);
     s->thinking = !s->msg->has_thinking || s->msg->thinking == QWP__THINKING__THINKING_ON;
     r = engine_submit_prompt(e, fd, s, fault);
+    if (!r)
+        r = engine_submit_check_kind(s, fault);
     if (!r)
         r = engine_submit_sampling(e, s, fault);
     if (!r)

@@ -270,11 +270,30 @@ static void prompt_find_borders(const struct tokenizer *tokenizer, struct prompt
         prompt->borders[prompt->n_borders++] = ids->n - 1;
 }
 
+/* By itself, so that the prompt's tokens are those of a Generate. */
+static int prompt_encode_continuation(const struct tokenizer *tokenizer, const Qwp__Prompt *p,
+                                      struct fault *fault, struct token_ids *ret_ids)
+{
+    int r = 0;
+
+    if (p->continuation && p->continuation_ids)
+        return fault_set(fault, STATUS_INVALID, "the prompt has continuation and continuation_ids");
+    if (p->continuation)
+        r = prompt_encode_text(tokenizer, p->continuation, strlen(p->continuation), TOKENIZER_NONE, NULL,
+                               fault, ret_ids);
+    else if (p->continuation_ids)
+        r = prompt_copy_ids(tokenizer, "continuation_ids", p->continuation_ids->id, p->continuation_ids->n_id,
+                            fault, ret_ids);
+    if (!r && (p->continuation || p->continuation_ids) && !ret_ids->n)
+        r = fault_set(fault, STATUS_INVALID, "the continuation is empty");
+    return r;
+}
+
 int prompt_encode(const struct tokenizer *tokenizer, const uint8_t *body, size_t n_bytes, bool thinking,
                   struct fault *fault, struct prompt *ret_prompt)
 {
     _cleanup_(prompt_message_freep) ProtobufCMessage *message = NULL;
-    _cleanup_(prompt_deinit) struct prompt prompt = {.ids = TOKEN_IDS_INIT};
+    _cleanup_(prompt_deinit) struct prompt prompt = {.ids = TOKEN_IDS_INIT, .continuation = TOKEN_IDS_INIT};
     Qwp__Prompt *p;
     int r = prompt_unpack(body, n_bytes, fault, &p);
 
@@ -295,15 +314,18 @@ int prompt_encode(const struct tokenizer *tokenizer, const uint8_t *body, size_t
         r = prompt_copy_ids(tokenizer, "ids", p->ids->id, p->ids->n_id, fault, &prompt.ids);
     if (!r && !prompt.ids.n)
         r = fault_set(fault, STATUS_INVALID, "the prompt is empty");
+    if (!r)
+        r = prompt_encode_continuation(tokenizer, p, fault, &prompt.continuation);
     if (r)
         return r;
     prompt_find_borders(tokenizer, &prompt);
     *ret_prompt = prompt;
-    prompt.ids = TOKEN_IDS_INIT; /* handed over */
+    prompt.ids = prompt.continuation = TOKEN_IDS_INIT; /* handed over */
     return 0;
 }
 
 void prompt_deinit(struct prompt *prompt)
 {
     token_ids_deinit(&prompt->ids);
+    token_ids_deinit(&prompt->continuation);
 }

@@ -350,18 +350,26 @@ static int sampler_draw(struct sampler *s, double temperature, double u)
            1; /* the two sums were added in different orders: u was closer to 1 than their rounding */
 }
 
-/* log softmax of the row as the model gave it */
-static void sampler_logprobs(struct sampler *s, const float *logits, int n_top, struct sample_choice *choice)
+/* Log of the sum of exp of what was loaded, which is the row as the model gave it. */
+static double sampler_lse(const struct sampler *s)
 {
-    double max = -INFINITY, sum = 0, lse;
+    double max = -INFINITY, sum = 0;
 
-    (void)sampler_load_logits(s, logits); /* was good before */
     for (int i = 0; i < s->n_vocab; i++)
         max = MAX(max, s->x[i]);
     for (int i = 0; i < s->n_vocab; i++)
         if (s->x[i] - max > -40.0) /* the rest of a 248k vocabulary adds less than 1e-12 */
             sum += exp(s->x[i] - max);
-    lse = max + log(sum);
+    return max + log(sum);
+}
+
+/* log softmax of the row as the model gave it */
+static void sampler_logprobs(struct sampler *s, const float *logits, int n_top, struct sample_choice *choice)
+{
+    double lse;
+
+    (void)sampler_load_logits(s, logits); /* was good before */
+    lse = sampler_lse(s);
     choice->logprob = (float)((double)logits[choice->id] - lse);
     choice->n_top = 0;
     if (!n_top)
@@ -392,6 +400,16 @@ int sampler_pick(struct sampler *s, const struct sample_params *params, const fl
     if (n_logprobs >= 0)
         sampler_logprobs(s, logits, n_logprobs, &choice);
     *ret_choice = choice;
+    return SAMPLE_OK;
+}
+
+int sampler_score(struct sampler *s, const float *logits, int32_t id, float *ret_logprob)
+{
+    int r = sampler_load_logits(s, logits);
+
+    if (r)
+        return r;
+    *ret_logprob = (float)((double)logits[id] - sampler_lse(s));
     return SAMPLE_OK;
 }
 

@@ -59,6 +59,10 @@ int sampler_pick(struct sampler *s, const struct sample_params *params, const fl
                  const bool *banned, const int32_t *history, size_t n_history, uint64_t position,
                  int n_logprobs, struct sample_choice *ret_choice);
 
+/* The log-probability of one id by the model's own softmax, as sampler_pick() gives it.  SAMPLE_E_NAN as
+ * there. */
+int sampler_score(struct sampler *s, const float *logits, int32_t id, float *ret_logprob);
+
 /* The filtered distribution itself, best first, for tests and qwend-probe: pointers into the sampler, valid
  * until its next use. */
 int sampler_distribution(struct sampler *s, const struct sample_params *params, const float *logits,

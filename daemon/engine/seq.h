@@ -49,6 +49,9 @@ struct seq {
     const bool *stops_at; /* borrowed */
     struct pieces pieces; /* items: what the last id released */
     enum seq_finish finish;
+    /* score.c: ids holds the whole continuation, of which n_scored have their log-probability */
+    bool scores;
+    int n_scored;
 };
 
 int seq_new(const struct seq_config *config, struct fault *fault,

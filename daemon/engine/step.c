@@ -3,6 +3,7 @@
 
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
+#include "score.h"
 
 static bool engine_slot_runs(const struct engine *e, int slot)
 {
@@ -41,9 +42,12 @@ static struct seq *engine_picked(const struct engine *e, int i)
     return e->seqs[e->item_slots[e->picks[i].item]];
 }
 
-static bool engine_pick_completes(const struct engine *e, int i)
+/* Of logits: after the last token that is known, or where a given one has to be scored. */
+static int engine_pick_rows(const struct engine *e, int i)
 {
-    return e->picks[i].n_tok == seq_n_pending(engine_picked(e, i));
+    const struct seq *seq = engine_picked(e, i);
+
+    return seq->scores ? score_n_rows(seq, e->picks[i].n_tok) : e->picks[i].n_tok == seq_n_pending(seq);
 }
 
 /* A piece ends where a state is to be kept. */
@@ -71,8 +75,8 @@ static int engine_pack(struct engine *e, int n_picks, struct kern_batch *ret_bat
         };
         for (int k = 0; k < e->picks[i].n_tok; k++)
             e->ids[n_tok++] = seq->ids[seq->n_read + k];
-        if (engine_pick_completes(e, i))
-            e->rows[n_rows++] = n_tok - 1;
+        for (int k = engine_pick_rows(e, i); k > 0; k--)
+            e->rows[n_rows++] = n_tok - k;
     }
     *ret_batch = (struct kern_batch){.n_tok = n_tok, .n_span = n_picks, .ids = e->ids, .spans = e->spans};
     return n_rows;
@@ -115,14 +119,15 @@ static int engine_sample(struct engine *e, int n_picks)
 
     for (int i = 0; !r && i < n_picks; i++) {
         struct seq *seq = engine_picked(e, i);
-        const bool completes = engine_pick_completes(e, i);
+        const int n_rows = engine_pick_rows(e, i);
 
         seq->n_read += e->picks[i].n_tok;
         r = engine_cache_on_read(e, seq);
-        if (r || !completes)
-            continue;
-        r = engine_advance(e, seq, logits);
-        logits += e->n_vocab;
+        if (!r && seq->scores)
+            r = score_advance(e, seq, n_rows, logits);
+        else if (!r && n_rows)
+            r = engine_advance(e, seq, logits);
+        logits += (size_t)n_rows * (size_t)e->n_vocab;
     }
     return r;
 }
@@ -152,6 +157,7 @@ int engine_step(struct engine *e)
     if (!n_picks)
         return 0;
     engine_cut_picks(e, n_picks);
+    score_cut_picks(e, n_picks);
     n_rows = engine_pack(e, n_picks, &batch);
     r = model_forward(e->model, e->state, &batch, e->rows, n_rows, e->logits);
     if (r)

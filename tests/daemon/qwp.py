@@ -27,6 +27,7 @@ TYPES = {
     106: pb.Cancel, 107: pb.Cancelled,
     200: pb.Tokenize, 201: pb.Tokens, 202: pb.Detokenize, 203: pb.Text, 204: pb.Render,
     300: pb.Status, 301: pb.StatusReply, 302: pb.ListRequests, 303: pb.Requests,
+    307: pb.Score, 308: pb.ScoreReply,
     309: pb.Subscribe, 310: pb.Sample,
     400: pb.Admin, 401: pb.Done,
 }

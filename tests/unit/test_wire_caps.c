@@ -56,6 +56,14 @@ static void put_elements(struct buf *body, const ProtobufCFieldDescriptor *field
         return;
     }
     gen_tag(body, field->id, PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED);
+    if (field->type == PROTOBUF_C_TYPE_FLOAT) {
+        const float value = -1.5f;
+
+        gen_varint(body, n * sizeof(value));
+        for (uint32_t i = 0; i < n; i++)
+            assert_int_equal(buf_append(body, &value, sizeof(value)), 0);
+        return;
+    }
     gen_varint(body, n);
     for (uint32_t i = 0; i < n; i++)
         gen_varint(body, 7);
