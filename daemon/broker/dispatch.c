@@ -38,6 +38,7 @@ static void dispatch_on_hello(struct dispatch_call *call);
 static void dispatch_on_ping(struct dispatch_call *call);
 static void dispatch_on_pong(struct dispatch_call *call);
 static void dispatch_on_generate(struct dispatch_call *call);
+static void dispatch_on_score(struct dispatch_call *call);
 static void dispatch_on_body(struct dispatch_call *call);
 static void dispatch_on_credit(struct dispatch_call *call);
 static void dispatch_on_cancel(struct dispatch_call *call);
@@ -61,6 +62,7 @@ static const struct dispatch_row {
     {MSG_PING, CLIENT_READY, ON_CONNECTION, 0, dispatch_on_ping},
     {MSG_PONG, CLIENT_READY, ON_CONNECTION, 0, dispatch_on_pong},
     {MSG_GENERATE, CLIENT_READY, ON_NEW, FRAME_MORE | FRAME_HAS_FD, dispatch_on_generate},
+    {MSG_SCORE, CLIENT_READY, ON_NEW, FRAME_MORE | FRAME_HAS_FD, dispatch_on_score},
     {MSG_BODY, CLIENT_READY, ON_LIVE, FRAME_MORE, dispatch_on_body},
     {MSG_CREDIT, CLIENT_READY, ON_LIVE, 0, dispatch_on_credit},
     {MSG_CANCEL, CLIENT_READY, ON_NEW_OR_LIVE, 0, dispatch_on_cancel},
@@ -139,20 +141,32 @@ static void dispatch_on_pong(struct dispatch_call *call)
 }
 
 /* generation */
+/* The fd of a frame that has one; false: it did not come. */
+static bool dispatch_claim_memfd(struct dispatch_call *call, int *ret_memfd)
+{
+    if (!(call->frame->flags & FRAME_HAS_FD))
+        return true;
+    *ret_memfd = sock_claim_fd(&call->client->sock);
+    if (*ret_memfd < 0)
+        client_fail(call->client, STATUS_BAD_MESSAGE, "a frame announces a file descriptor, none came");
+    return *ret_memfd >= 0;
+}
+
 static void dispatch_on_generate(struct dispatch_call *call)
 {
-    struct client *client = call->client;
     _cleanup_(closep) int memfd = -1;
 
-    if (call->frame->flags & FRAME_HAS_FD) {
-        memfd = sock_claim_fd(&client->sock);
-        if (memfd < 0) {
-            client_fail(client, STATUS_BAD_MESSAGE,
-                        "a Generate frame announces a file descriptor, none came");
-            return;
-        }
-    }
-    request_open(client, call->stream, (Qwp__Generate *)call->msg, call->frame->flags, &memfd);
+    if (dispatch_claim_memfd(call, &memfd))
+        request_open(call->client, call->stream, (Qwp__Generate *)call->msg, call->frame->flags, &memfd,
+                     false);
+}
+
+static void dispatch_on_score(struct dispatch_call *call)
+{
+    _cleanup_(closep) int memfd = -1;
+
+    if (dispatch_claim_memfd(call, &memfd))
+        request_open_score(call->client, call->stream, (Qwp__Score *)call->msg, call->frame->flags, &memfd);
 }
 
 static void dispatch_on_body(struct dispatch_call *call)

@@ -13,6 +13,7 @@ enum {
     POLICY_CREDIT_BYTES_DEFAULT = 64 << 10,
     POLICY_TOKENS_MAX = 1 << 20, /* the longest context that Qwen 3.5 is extended to */
     POLICY_LOGPROBS_MAX = 20,
+    POLICY_SCORES_MAX = 65536, /* tokens of a Score, as in the engine */
     POLICY_STOPS_MAX = 8,
     POLICY_STOP_BYTES_MAX = 256,
     POLICY_ID_BYTES = 16,

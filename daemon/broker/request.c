@@ -37,9 +37,11 @@ static void request_destroy(struct request *request)
     free(request->head);
     free(request->ids);
     free(request->stop);
+    free(request->logprobs);
     quota_release(&request->request_charge);
     quota_release(&request->body_charge);
     quota_release(&request->log_charge);
+    quota_release(&request->score_charge);
     account_put(request->account, clock_now_ns());
     free(request);
 }
@@ -93,6 +95,10 @@ void request_cancel(struct request *request)
 {
     /* A flood of open-and-cancel pays for the work it makes: as much as some 64 tokens of prompt. */
     queue_charge(&request->broker->queue, &request->item, 64);
+    if (request->is_score) {
+        request_cancel_score(request);
+        return;
+    }
     if (!request->done_ns)
         request->done_ns = clock_now_ns();
     request->finish = QWP__FINISH__FINISH_CANCEL;
@@ -211,7 +217,9 @@ static int request_charge(struct request *request, struct refusal *refusal)
     const uint32_t context = ready && ready->has_context ? ready->context : REQUEST_CONTEXT_GUESS;
     const struct policy_class *class = request->client->class;
     const uint32_t limit = policy_output(class, policy_context(class, context));
-    const uint64_t n_log = request->max_tokens ? MIN(request->max_tokens, context) : limit;
+    const uint64_t n_log = request->is_score     ? MIN((uint32_t)POLICY_SCORES_MAX, context)
+                           : request->max_tokens ? MIN(request->max_tokens, context)
+                                                 : limit;
     int r;
 
     r = quota_charge(&broker->quota, owner, QUOTA_REQUESTS, 1, &request->request_charge);
@@ -353,7 +361,7 @@ static void request_log_refused(uid_t uid, const struct refusal *refusal)
 }
 
 void request_open(struct client *client, struct client_stream *stream, const Qwp__Generate *generate,
-                  uint16_t flags, int *memfd)
+                  uint16_t flags, int *memfd, bool is_score)
 {
     struct broker *broker = client->broker;
     struct request *request = calloc(1, sizeof(*request));
@@ -365,6 +373,7 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
         request->body = BUF_INIT(POLICY_BODY_BYTES_MAX);
         request->handle = broker_new_handle(broker);
         request->received_ns = clock_now_ns();
+        request->is_score = is_score;
         list_push(&broker->requests, &request->node);
         r = request_fill(request, generate, flags, memfd, &refusal);
     }

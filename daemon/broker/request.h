@@ -48,11 +48,12 @@ struct request {
     uint32_t context, output; /* what its class lets it use; 0: no cap */
     uint32_t weight, max_running;
     uint64_t seed;
-    bool want_ids;
+    bool want_ids, is_score; /* is_score: answered once, see request_score.c */
     /* the replay log */
     uint32_t *ids; /* owned, [n_ids] */
     size_t n_ids, cap_ids;
-    struct quota_charge request_charge, body_charge, log_charge;
+    float *logprobs; /* owned, [n_ids], of a Score */
+    struct quota_charge request_charge, body_charge, log_charge, score_charge;
     /* how far it is */
     struct stream out;
     uint32_t prompt_tokens, cached_tokens, n_reasoning, n_answer;
@@ -75,7 +76,7 @@ enum { REQUEST_DEATHS_MAX = 3, REQUEST_TELL_MS = 500 };
 
 /* From a Generate on a stream just opened: refused on that stream, or made.  Takes *memfd if it uses it. */
 void request_open(struct client *client, struct client_stream *stream, const Qwp__Generate *generate,
-                  uint16_t flags, int *memfd);
+                  uint16_t flags, int *memfd, bool is_score);
 struct metrics_class *request_metrics(const struct request *request); /* where it counts */
 bool request_is_receiving(const struct request *request);
 void request_on_body(struct request *request, const uint8_t *data, size_t n, bool more);
@@ -97,6 +98,13 @@ void request_cancel(struct request *request);
 void request_cancel_client(struct client *client); /* its connection is gone: all of them, without a word */
 uint32_t request_cancel_id(struct client *by, const uint8_t *id, size_t n);
 uint32_t request_cancel_uid(struct client *by);
+
+/* Scores (request_score.c) */
+void request_open_score(struct client *client, struct client_stream *stream, const Qwp__Score *score,
+                        uint16_t flags, int *memfd);
+int request_take_scores(struct request *request,
+                        const Qwe__Emit *emit); /* its ids are in the log; it may be freed */
+void request_cancel_score(struct request *request);
 
 /* the engine's side (request_engine.c) */
 int request_submit(struct request *request); /* LINK_E_FULL: later */

@@ -239,6 +239,8 @@ int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_
     request_count(request, emit);
     if (emit->has_finish)
         r = request_take_finish(request, emit);
+    if (!r && request->is_score)
+        return request_take_scores(request, emit);
     if (!r && stream_push(request, emit, raw, n_raw))
         request_finish_if_done(request);
     return r;

@@ -70,6 +70,7 @@ void request_fill_terms(const struct request *request, Qwe__Terms *terms)
     terms->account = *request->account->name ? request->account->name : NULL;
     terms->has_context = request->context;
     terms->context = request->context;
+    terms->has_score = terms->score = request->is_score;
     terms->has_output = request->output;
     terms->output = request->output;
 }

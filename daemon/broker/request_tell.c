@@ -26,6 +26,8 @@ void request_tell_accepted(struct request *request, uint32_t position)
 {
     Qwp__Accepted accepted = QWP__ACCEPTED__INIT;
 
+    if (request->is_score)
+        return; /* one question, one answer */
     request_fill_accepted(request, position, &accepted);
     client_put(request->client, request->stream, MSG_ACCEPTED, 0, &accepted.base);
     request->told_position = position;
@@ -55,6 +57,8 @@ void request_tell_event(struct request *request, Qwp__Event__Kind kind)
 {
     Qwp__Event event = QWP__EVENT__INIT;
 
+    if (request->is_score)
+        return;
     event.has_kind = true;
     event.kind = kind;
     event.has_from_token = kind == QWP__EVENT__KIND__RESUMED;
