@@ -145,6 +145,64 @@ int qwend_render(qwend *q, const qwend_req *req, char **ret_text, size_t *ret_n)
     return r ? r : call_give_text((const Qwp__Text *)q->held, ret_text, ret_n);
 }
 
+/* Of the packed prompt with its continuation. */
+static int call_score(qwend *q, const qwend_req *req, uint8_t *body, size_t n, qwend_scores *ret)
+{
+    const Qwp__Generate *head = req_generate(req);
+    Qwp__Score question = QWP__SCORE__INIT;
+    const Qwp__ScoreReply *reply;
+    int r;
+
+    question.has_body = true;
+    question.body = (ProtobufCBinaryData){n, body};
+    question.has_thinking = head->has_thinking;
+    question.thinking = head->thinking;
+    question.has_priority = head->has_priority;
+    question.priority = head->priority;
+    question.account = head->account;
+    r = call(q, MSG_SCORE, &question.base, MSG_SCORE_REPLY, &qwp__score_reply__descriptor);
+    if (r)
+        return r;
+    reply = (const Qwp__ScoreReply *)q->held;
+    if (reply->n_ids != reply->n_logprobs)
+        return conn_fail(q, -EPROTO, "ScoreReply from %s has %zu ids and %zu logprobs", q->path, reply->n_ids,
+                         reply->n_logprobs);
+    *ret = (qwend_scores){.ids = reply->ids,
+                          .logprobs = reply->logprobs,
+                          .n = reply->n_ids,
+                          .sum = reply->sum,
+                          .prompt_tokens = reply->prompt_tokens,
+                          .cached_tokens = reply->cached_tokens};
+    return 0;
+}
+
+int qwend_score(qwend *q, const qwend_req *req, const char *text, size_t n, qwend_scores *ret)
+{
+    _cleanup_(freep) uint8_t *body = NULL;
+    _cleanup_(freep) char *copy = NULL;
+    size_t n_body;
+    int r;
+
+    if (n == (size_t)-1)
+        n = strlen(text);
+    if (qwend_utf8_valid(text, n) != n)
+        return conn_error(q, -EILSEQ, "the text is not UTF-8 from byte %zu on", qwend_utf8_valid(text, n));
+    copy = strndup(text, n);
+    if (!copy)
+        return err_origin(-ENOMEM);
+    r = req_pack_score(q, req, copy, NULL, 0, &body, &n_body);
+    return r ? r : call_score(q, req, body, n_body, ret);
+}
+
+int qwend_score_ids(qwend *q, const qwend_req *req, const uint32_t *ids, size_t n, qwend_scores *ret)
+{
+    _cleanup_(freep) uint8_t *body = NULL;
+    size_t n_body;
+    int r = req_pack_score(q, req, NULL, ids, n, &body, &n_body);
+
+    return r ? r : call_score(q, req, body, n_body, ret);
+}
+
 /* service */
 
 static const char *call_or_empty(const char *text)

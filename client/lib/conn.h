@@ -117,6 +117,9 @@ int watch_sample(qwend *q, const Qwp__Sample *message, qwend_event *event);
 
 /* request.c */
 const Qwp__Generate *req_generate(const qwend_req *req);
+/* The same with a continuation: text, or the ids [n]; text or ids NULL: not that one. */
+int req_pack_score(qwend *q, const qwend_req *req, const char *text, const uint32_t *ids, size_t n,
+                   uint8_t **ret_body, size_t *ret_n);
 int req_pack_body(qwend *q, const qwend_req *req, uint8_t **ret_body, size_t *ret_n);
 
 /* body.c: sends Generate with its prompt in the frame, in a sealed memfd, or in MORE frames */

@@ -156,6 +156,18 @@ int qwend_tokenize(qwend *q, const char *text, size_t n, int special, uint32_t *
 int qwend_detokenize(qwend *q, const uint32_t *ids, size_t n, char **ret_text, size_t *ret_n);
 int qwend_render(qwend *q, const qwend_req *req, char **ret_text, size_t *ret_n);
 
+/* How likely the model finds a given continuation of the request's prompt.  Of the request's options thinking, priority and
+ * account count.  Blocking; ids and logprobs are borrowed until the next call. */
+typedef struct {
+    const uint32_t *ids;
+    const float *logprobs;      /* natural log of each token's probability after what stands before it */
+    size_t n;
+    double sum;                 /* of logprobs */
+    uint32_t prompt_tokens, cached_tokens;
+} qwend_scores;
+int qwend_score(qwend *q, const qwend_req *req, const char *text, size_t n, qwend_scores *ret); /* n (size_t)-1: strlen */
+int qwend_score_ids(qwend *q, const qwend_req *req, const uint32_t *ids, size_t n, qwend_scores *ret);
+
 /* service */
 typedef struct {
     int state;                  /* 1 starting 2 loading 3 serving 4 degraded 5 draining 6 failed */

@@ -336,9 +336,8 @@ const Qwp__Generate *req_generate(const qwend_req *req)
     return &req->head;
 }
 
-int req_pack_body(qwend *q, const qwend_req *req, uint8_t **ret_body, size_t *ret_n)
+static int req_pack(qwend *q, const Qwp__Prompt *prompt, uint8_t **ret_body, size_t *ret_n)
 {
-    const Qwp__Prompt *prompt = &req->prompt;
     size_t n = qwp__prompt__get_packed_size(prompt);
     uint8_t *body;
 
@@ -353,4 +352,22 @@ int req_pack_body(qwend *q, const qwend_req *req, uint8_t **ret_body, size_t *re
     *ret_n = qwp__prompt__pack(prompt, body);
     *ret_body = body;
     return 0;
+}
+
+int req_pack_body(qwend *q, const qwend_req *req, uint8_t **ret_body, size_t *ret_n)
+{
+    return req_pack(q, &req->prompt, ret_body, ret_n);
+}
+
+int req_pack_score(qwend *q, const qwend_req *req, const char *text, const uint32_t *ids, size_t n,
+                   uint8_t **ret_body, size_t *ret_n)
+{
+    Qwp__TokenIds continuation = QWP__TOKEN_IDS__INIT;
+    Qwp__Prompt prompt = req->prompt;
+
+    continuation.id = (uint32_t *)ids;
+    continuation.n_id = n;
+    prompt.continuation = (char *)text;
+    prompt.continuation_ids = ids ? &continuation : NULL;
+    return req_pack(q, &prompt, ret_body, ret_n);
 }

@@ -42,6 +42,30 @@ static void test_admin_says_what_came_of_it(void **state)
                         "Admin stream=5 END verb=RESUME");
 }
 
+static void test_score_gives_ids_and_logprobs(void **state)
+{
+    struct peer peer =
+        peer_open("accept\nawait Score\nsend ScoreReply+end ids=5,6 logprobs=-1,-2.5 sum=-3.5\n"
+                  "await Score\nsend ScoreReply+end ids=5,6 logprobs=-1\neof\n",
+                  0);
+    const uint32_t ids[] = {5, 6};
+    qwend_req *req = peer_req("hi");
+    qwend_scores scores;
+
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_THINKING, 0), 0);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_PRIORITY, 3), 0);
+    assert_int_equal(qwend_req_set_s(req, QWEND_OPT_ACCOUNT, "alice", (size_t)-1), 0);
+    assert_int_equal(qwend_score(peer.q, req, "a\xff", 2, &scores), -EILSEQ);
+    assert_int_equal(qwend_score(peer.q, req, "yes", (size_t)-1, &scores), 0);
+    assert_int_equal(scores.n, 2);
+    assert_int_equal(scores.ids[1], 6);
+    assert_true(scores.logprobs[1] == -2.5f && scores.sum == -3.5);
+    assert_int_equal(qwend_score_ids(peer.q, req, ids, 2, &scores), -EPROTO);
+    qwend_req_free(req);
+    peer_close_received(&peer, "thinking=THINKING_OFF priority=PRIORITY_BATCH account=\"alice\"",
+                        "Score stream=3 END");
+}
+
 static void test_tokenize_above_a_frame_is_refused_with_numbers(void **state)
 {
     struct peer peer = peer_open("accept\neof\n", 0);
@@ -224,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_tokenize_gives_ids),
         cmocka_unit_test(test_admin_says_what_came_of_it),
+        cmocka_unit_test(test_score_gives_ids_and_logprobs),
         cmocka_unit_test(test_tokenize_above_a_frame_is_refused_with_numbers),
         cmocka_unit_test(test_detokenize_and_render_give_text),
         cmocka_unit_test(test_status_gives_every_field),
