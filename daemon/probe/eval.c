@@ -8,11 +8,12 @@
 
 struct eval {
     struct probe_model_options model_options;
-    const char *model, *suite_path, *reference, *format, *think, *sampling_name, *out_path;
+    const char *model, *suite_path, *reference, *format, *think, *sampling_name, *out_path, *choice_by;
     const char *seed, *temperature, *top_p, *min_p, *presence_penalty; /* as they were given, or NULL */
     int limit, max_tokens, parallel, top_k;                            /* top_k -1: not given */
     bool json, run_code;
 
+    bool by_score;
     bool thinking;
     struct sample_params sampling;
     struct eval_suite suite;
@@ -105,6 +106,13 @@ static int eval_words(const struct probe_verb *verb, struct eval *e, struct eval
     if (options->format == EVAL_N_FORMATS)
         return probe_usage(verb, "--format is \"%s\", should be auto, suite, gpqa, math500 or humaneval",
                            e->format);
+    e->by_score = !strcmp(e->choice_by, "score");
+    if (!e->by_score && strcmp(e->choice_by, "text"))
+        return probe_usage(verb, "--choice-by is \"%s\", should be text or score", e->choice_by);
+    if (e->by_score && e->thinking)
+        return probe_usage(verb, "--choice-by score asks for no thought: --think off");
+    if (e->by_score && e->reference)
+        return probe_usage(verb, "--kl needs answers: not with --choice-by score");
     if (e->reference && e->out_path)
         return probe_usage(verb, "--kl scores no answers: there is nothing to write to --out");
     return 0;
@@ -112,11 +120,12 @@ static int eval_words(const struct probe_verb *verb, struct eval *e, struct eval
 
 static int eval_parse(const struct probe_verb *verb, int argc, char **argv, struct eval *e)
 {
-    struct probe_opt opts[PROBE_N_MODEL_OPTS + 16] = {
+    struct probe_opt opts[PROBE_N_MODEL_OPTS + 17] = {
         [PROBE_N_MODEL_OPTS] = {"think", .text = &e->think},
         {"limit", .number = &e->limit, .lo = 1, .hi = INT32_MAX},
         {"max-tokens", .number = &e->max_tokens, .lo = 1, .hi = 1 << 20},
         {"parallel", .number = &e->parallel, .lo = 1, .hi = 256},
+        {"choice-by", .text = &e->choice_by},
         {"format", .text = &e->format},
         {"sampling", .text = &e->sampling_name},
         {"temperature", .text = &e->temperature},
@@ -170,6 +179,10 @@ static int eval_read_suite(struct eval *e, struct eval_suite_options *options)
     r = eval_suite_read(e->suite_path, options, &fault, &e->suite);
     if (r)
         return probe_error("%s", r < 0 ? "no memory for the suite" : fault.text);
+    for (size_t i = 0; i < e->suite.n && e->by_score; i++)
+        if (e->suite.items[i].goal.kind != EVAL_CHOICE)
+            return probe_error("%s:%zu: it is no multiple choice: not with --choice-by score", e->suite_path,
+                               e->suite.items[i].line_no);
     for (size_t i = 0; i < e->suite.n && !e->reference; i++)
         if (e->suite.items[i].goal.kind == EVAL_CODE)
             return eval_check_sandbox();
@@ -209,6 +222,16 @@ static int eval_check_vocab(const struct eval *e, const struct probe_model *pm,
 
 /* answers */
 
+/* Of choices that were scored: the log-probability of each. */
+static int eval_put_scores(json_t *line, const struct eval_done *done)
+{
+    json_t *scores = done->scores ? json_array() : NULL;
+
+    for (int i = 0; i < done->n_scores; i++)
+        json_array_append_new(scores, json_real(done->scores[i]));
+    return done->scores ? json_object_set_new(line, "scores", scores) : 0;
+}
+
 /* A line of JSON, written at once: what was scored stays, whatever happens next. */
 static int eval_write_out(const struct eval *e, const struct eval_item *item, const struct eval_done *done,
                           const struct eval_verdict *verdict)
@@ -219,7 +242,8 @@ static int eval_write_out(const struct eval *e, const struct eval_item *item, co
                   verdict->got, "reasoning", done->reasoning.s, done->reasoning.n, "answer", done->text.s,
                   done->text.n, "finish", done->cut ? "length" : "stop", "prompt_tokens", done->n_prompt,
                   "reasoning_tokens", done->n_reasoning, "answer_tokens", done->n_answer);
-    int failed = !line || json_dumpf(line, e->out, JSON_COMPACT) || fputc('\n', e->out) < 0 || fflush(e->out);
+    int failed = !line || eval_put_scores(line, done) || json_dumpf(line, e->out, JSON_COMPACT) ||
+                 fputc('\n', e->out) < 0 || fflush(e->out);
 
     json_decref(line);
     return failed ? probe_error("%s: cannot be written", e->out_path) : 0;
@@ -229,8 +253,15 @@ static int eval_judge(const struct eval_item *item, const struct eval_done *done
                       struct eval_verdict *verdict)
 {
     struct fault fault = {0};
-    int r = item->goal.kind == EVAL_CODE ? eval_code_score(&item->goal, done->text, &fault, verdict)
-                                         : eval_goal_score(&item->goal, done->text, verdict);
+    int r;
+
+    if (done->scores) {
+        verdict->right = done->choice == json_string_value(item->goal.answer)[0] - 'A';
+        eval_got(verdict, done->text);
+        return 0;
+    }
+    r = item->goal.kind == EVAL_CODE ? eval_code_score(&item->goal, done->text, &fault, verdict)
+                                     : eval_goal_score(&item->goal, done->text, verdict);
 
     return r ? probe_fault(item->id, r, &fault) : 0;
 }
@@ -271,6 +302,7 @@ static int eval_print(struct eval *e, const struct probe_model *pm)
     report->pm = pm;
     report->sampling = &e->sampling;
     report->thinking = e->thinking;
+    report->by_score = e->by_score;
     report->max_tokens = e->max_tokens;
     if (e->json)
         return eval_report_print_json(report);
@@ -306,7 +338,7 @@ static int eval_ask(struct eval *e, const struct probe_model *pm, const struct p
         return r;
     eval_catch_signals();
     eval_progress_start(&e->progress, e->suite.n);
-    r = eval_run(&run);
+    r = e->by_score ? eval_likely(&run) : eval_run(&run);
     eval_progress_clear(&e->progress);
     if (r && !e->report.all.n)
         return r;
@@ -333,6 +365,7 @@ static int eval_verb(const struct probe_verb *verb, int argc, char **argv)
     struct eval e = {.model_options = PROBE_MODEL_OPTIONS_INIT,
                      .format = "auto",
                      .think = "on",
+                     .choice_by = "text",
                      .sampling_name = "greedy",
                      .max_tokens = 2048,
                      .parallel = 8,
@@ -359,7 +392,8 @@ static int eval_verb(const struct probe_verb *verb, int argc, char **argv)
 
 const struct probe_verb probe_eval = {
     "eval",
-    "MODEL SUITE.jsonl [--think on|off] [--max-tokens N] [--limit N] [--parallel N] [--format "
+    "MODEL SUITE.jsonl [--think on|off] [--choice-by text|score] [--max-tokens N] [--limit N] [--parallel N] "
+    "[--format "
     "auto|suite|gpqa|math500|humaneval] [--sampling greedy|card] [--temperature X] [--top-p X] [--top-k N] "
     "[--min-p X] [--presence-penalty X] [--seed N] [--run-code] [--kl REFERENCE.gguf] [--out FILE] [--json] "
     "[--backend ref|cpu] [--isa NAME] [--kv f32|f16|q8_0] [--threads N] [--chunk N]",

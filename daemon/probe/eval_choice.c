@@ -158,11 +158,17 @@ static int choice_by_text(const struct choice *c, const json_t *choices)
     return -1;
 }
 
+int eval_choice_count(const struct eval_goal *goal)
+{
+    const int right = json_string_value(goal->answer)[0] - 'A', n = (int)json_array_size(goal->choices);
+
+    return n ? n : MAX(CHOICE_LETTERS_MIN, right + 1);
+}
+
 int eval_score_choice(const struct eval_goal *goal, struct chat_str answer, struct eval_verdict *verdict)
 {
     const int right = json_string_value(goal->answer)[0] - 'A';
-    const int n = (int)json_array_size(goal->choices);
-    const struct choice c = {answer, n ? n : MAX(CHOICE_LETTERS_MIN, right + 1)};
+    const struct choice c = {answer, eval_choice_count(goal)};
     int found = choice_by_text(&c, goal->choices);
 
     if (found == -1)

@@ -118,7 +118,9 @@ void eval_report_print(const struct eval_report *report)
         print(&report->all, width);
     printf("\n%s%s%s on %s: thinking %s, ", report->model, report->reference ? " against " : "",
            report->reference ? report->reference : "", report->suite, report->thinking ? "on" : "off");
-    if (report->sampling->temperature > 0)
+    if (report->by_score)
+        printf("choices by score, ");
+    else if (report->sampling->temperature > 0)
         printf("temperature %g, seed %llu, ", (double)report->sampling->temperature,
                (unsigned long long)report->sampling->seed);
     else
@@ -162,13 +164,14 @@ int eval_report_print_json(const struct eval_report *report)
 
     for (size_t i = 0; i < report->n_families; i++)
         json_array_append_new(families, eval_json_family(&report->families[i], report->reference));
-    all = json_pack(
-        "{s:s, s:s*, s:s, s:b, s:i, s:o, s:s, s:s, s:i, s:I, s:b, s:f, s:o, s:o}", "model", report->model,
-        "reference", report->reference, "suite", report->suite, "think", report->thinking, "max_tokens",
-        report->max_tokens, "sampling", eval_json_sampling(report->sampling), "backend",
-        report->pm->kern->ops->name, "isa", report->pm->kern->isa, "threads", report->pm->kern->n_threads,
-        "items", (json_int_t)report->n_items, "interrupted", report->interrupted, "seconds", report->seconds,
-        "families", families, "all", eval_json_family(&report->all, report->reference));
+    all = json_pack("{s:s, s:s*, s:s, s:s, s:b, s:i, s:o, s:s, s:s, s:i, s:I, s:b, s:f, s:o, s:o}", "model",
+                    report->model, "reference", report->reference, "suite", report->suite, "choice_by",
+                    report->by_score ? "score" : "text", "think", report->thinking, "max_tokens",
+                    report->max_tokens, "sampling", eval_json_sampling(report->sampling), "backend",
+                    report->pm->kern->ops->name, "isa", report->pm->kern->isa, "threads",
+                    report->pm->kern->n_threads, "items", (json_int_t)report->n_items, "interrupted",
+                    report->interrupted, "seconds", report->seconds, "families", families, "all",
+                    eval_json_family(&report->all, report->reference));
     failed = !all || json_dumpf(all, stdout, JSON_COMPACT) || putchar('\n') < 0;
     json_decref(all);
     return failed ? probe_error("cannot write the report") : 0;

@@ -18,7 +18,7 @@ struct eval_report {
     const char *model, *reference, *suite; /* borrowed; reference NULL: answers were scored */
     const struct probe_model *pm;          /* borrowed */
     const struct sample_params *sampling;  /* borrowed */
-    bool thinking, interrupted;
+    bool thinking, interrupted, by_score;
     int max_tokens;
 };
 int eval_report_init(struct eval_report *report, const struct eval_suite *suite); /* 0, -ENOMEM */

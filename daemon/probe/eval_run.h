@@ -27,6 +27,8 @@ struct eval_done {
     int n_prompt, n_reasoning, n_answer; /* tokens; </think> counts as reasoning, the end mark as answer */
     bool cut;                            /* by the limit, not ended by the model */
     struct eval_kl kl;                   /* n 0: there is no second model */
+    const double *scores; /* borrowed for the call, [n_scores], of the choices, by eval_likely(); or NULL */
+    int n_scores, choice; /* choice: the best of them, 0 for A; text is its letter */
 };
 typedef int (*eval_done_fn)(void *user, const struct eval_done *done); /* 0 or an exit status */
 typedef void (*eval_step_fn)(void *user, int n_tok); /* after each step: tokens made since the last */
@@ -48,6 +50,9 @@ struct eval_run {
 };
 /* 0 (also when stopped), or an exit status after a complaint. */
 int eval_run(const struct eval_run *run);
+
+/* The same for a suite of choices that are not asked but scored, one after the other; thinking is off. */
+int eval_likely(const struct eval_run *run);
 
 /* Reasoning and answer of the tokens [n] behind a prompt, as the engine splits them; out holds the text. */
 int eval_split(const struct tokenizer *tokenizer, bool thinking, const int32_t *ids, int n,

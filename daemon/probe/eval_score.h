@@ -42,6 +42,8 @@ struct eval_verdict {
 int eval_goal_score(const struct eval_goal *goal, struct chat_str answer, struct eval_verdict *ret_verdict);
 
 /* The scorers that have a file of their own; same contract. */
+enum { EVAL_CHOICES_MAX = 26 };
+int eval_choice_count(const struct eval_goal *goal); /* how many letters a choice has */
 int eval_score_choice(const struct eval_goal *goal, struct chat_str answer, struct eval_verdict *verdict);
 int eval_score_tool(const struct eval_goal *goal, struct chat_str answer, struct eval_verdict *verdict);
 int eval_score_math(const struct eval_goal *goal, struct chat_str answer, struct eval_verdict *verdict);

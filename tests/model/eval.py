@@ -13,6 +13,7 @@ import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -94,6 +95,53 @@ class Figures(Json):
                              check=True, stdout=subprocess.PIPE).stdout
         self.assertEqual(line["answer"], run("detokenize", json.loads(out))["text"])
 
+    def test_choices_by_score_are_what_the_logits_say(self):
+        questions = [{"id": str(i), "score": "choice", "answer": "B", "messages": [{"role": "user", "content": q}], **more}
+                     for i, (q, more) in enumerate([("Which?", {}), ("A) cat B) dog", {"choices": ["cat", "dog"]}),
+                                                    ("C?", {"answer": "G"})])]
+        run = lambda verb, o, *more: subprocess.run([PROBE, verb, MODEL, *more], input=json.dumps(o).encode(), check=True,
+                                                    stdout=subprocess.PIPE).stdout
+        ids = lambda text: json.loads(run("tokenize", {"text": text}))["ids"]
+        letters = [ids(letter)[0] for letter in "ABCDEFG"]
+        with suite(*questions) as s:
+            got = self.answers(MODEL, s.name, "--choice-by", "score", "--think", "off")
+        for question, n in zip(questions, (5, 2, 7), strict=True):
+            line = got[question["id"]]
+            prompt = ids(f"<|im_start|>user\n{question['messages'][0]['content']}<|im_end|>\n<|im_start|>assistant\n"
+                         "<think>\n\n</think>\n\n")
+            row = run("logits", {"ids": prompt, "positions": [len(prompt) - 1]}, "--kv", "f16")
+            row = struct.unpack(f"<{len(row) // 4}f", row)
+            whole = max(row) + math.log(math.fsum(math.exp(x - max(row)) for x in row))
+            want = [row[letter] - whole for letter in letters[:n]]
+            self.assertEqual(len(line["scores"]), n)
+            for a, b in zip(line["scores"], want, strict=True):
+                self.assertAlmostEqual(a, b, places=5)
+            best = "ABCDEFG"[want.index(max(want))]
+            self.assertEqual((line["got"], line["answer"], line["right"]), (best, best, best == question["answer"]))
+            self.assertEqual((line["prompt_tokens"], line["answer_tokens"]), (len(prompt), 0))
+
+    def test_choices_by_score_are_said_and_not_mixed(self):
+        choice = {"score": "choice", "answer": "A"}
+        with suite(choice) as s:
+            by = ("--choice-by", "score")
+            self.assertEqual(self.json(MODEL, s.name, *by, "--think", "off")["choice_by"], "score")
+            self.assertIn(b"thinking off, choices by score", evaluate(MODEL, s.name, *by, "--think", "off").stdout)
+            for args, words in (((*by,), b"--choice-by score asks for no thought: --think off"),
+                                ((*by, "--think", "off", "--kl", MIX), b"--kl needs answers"),
+                                (("--choice-by", "luck"), b'--choice-by is "luck", should be text or score')):
+                done = evaluate(MODEL, s.name, *args)
+                self.assertEqual((done.returncode, words in done.stderr), (2, True), done)
+        with suite(choice, {}) as s:
+            done = evaluate(MODEL, s.name, *by, "--think", "off")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(f"{s.name}:2: it is no multiple choice".encode(), done.stderr)
+
+    def test_a_choice_that_fills_the_context_is_refused(self):
+        with suite({"score": "choice", "answer": "A", "messages": [{"role": "user", "content": "word " * 300000}]}) as s:
+            done = evaluate(MODEL, s.name, "--choice-by", "score", "--think", "off")
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"and a letter needs room too", done.stderr)
+
     def test_a_limit_is_a_family_s(self):
         self.assertEqual(self.json(MODEL, KNOWN, "--limit", "1", *SHORT)["all"]["n"], 2)
 
@@ -168,7 +216,7 @@ class Refusals(unittest.TestCase):
         with suite({}, {}, {"score": "vibes"}) as file:
             self.refused(1, f'qwend-probe: {file.name}:3: "score" is "vibes", should be exact, number, choice, json, tool, facts, '
                          "math or code", MODEL, file.name)
-        with suite({}, {"messages": [{"role": "user", "content": "word " * 400000}]}) as file:
+        with suite({}, {"messages": [{"role": "user", "content": "word " * 3000000}]}) as file:
             done = evaluate(MODEL, file.name)
             self.assertRegex(done.stderr.decode(), rf"^qwend-probe: {file.name}:2: the prompt has \d+ tokens, the model's context "
                              r"\d+, and the answer needs room too\n$")
