@@ -2,6 +2,7 @@
 #include "account.h"
 
 #include <assert.h>
+#include <math.h>
 #include <string.h>
 
 void accounts_init(struct accounts *accounts)
@@ -68,34 +69,36 @@ int account_get(struct accounts *accounts, uid_t uid, const char *name, const st
     return 0;
 }
 
-/* Idle accounts that have nothing to remember go, and of too many the one that would forget least. */
+/* Of too many idle ones: the longest idle of those that used up nothing, else the one that used up least. */
 static void accounts_forget(struct accounts *accounts, uint64_t now_ns)
 {
     struct account *account, *fullest = NULL;
-    double fill, most = 0;
+    double fill, most = -INFINITY;
 
     LIST_FOREACH (account, &accounts->list, node) {
         if (account->n_refs)
             continue;
         fill = rate_fill(&account->rate, now_ns);
-        if (fill >= 1) {
-            accounts->n_idle--;
-            account_free(account);
-        } else if (!fullest || fill > most) {
-            fullest = account;
-            most = fill;
-        }
+        if (fill <= most)
+            continue;
+        fullest = account;
+        most = fill;
+        if (fill >= 1)
+            break;
     }
-    if (accounts->n_idle > ACCOUNTS_IDLE_MAX) {
-        accounts->n_idle--;
-        account_free(fullest);
-    }
+    accounts->n_idle--;
+    account_free(fullest);
 }
 
 void account_put(struct account *account, uint64_t now_ns)
 {
+    struct accounts *accounts;
+
     if (!account || --account->n_refs)
         return;
-    account->accounts->n_idle++;
-    accounts_forget(account->accounts, now_ns);
+    accounts = account->accounts;
+    list_remove(&account->node); /* to the end: idle ones stand in the order in which they became so */
+    list_push(&accounts->list, &account->node);
+    if (++accounts->n_idle > ACCOUNTS_IDLE_MAX)
+        accounts_forget(accounts, now_ns);
 }

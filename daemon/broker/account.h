@@ -1,7 +1,7 @@
 /* account.h - whom a request is charged to: a uid, or one of the names that a gateway's uid gave.
  *
- * An account is kept while a request holds it, and after that until its token bucket is full again: then a
- * new one would be the same. */
+ * An account is kept while a request holds it, and ACCOUNTS_IDLE_MAX of them after that: for the tokens it
+ * has used up, and for its number, under which the engine keeps what it has read for it. */
 #pragma once
 
 #include <sys/types.h>
@@ -17,7 +17,7 @@ struct account {
     struct accounts *accounts; /* borrowed */
     uid_t uid;
     char name[POLICY_ACCOUNT_BYTES_MAX + 1]; /* "": the uid itself */
-    uint64_t key;                            /* for quota and queue: the uid, or a number above all uids */
+    uint64_t key; /* for quota, queue and engine: the uid, or a number above all uids, never used twice */
     unsigned n_refs;
     struct rate rate;
 };

@@ -67,7 +67,8 @@ int request_check_queue(const struct request *request, struct refusal *refusal)
 
 void request_fill_terms(const struct request *request, Qwe__Terms *terms)
 {
-    terms->account = *request->account->name ? request->account->name : NULL;
+    terms->has_account = *request->account->name;
+    terms->account = request->account->key;
     terms->has_context = request->context;
     terms->context = request->context;
     terms->has_score = terms->score = request->is_score;

@@ -76,7 +76,7 @@ int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *p
     if (seq->finish)
         return 0; /* nothing will be read */
     if (seq->uses_cache)
-        prefix_find(e->prefix, seq->uid, seq->ids, n_max, engine_table(e, seq), &hit);
+        prefix_find(e->prefix, seq->owner, seq->ids, n_max, engine_table(e, seq), &hit);
     r = hit.n_tok ? engine_cache_share(e, seq, &hit) : state_clear_slot(e->state, seq->slot);
     if (r || !seq->uses_cache)
         return r;
@@ -96,7 +96,7 @@ int engine_cache_cut(const struct seq *seq, int n_tok)
 
 static int engine_cache_keep(struct engine *e, struct seq *seq)
 {
-    int ckpt, r = prefix_add(e->prefix, seq->uid, seq->ids, seq->n_read, engine_table(e, seq), &ckpt);
+    int ckpt, r = prefix_add(e->prefix, seq->owner, seq->ids, seq->n_read, engine_table(e, seq), &ckpt);
 
     seq->last_mark = seq->n_read;
     return r ? MIN(r, 0) : state_save(e->state, ckpt, seq->slot);
@@ -130,5 +130,5 @@ int engine_cache_on_preempt(struct engine *e, struct seq *seq)
 void engine_cache_forget(struct engine *e, const struct seq *seq)
 {
     if (seq->uses_cache)
-        prefix_forget(e->prefix, seq->uid, seq->ids, seq->n_read);
+        prefix_forget(e->prefix, seq->owner, seq->ids, seq->n_read);
 }

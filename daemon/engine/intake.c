@@ -187,8 +187,7 @@ static void engine_submit_join(struct engine *e, const Qwe__Submit *msg, struct 
     };
     const uint32_t weight = msg->has_weight ? msg->weight : SCHED_WEIGHT;
 
-    seq->account =
-        sched_join(&e->sched, msg->has_uid ? msg->uid : 0, CLAMP(weight, 1u, (uint32_t)SCHED_WEIGHT_MAX));
+    seq->account = sched_join(&e->sched, seq->owner, CLAMP(weight, 1u, (uint32_t)SCHED_WEIGHT_MAX));
     seq->band = (int)bands[msg->has_priority ? msg->priority : QWP__PRIORITY__PRIORITY_NORMAL];
     seq->deadline_ns = msg->has_ttft_ns ? msg->ttft_ns : 0;
 }
@@ -224,8 +223,8 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
     e->seqs[slot] = seq;
     seq->slot = slot;
     seq->order = e->next_order++;
+    seq->owner = msg->terms && msg->terms->has_account ? msg->terms->account : msg->uid;
     engine_submit_join(e, msg, seq);
-    seq->uid = msg->uid;
     seq->uses_cache = e->prefix && msg->has_uid && !msg->no_cache;
     return engine_cache_begin(e, seq, &s->prompt);
 }

@@ -48,23 +48,23 @@ static int prefix_ref_new(struct prefix *p, int32_t page)
     return ref;
 }
 
-static int prefix_find_scope(const struct prefix *p, uint32_t uid)
+static int prefix_find_scope(const struct prefix *p, uint64_t owner)
 {
     for (int i = 0; i < p->size.n_ckpts; i++)
-        if (p->scopes[i].root && p->scopes[i].uid == uid)
+        if (p->scopes[i].root && p->scopes[i].owner == owner)
             return i;
     return -1;
 }
 
 /* Only called while a checkpoint is free, and no scope is kept without one: there is a place. */
-static int prefix_scope_new(struct prefix *p, uint32_t uid)
+static int prefix_scope_new(struct prefix *p, uint64_t owner)
 {
     int i = 0;
 
     while (p->scopes[i].root)
         i++;
     assert(i < p->size.n_ckpts);
-    p->scopes[i] = (struct prefix_scope){.uid = uid, .root = prefix_node_new(p, i, 0, 0)};
+    p->scopes[i] = (struct prefix_scope){.owner = owner, .root = prefix_node_new(p, i, 0, 0)};
     return i;
 }
 
@@ -178,10 +178,10 @@ static void prefix_list_pages(const struct prefix *p, int node, int32_t *pages)
     }
 }
 
-void prefix_find(struct prefix *p, uint32_t uid, const int32_t *ids, int n_ids, int32_t *pages,
+void prefix_find(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids, int32_t *pages,
                  struct prefix_hit *ret_hit)
 {
-    const int scope = prefix_find_scope(p, uid);
+    const int scope = prefix_find_scope(p, owner);
     struct prefix_walk w;
 
     *ret_hit = (struct prefix_hit){.ckpt = -1};
@@ -381,7 +381,7 @@ static void prefix_evict(struct prefix *p, int node)
 }
 
 struct prefix_need {
-    uint32_t uid;
+    uint64_t owner;
     int n_ckpts, n_pages;
 };
 
@@ -389,11 +389,11 @@ struct prefix_need {
  * one, which holds nothing yet. */
 static int prefix_find_largest(const struct prefix *p, const struct prefix_need *need)
 {
-    int largest = prefix_find_scope(p, need->uid);
+    int largest = prefix_find_scope(p, need->owner);
     uint64_t bytes = prefix_scope_bytes(p, largest) + prefix_bytes(p, need->n_ckpts, need->n_pages);
 
     for (int i = 0; i < p->size.n_ckpts; i++) {
-        if (!p->scopes[i].root || p->scopes[i].uid == need->uid || prefix_scope_bytes(p, i) <= bytes)
+        if (!p->scopes[i].root || p->scopes[i].owner == need->owner || prefix_scope_bytes(p, i) <= bytes)
             continue;
         bytes = prefix_scope_bytes(p, i);
         largest = i;
@@ -403,7 +403,7 @@ static int prefix_find_largest(const struct prefix *p, const struct prefix_need 
 
 /* Whether the whole path to n_ids could ever be had beside those who hold no more than it takes: else nothing
  * is given up in vain. */
-static bool prefix_may_fit(const struct prefix *p, uint32_t uid, int n_ids)
+static bool prefix_may_fit(const struct prefix *p, uint64_t owner, int n_ids)
 {
     const int n_pages = CEIL_DIV(n_ids, KERN_PAGE_TOK);
     int free_pages = p->size.n_pages, free_ckpts = p->size.n_ckpts;
@@ -411,7 +411,7 @@ static bool prefix_may_fit(const struct prefix *p, uint32_t uid, int n_ids)
     for (int i = 0; i < p->size.n_ckpts; i++) {
         const struct prefix_scope *scope = &p->scopes[i];
 
-        if (!scope->root || scope->uid == uid || prefix_scope_bytes(p, i) > prefix_bytes(p, 1, n_pages))
+        if (!scope->root || scope->owner == owner || prefix_scope_bytes(p, i) > prefix_bytes(p, 1, n_pages))
             continue;
         free_pages -= scope->n_pages;
         free_ckpts -= scope->n_ckpts;
@@ -427,10 +427,10 @@ struct prefix_place {
     int n_new_pages;
 };
 
-static struct prefix_place prefix_find_place(const struct prefix *p, uint32_t uid, const int32_t *ids,
+static struct prefix_place prefix_find_place(const struct prefix *p, uint64_t owner, const int32_t *ids,
                                              int n_ids, const int32_t *pages)
 {
-    const int scope = prefix_find_scope(p, uid);
+    const int scope = prefix_find_scope(p, owner);
     struct prefix_place place = {};
 
     if (scope >= 0)
@@ -443,14 +443,14 @@ static struct prefix_place prefix_find_place(const struct prefix *p, uint32_t ui
 }
 
 /* Evicts until the place can be taken; each eviction may change it. */
-static int prefix_make_room(struct prefix *p, uint32_t uid, const int32_t *ids, int n_ids,
+static int prefix_make_room(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids,
                             const int32_t *pages, struct prefix_place *ret_place)
 {
-    if (!prefix_may_fit(p, uid, n_ids))
+    if (!prefix_may_fit(p, owner, n_ids))
         return PREFIX_E_FULL;
     for (;;) {
-        struct prefix_place place = prefix_find_place(p, uid, ids, n_ids, pages);
-        const struct prefix_need need = {uid, 1, place.n_new_pages};
+        struct prefix_place place = prefix_find_place(p, owner, ids, n_ids, pages);
+        const struct prefix_need need = {owner, 1, place.n_new_pages};
         const bool short_of_pages = place.n_new_pages > p->n_free_pages;
         int largest, least;
 
@@ -466,13 +466,13 @@ static int prefix_make_room(struct prefix *p, uint32_t uid, const int32_t *ids, 
     }
 }
 
-static int prefix_make_node(struct prefix *p, uint32_t uid, const int32_t *ids, int n_ids,
+static int prefix_make_node(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids,
                             const int32_t *pages, const struct prefix_walk *walk)
 {
     int node = walk->node;
 
     if (!node)
-        node = p->scopes[prefix_scope_new(p, uid)].root;
+        node = p->scopes[prefix_scope_new(p, owner)].root;
     if (walk->edge)
         node = prefix_split(p, walk->edge, walk->n_same);
     if (walk->n_same < n_ids)
@@ -480,10 +480,10 @@ static int prefix_make_node(struct prefix *p, uint32_t uid, const int32_t *ids, 
     return node;
 }
 
-int prefix_add(struct prefix *p, uint32_t uid, const int32_t *ids, int n_ids, const int32_t *pages,
+int prefix_add(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids, const int32_t *pages,
                int *ret_ckpt)
 {
-    struct prefix_place place = prefix_find_place(p, uid, ids, n_ids, pages);
+    struct prefix_place place = prefix_find_place(p, owner, ids, n_ids, pages);
     struct prefix_node *node;
     int r;
 
@@ -493,10 +493,10 @@ int prefix_add(struct prefix *p, uint32_t uid, const int32_t *ids, int n_ids, co
         prefix_at(p, place.walk.node)->last_used = p->tick;
         return PREFIX_E_HAVE;
     }
-    r = prefix_make_room(p, uid, ids, n_ids, pages, &place);
+    r = prefix_make_room(p, owner, ids, n_ids, pages, &place);
     if (r)
         return r;
-    node = prefix_at(p, prefix_make_node(p, uid, ids, n_ids, pages, &place.walk));
+    node = prefix_at(p, prefix_make_node(p, owner, ids, n_ids, pages, &place.walk));
     node->ckpt = p->ckpts[--p->n_free_ckpts];
     node->last_used = p->tick;
     p->scopes[node->scope].n_ckpts++;
@@ -504,11 +504,11 @@ int prefix_add(struct prefix *p, uint32_t uid, const int32_t *ids, int n_ids, co
     return PREFIX_OK;
 }
 
-void prefix_forget(struct prefix *p, uint32_t uid, const int32_t *ids, int n_ids)
+void prefix_forget(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids)
 {
     int scope;
 
-    while ((scope = prefix_find_scope(p, uid)) >= 0) {
+    while ((scope = prefix_find_scope(p, owner)) >= 0) {
         const int hit = prefix_walk(p, scope, ids, n_ids).hit;
 
         if (!hit)

@@ -1,10 +1,10 @@
 /* prefix.h - which beginnings of prompts were read before, and where what the model made of them lies.
  *
- * DESIGN.  One radix tree per scope (a uid): no look-up ever crosses scopes, so there is no hit on somebody
- * else's text to be timed.  Tokens are compared one by one, never by hash.  A node is a position: the tokens
- * between its parent's position and its own are its edge.  A DeltaNet layer's state cannot be cut back as
- * keys and values can, so reading can only resume where the state was copied: a node with a checkpoint. Nodes
- * without one are where two edges part.
+ * DESIGN.  One radix tree per scope (an owner: a uid, or a gateway's user): no look-up ever crosses scopes,
+ * so there is no hit on somebody else's text to be timed.  Tokens are compared one by one, never by hash.  A
+ * node is a position: the tokens between its parent's position and its own are its edge.  A DeltaNet layer's
+ * state cannot be cut back as keys and values can, so reading can only resume where the state was copied: a
+ * node with a checkpoint. Nodes without one are where two edges part.
  *
  * An edge lies in KV pages, and the tokens that were read into a page are kept beside it, so tokens need no
  * room of their own.  The first page of an edge may be the last of its parent's (the sequence read on) or a
@@ -14,8 +14,8 @@
  * What must go to make room is what saves least: tokens that would have to be read again, per byte that is
  * freed, divided by how long ago it was used.  Attention's share of the work, which grows with the position,
  * is left out: it is as large as the rest only beyond 130,000 tokens.  The scope that would hold the most
- * bytes gives way, so nobody loses anything to a uid that holds more than he does, and one who is alone has
- * it all.
+ * bytes gives way, so nobody loses anything to an owner that holds more than he does, and one who is alone
+ * has it all.
  *
  * Pure: no clock, no kernels.  All memory is taken by prefix_new(). */
 #pragma once
@@ -45,7 +45,7 @@ struct prefix_ref { /* one page of an edge */
 };
 
 struct prefix_scope {
-    uint32_t uid;
+    uint64_t owner;
     int root; /* 0: the scope is not in use */
     int n_ckpts, n_pages;
 };
@@ -77,16 +77,16 @@ struct prefix_hit {
 /* The longest beginning of ids with a checkpoint.  pages [CEIL_DIV(n_ids, KERN_PAGE_TOK)]: set for the first
  * CEIL_DIV(n_tok, KERN_PAGE_TOK); the caller holds what it keeps before it calls again, and writes to none.
  */
-void prefix_find(struct prefix *prefix, uint32_t uid, const int32_t *ids, int n_ids, int32_t *pages,
+void prefix_find(struct prefix *prefix, uint64_t owner, const int32_t *ids, int n_ids, int32_t *pages,
                  struct prefix_hit *ret_hit);
 
 /* ids were read into pages: takes a share in what is new and gives a checkpoint to copy the state to.
  * PREFIX_E_HAVE: the position is known (and counts as used); PREFIX_E_FULL: not without taking room from
  * somebody who has less. */
-int prefix_add(struct prefix *prefix, uint32_t uid, const int32_t *ids, int n_ids, const int32_t *pages,
+int prefix_add(struct prefix *prefix, uint64_t owner, const int32_t *ids, int n_ids, const int32_t *pages,
                int *ret_ckpt);
 
 /* What was read on the way to ids was not right: no checkpoint of it is given out again. */
-void prefix_forget(struct prefix *prefix, uint32_t uid, const int32_t *ids, int n_ids);
+void prefix_forget(struct prefix *prefix, uint64_t owner, const int32_t *ids, int n_ids);
 
 uint64_t prefix_used_bytes(const struct prefix *prefix);

@@ -59,7 +59,7 @@ double sched_row_price(const struct sched_cost *cost, int n_decode)
 
 /* accounts */
 
-static struct sched_account *sched_find_account(struct sched *sched, uint32_t key)
+static struct sched_account *sched_find_account(struct sched *sched, uint64_t key)
 {
     for (int i = 0; i < sched->n_accounts; i++)
         if (sched->accounts[i].key == key)
@@ -84,7 +84,7 @@ static struct sched_account *sched_take_account(struct sched *sched)
     return oldest;
 }
 
-int sched_join(struct sched *sched, uint32_t key, uint32_t weight)
+int sched_join(struct sched *sched, uint64_t key, uint32_t weight)
 {
     struct sched_account *account = sched_find_account(sched, key);
 

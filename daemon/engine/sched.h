@@ -39,7 +39,8 @@ int sched_budget(const struct sched_cost *cost, bool alone);
 double sched_row_price(const struct sched_cost *cost, int n_decode);
 
 struct sched_account {
-    uint32_t key, weight;
+    uint64_t key;
+    uint32_t weight;
     int n_live;       /* sequences that it has now */
     uint64_t left;    /* when the last one ended; smaller: longer ago */
     double counter;   /* served, in prompt tokens at SCHED_WEIGHT */
@@ -59,7 +60,7 @@ struct sched { /* all zero is empty */
 /* A sequence of the account that is known by key begins: its index, good until as many sched_leave() as
  * sched_join().  At most SCHED_ITEMS_MAX at a time; weight 1 to SCHED_WEIGHT_MAX, the last one given counts.
  */
-int sched_join(struct sched *sched, uint32_t key, uint32_t weight);
+int sched_join(struct sched *sched, uint64_t key, uint32_t weight);
 void sched_leave(struct sched *sched, int account);
 
 struct sched_item {

@@ -33,7 +33,7 @@ struct seq {
     int account, band; /* set by the owner, for sched.h, as is */
     uint64_t deadline_ns;
     /* of the prefix cache and the pages, set by the owner (cache.c) */
-    uint32_t uid;
+    uint64_t owner;                    /* a uid, or a number above all of them: a gateway's user */
     bool uses_cache, keeps_end;        /* keeps_end: a prompt may go on where its answer ends */
     int n_pages;                       /* of its slot's table */
     int n_cached;                      /* tokens that another had read */

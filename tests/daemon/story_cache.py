@@ -51,6 +51,15 @@ def the_second_turn_reads_what_is_new_and_says_the_same():
         assert off.usage.cached_tokens == 0 and outcome(off) == want
 
 
+def no_account_of_a_gateway_gets_what_another_left():
+    config = "[class gateway]\nmatch = any\naccounts = yes\n"
+    options = ("--backend", "cpu", "--context", "2048", "--slots", "2", "--cache-mib", "64")
+    with Qwend(tiny_model(), *options, config=config) as qwend, qwp.Peer(qwend.socket) as peer:
+        cached = [ask(peer, FIRST, **fields).usage.cached_tokens
+                  for fields in ({"account": "a"}, {"account": "b"}, {}, {"account": "a"}, {"account": "b"}, {})]
+        assert cached[:3] == [0, 0, 0] and min(cached[3:]) > 0, cached
+
+
 def no_uid_gets_what_another_left():
     if os.geteuid() != 0:
         return "needs root, to act as a second uid"
@@ -108,7 +117,7 @@ def a_size_of_zero_turns_it_off():
 if __name__ == "__main__":
     sys.exit(qwp.run([
         the_second_turn_reads_what_is_new_and_says_the_same,
-        no_uid_gets_what_another_left,
+        no_account_of_a_gateway_gets_what_another_left, no_uid_gets_what_another_left,
         the_next_engine_begins_with_an_empty_cache,
         status_tells_its_size_and_what_it_saved,
         a_size_of_zero_turns_it_off,

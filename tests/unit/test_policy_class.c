@@ -397,11 +397,12 @@ static void test_account_is_one_per_uid_and_name(void **state)
     account_put(again, SECOND);
     account_put(named, SECOND);
     account_put(other, SECOND);
-    assert_int_equal(accounts.n_idle, 1); /* only the one that has something to remember */
-    assert_int_equal(account_get(&accounts, 7, "a", &class, SECOND, &named), 0);
+    assert_int_equal(accounts.n_idle, 3);
+    assert_int_equal(account_get(&accounts, 7, "a", &class, SECOND, &again), 0);
+    assert_ptr_equal(again, named); /* with its number, and what it has used up */
     assert_true(rate_wait_ms(&named->rate, SECOND) > 0);
     account_put(named, 20 * SECOND);
-    assert_int_equal(accounts.n_idle, 0);
+    assert_int_equal(accounts.n_idle, 3);
     account_put(NULL, 0);
     accounts_deinit(&accounts);
 }
@@ -421,6 +422,11 @@ static void test_account_remembers_so_many_and_forgets_the_least_used(void **sta
     assert_int_equal(accounts.n_idle, ACCOUNTS_IDLE_MAX);
     LIST_FOREACH (account, &accounts.list, node)
         assert_int_not_equal(account->uid, 5);
+    assert_int_equal(account_get(&accounts, 5000, NULL, &class, 100000 * SECOND, &account), 0);
+    account_put(account, 100000 * SECOND); /* all are full again: the one that is idle longest goes */
+    assert_int_equal(accounts.n_idle, ACCOUNTS_IDLE_MAX);
+    LIST_FOREACH (account, &accounts.list, node)
+        assert_int_not_equal(account->uid, 0);
     accounts_deinit(&accounts);
 }
 

@@ -226,7 +226,7 @@ static int find(uint32_t uid, int32_t first, int n)
 static int scope_bytes(uint32_t uid)
 {
     for (int i = 0; i < w.prefix->size.n_ckpts; i++)
-        if (w.prefix->scopes[i].root && w.prefix->scopes[i].uid == uid)
+        if (w.prefix->scopes[i].root && w.prefix->scopes[i].owner == uid)
             return w.prefix->scopes[i].n_ckpts * CKPT_BYTES + w.prefix->scopes[i].n_pages * PAGE_BYTES;
     return 0;
 }
