@@ -378,6 +378,31 @@ static void test_engine_replay_of_a_whole_answer_only_finishes(void **state)
     peer_free(peer);
 }
 
+/* Costs as given for the next turn: ten prompt tokens take as long as a step. */
+static void test_engine_stream_goes_on_beside_a_long_prompt(void **state)
+{
+    const struct peer_request q = golden_request(1, 1, 300), next = golden_request(2, 6, 5);
+    struct peer *peer = start();
+    const struct seq *prompt;
+
+    peer_submit(peer, &q);
+    while (!peer_stream(peer, 1)->n_ids)
+        assert_int_equal(peer_turn(peer), 0);
+    peer_submit(peer, &next);
+    for (int n_read = 0; !peer_stream(peer, 2)->n_ids && !peer_stream(peer, 1)->finished;) {
+        const int n_ids = peer_stream(peer, 1)->n_ids;
+
+        peer->e.sched.cost = (struct sched_cost){.step_ns = 10e6, .tok_ns = 1e6};
+        assert_int_equal(peer_turn(peer), 0);
+        prompt = peer->e.seqs[1];
+        assert_int_equal(peer_stream(peer, 1)->n_ids, n_ids + 1);
+        assert_in_range(prompt->n_read - n_read, 1, 10);
+        n_read = prompt->n_read;
+    }
+    assert_int_equal(peer_stream(peer, 2)->n_ids, 1);
+    peer_free(peer);
+}
+
 /* Four at once, greedy and sampled, started at different moments, prompts cut into other pieces than alone.
  */
 static void test_engine_neighbours_change_nothing(void **state)
@@ -704,6 +729,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_engine_replay_continues_where_the_last_engine_died),
         cmocka_unit_test(test_engine_replay_keeps_the_channel),
         cmocka_unit_test(test_engine_replay_of_a_whole_answer_only_finishes),
+        cmocka_unit_test(test_engine_stream_goes_on_beside_a_long_prompt),
         cmocka_unit_test(test_engine_neighbours_change_nothing),
         cmocka_unit_test(test_engine_stream_goes_on_while_a_prompt_is_read),
         cmocka_unit_test(test_engine_cancel_takes_effect_while_the_prompt_is_read),
