@@ -82,13 +82,18 @@ static void request_log_ended(const struct request *request, const struct fault 
     log_event_info(&event, "uid %u: request ended: %d %s", event.uid, fault->code, fault->text);
 }
 
+void request_fail_limit(struct request *request, const struct refusal *refusal)
+{
+    if (refusal->fault.code >= 300)
+        request_log_ended(request, &refusal->fault);
+    metrics_on_code(request_metrics(request), refusal->fault.code);
+    client_refuse_limit(request->client, request->stream, refusal);
+    request_free(request);
+}
+
 void request_fail(struct request *request, const struct fault *fault)
 {
-    if (fault->code >= 300)
-        request_log_ended(request, fault);
-    metrics_on_code(request_metrics(request), fault->code);
-    client_refuse(request->client, request->stream, fault);
-    request_free(request);
+    request_fail_limit(request, &(struct refusal){.fault = *fault});
 }
 
 void request_cancel(struct request *request)

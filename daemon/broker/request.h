@@ -91,6 +91,7 @@ void request_charge_tokens(struct request *request, uint64_t n_tokens); /* read 
 
 /* Ends it with an Error, or without a word (request_free). */
 void request_fail(struct request *request, const struct fault *fault);
+void request_fail_limit(struct request *request, const struct refusal *refusal); /* with its numbers */
 void request_fail_with(struct request *request, const Qwp__Error *error);
 void request_free(struct request *request);
 /* Ends it with Usage FINISH_CANCEL. */

@@ -5,7 +5,6 @@
 #include "broker.h"
 #include "client.h"
 #include "daemon/util/clock.h"
-#include "daemon/util/log.h"
 #include "daemon/util/loop.h"
 #include "proto/status.h"
 #include "request.h"
@@ -104,11 +103,7 @@ static void request_fail_late(struct request *request, uint64_t passed_ms)
     refusal.names[1] = "deadline_ms";
     fault_set(&refusal.fault, STATUS_DEADLINE, "no token after %" PRIu64 " ms, the deadline was %u ms",
               passed_ms, request_first_ms(request));
-    log_info("uid %u: request ended: %d %s", request->client->peer.uid, refusal.fault.code,
-             refusal.fault.text);
-    metrics_on_code(request_metrics(request), refusal.fault.code);
-    client_refuse_limit(request->client, request->stream, &refusal);
-    request_free(request);
+    request_fail_limit(request, &refusal);
 }
 
 static void request_on_deadline(int fd, short what, void *arg)
