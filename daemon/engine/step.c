@@ -143,7 +143,6 @@ static void engine_learn_cost(struct engine *e, int n_picks, uint64_t ns)
         sched_cost_add_piece(&e->sched.cost, n_piece, (double)ns);
     else
         sched_cost_add_decode(&e->sched.cost, (double)ns);
-    sched_charge(&e->sched, e->items, e->n_items, e->picks, n_picks);
 }
 
 int engine_step(struct engine *e)
@@ -164,6 +163,7 @@ int engine_step(struct engine *e)
         return r; /* the backend is unusable: this process ends, the broker replays */
     now = clock_now_ns();
     engine_learn_cost(e, n_picks, now - t0);
+    sched_charge(&e->sched, e->items, e->n_items, e->picks, n_picks);
     r = engine_sample(e, n_picks);
     e->n_steps++;
     return r ? r : engine_put_beat(e, now);
