@@ -1,0 +1,496 @@
+#!/usr/bin/env python3
+"""bench_serving.py - what it is like to be served: batches, kills, second turns, stalls, shares, probes, slow readers.
+
+    tests/bench/bench_serving.py [--build build] [--quick] [--json] [--only NAME,...] [MODEL.gguf]
+
+Each part starts a qwend of its own, speaks QWP over its socket and prints the figures that it is asked for (FIGURES says
+what each means).  Nothing is asserted: a figure that cannot be had is null, and `notes` says why.  Parts with a second
+user need root, to be uid 65534 as well; elsewhere both are the same user, and `notes` says so.
+"""
+import argparse
+import datetime
+import json
+import os
+import random
+import resource
+import select
+import signal
+import statistics
+import sys
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+FIGURES = {  # name: (part, what)
+    "batch8_ratio": ("batch", "tokens/s of eight streams together / of one alone"),
+    "different_outputs": ("batch", "of those eight, how many differ from what they are alone"),
+    "kills": ("kills", "engines killed under four running streams"),
+    "kills_lost": ("kills", "tokens that a stream never got"),
+    "kills_doubled": ("kills", "tokens that a stream got twice"),
+    "kills_different": ("kills", "streams that ended otherwise than undisturbed"),
+    "kill_to_token_p99_ms": ("kills", "from a kill to the next token of a stream that it hit"),
+    "turn2_ttft_ratio": ("chat", "time to the first token of the second turn of a long chat: warm / cold (no_cache)"),
+    "trace_reprocessed_ratio": ("trace", "turns 2 to 20 of a chat: tokens read / tokens that the turn added"),
+    "stall_ratio": ("stall", "longest gap of a stream while another user's long prompt is read / its median gap alone"),
+    "fairness_error": ("fairness", "two users, 10:1 offered: |share of the tokens - 0.5| / 0.5"),
+    "interactive_ttft_ratio": ("interactive", "(p99 of time to first token under full batch load - one step) / p99 idle"),
+    "probe_auc": ("probe", "can another user tell a cached prefix by time to first token: 0.5 is no, 1 is yes"),
+    "slow_reader_gap_change": ("slow", "median token gap of others with / without never-reading clients, less 1"),
+    "idle_connection_kib": ("idle", "memory of the broker for one more idle connection"),
+}
+PARTS = list(dict.fromkeys(part for part, _ in FIGURES.values()))
+FRAME_S = 600.0     # for one frame: a long prompt on a slow machine
+PACE = 16
+WORDS = "river stone lamp paper window engine garden winter copper market signal bridge letter silver forest harbour".split()
+
+
+# ---- a client
+
+def words(n, seed):
+    """n words that no other seed begins with."""
+    draw = random.Random(seed)
+    return f"{seed} " + " ".join(draw.choice(WORDS) for _ in range(n))
+
+
+def chat(*turns):
+    """(user, assistant, user, ...): a serialised Prompt."""
+    prompt = pb.Prompt()
+    for i, content in enumerate(turns):
+        prompt.messages.add(role="assistant" if i % 2 else "user", content=content)
+    return prompt.SerializeToString()
+
+
+class Stream:
+    """One request and when its tokens came."""
+
+    def __init__(self, peer, body, n_tokens, **fields):
+        fields = {"sampling": pb.Sampling(temperature=0.0), "thinking": pb.THINKING_OFF, "ignore_eos": True, "want_ids": True,
+                  "credit_bytes": 2 << 20, **fields}
+        self.peer, self.result, self.times, self.sent = peer, qwp.Result(), [], time.monotonic()
+        self.id = peer.generate(body, max_tokens=n_tokens, **fields)
+
+    def add(self, frame):
+        """True if it was a token's."""
+        if frame.type is pb.Error:
+            raise qwp.Refused(frame.msg)
+        self.result.add(frame)
+        if frame.type is not pb.Delta or not frame.msg.ids:
+            return False
+        self.times += [time.monotonic()] * len(frame.msg.ids)
+        return True
+
+    def done(self):
+        return self.result.usage is not None
+
+    def ttft(self):
+        return self.times[0] - self.sent
+
+    def gaps(self, begin=0.0, end=float("inf")):
+        return [b - a for a, b in zip(self.times, self.times[1:]) if a >= begin and b <= end]
+
+
+def pace(streams):
+    """The median token gap, each taken over PACE tokens, since those that are read at once have gaps of nothing.  Where we
+    read so late that even that is too little to be true, the mean by the daemon's own clock."""
+    spans = [(b - a) / n for s in streams for n in [min(PACE, len(s.times) - 1)] if n > 0
+             for a, b in zip(s.times, s.times[n:])]
+    by_daemon = statistics.median(s.result.usage.decode_ms / 1e3 / max(1, len(s.times) - 1) for s in streams)
+    seen = statistics.median(spans)
+    return seen if seen > by_daemon / 2 else by_daemon
+
+
+def finish(peer, *streams):
+    """Reads until all have ended; the streams."""
+    by_id = {s.id: s for s in streams}
+    while not all(s.done() for s in streams):
+        frame = peer.next_frame(timeout=FRAME_S)
+        if frame.stream in by_id:
+            by_id[frame.stream].add(frame)
+    return streams
+
+
+def ask(peer, body, n_tokens, **fields):
+    return finish(peer, Stream(peer, body, n_tokens, **fields))[0]
+
+
+def flood(path, n_open, body, n_tokens, begin, end, stop=None, **fields):
+    """Keeps n_open requests under way until `end`, or until there is something to read at fd `stop`; how many tokens came
+    between the two times."""
+    n, serial = 0, 0
+    with qwp.Peer(path) as peer:
+        live = {}
+        while time.monotonic() < end and not (stop and select.select([stop], [], [], 0)[0]):
+            while len(live) < n_open:
+                serial += 1
+                stream = Stream(peer, body(serial), n_tokens, **fields)
+                live[stream.id] = stream
+            try:
+                frame = peer.next_frame(timeout=min(0.5, max(0.001, end - time.monotonic())))
+            except TimeoutError:
+                continue
+            if live[frame.stream].add(frame) and begin <= time.monotonic() <= end:
+                n += len(frame.msg.ids)
+            if live[frame.stream].done():
+                del live[frame.stream]
+    return n
+
+
+def p99(values):
+    return sorted(values)[int(len(values) * 0.99)] if values else None
+
+
+# ---- the second user
+
+class Other:
+    """Runs work() as uid 65534 beside us (as ourselves where we are not root)."""
+
+    def __init__(self, bench, work):
+        if os.geteuid() == 0:
+            wait = crowd.fork_as(crowd.OTHER_UID, lambda: {0: work()})
+        else:
+            bench.note("not root: the second user is the same user")
+            box = {}
+            thread = threading.Thread(target=lambda: box.update({0: work()}), daemon=True)
+            thread.start()
+
+            def wait():
+                thread.join()
+                return box
+        self.result = None
+        self.thread = threading.Thread(target=lambda: setattr(self, "result", wait()[0]), daemon=True)
+        self.thread.start()
+
+    def running(self):
+        return self.thread.is_alive()
+
+    def wait(self):
+        self.thread.join()
+        return self.result
+
+
+# ---- the bench
+
+class Bench:
+    def __init__(self, args):
+        self.args, self.notes, self.figures, self.part, self.seed = args, {}, {}, None, 0
+        self.counts = {}
+
+    def note(self, text):
+        self.notes.setdefault(self.part, text)
+
+    def n(self, quick, full, least=1):
+        """A count: of the quick run or of the full one, scaled."""
+        return max(least, int((quick if self.args.quick else full) * self.args.scale))
+
+    def start(self, slots, *options):
+        context = min(self.args.context, 1 << 20)
+        daemon = harness.Qwend(self.args.model, "--slots", str(slots), "--context", str(context), *options,
+                               build=self.args.build)
+        try:
+            daemon.__enter__()
+            with qwp.Peer(daemon.socket) as peer:
+                peer.wait_status(lambda s: s.state in (pb.StatusReply.SERVING, pb.StatusReply.FAILED), timeout=FRAME_S)
+                status = peer.status()
+                if status.state == pb.StatusReply.FAILED:
+                    raise RuntimeError(f"the daemon does not serve: {status.note}")
+                self.context = status.context
+                ask(peer, chat("warm up"), 4)
+        except BaseException:
+            daemon.__exit__()
+            raise
+        return daemon
+
+    def fresh(self, n_words):
+        """A prompt that nobody has sent before."""
+        self.seed += 1
+        return chat(words(n_words, self.seed))
+
+    def document(self, peer, n_tokens):
+        """Words that are about n_tokens long."""
+        sample = len(peer.call(pb.Tokenize(text=words(200, 0)), pb.Tokens).ids) / 200
+        self.seed += 1
+        return words(int(n_tokens / sample), self.seed)
+
+    # -- batches
+
+    def batch(self):
+        n_tokens = self.n(64, 256, 8)
+        with self.start(8) as daemon, qwp.Peer(daemon.socket) as peer:
+            bodies = [self.fresh(20) for _ in range(8)]
+            alone = [ask(peer, body, n_tokens, no_cache=True) for body in bodies]
+            together = finish(peer, *[Stream(peer, body, n_tokens, no_cache=True) for body in bodies])
+            begin, end = max(s.times[0] for s in together), min(s.times[-1] for s in together)
+            n = sum(begin < t <= end for s in together for t in s.times)
+            if n < 4 * n_tokens:  # they hardly met: all of it, with its ramps
+                begin, end = min(s.times[0] for s in together), max(s.times[-1] for s in together)
+                n = 8 * (n_tokens - 1)
+            one = statistics.median((len(s.times) - 1) / (s.times[-1] - s.times[0]) for s in alone)
+            return {"batch8_ratio": n / (end - begin) / one,
+                    "different_outputs": sum(list(a.result.ids) != list(b.result.ids) for a, b in zip(alone, together))}
+
+    # -- kills
+
+    def kills(self):
+        wanted, n_tokens = self.n(30, 1000), self.n(160, 320, 64)
+        seen = {"kills": 0, "kills_lost": 0, "kills_doubled": 0, "kills_different": 0}
+        times = []
+        with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
+            bodies = [self.fresh(12) for _ in range(4)]
+            how = [pb.Sampling(temperature=0.0), pb.Sampling(temperature=0.0, repeat_penalty=1.1),
+                   pb.Sampling(temperature=1.0, seed=11), pb.Sampling(temperature=0.8, top_k=40, seed=23)]
+            want = [list(ask(peer, b, n_tokens, sampling=s).result.ids) for b, s in zip(bodies, how)]
+            while seen["kills"] < wanted:
+                streams = [Stream(peer, b, n_tokens, sampling=s) for b, s in zip(bodies, how)]
+                self.under_fire(daemon, peer, streams, wanted, seen, times)
+                seen["kills_different"] += sum(list(s.result.ids) != w for s, w in zip(streams, want))
+        return {**seen, "kill_to_token_p99_ms": p99(times) * 1e3 if times else None}
+
+    def under_fire(self, daemon, peer, streams, wanted, seen, times):
+        """Until all streams have ended: a kill whenever each has moved since the last one, at a random moment."""
+        by_id, moved, hit, killed_at, due = {s.id: s for s in streams}, set(), set(), 0.0, None
+        while not all(s.done() for s in streams):
+            live = {s.id for s in streams if not s.done()}
+            if due is None and live <= moved and seen["kills"] < wanted:
+                due = time.monotonic() + random.random() * 0.05
+            timeout = FRAME_S if due is None else max(0.0, due - time.monotonic())
+            if due is not None and not peer.kept and not peer.data and not select.select([peer.sock], [], [], timeout)[0]:
+                pid = daemon.engine_pid()
+                due, moved = None, set()
+                if pid:
+                    killed_at, hit = time.monotonic(), {i for i in live if by_id[i].times}
+                    os.kill(pid, signal.SIGKILL)
+                    seen["kills"] += 1
+                continue
+            frame = peer.next_frame(timeout=FRAME_S)
+            stream = by_id[frame.stream]
+            if frame.type is pb.Event and frame.msg.kind == pb.Event.RESUMED:
+                gap = frame.msg.from_token - len(stream.result.ids)
+                seen["kills_lost"] += max(0, gap)
+                seen["kills_doubled"] += max(0, -gap)
+                if stream.id in hit:
+                    hit.discard(stream.id)
+                    stream.resumed = True
+            if stream.add(frame):
+                moved.add(stream.id)
+                if getattr(stream, "resumed", False):
+                    stream.resumed = False
+                    times.append(time.monotonic() - killed_at)
+
+    # -- chats
+
+    def chat(self):
+        with self.start(2) as daemon, qwp.Peer(daemon.socket) as peer:
+            n_tokens = int(min(4096, self.context * 0.6) * min(1.0, self.args.scale * 2))
+            warm, cold = [], []
+            for _ in range(self.n(1, 3)):
+                document = self.document(peer, n_tokens)
+                first = ask(peer, chat(document), 16)
+                body = chat(document, first.result.answer or "yes", "And what else?")
+                cold.append(ask(peer, body, 4, no_cache=True))
+                warm.append(ask(peer, body, 4))
+            self.counts["chat_tokens"] = warm[-1].result.usage.prompt_tokens
+            self.counts["chat_cached_tokens"] = warm[-1].result.usage.cached_tokens
+            return {"turn2_ttft_ratio": statistics.median(s.ttft() for s in warm) / statistics.median(s.ttft() for s in cold)}
+
+    def trace(self):
+        with self.start(2) as daemon, qwp.Peer(daemon.socket) as peer:
+            turns, read, new, before = [self.document(peer, self.context * 0.2)], 0, 0, 0
+            for turn in range(self.n(20, 20, 3)):
+                usage = (stream := ask(peer, chat(*turns), 12)).result.usage
+                if turn:
+                    read += usage.prompt_tokens - usage.cached_tokens
+                    new += usage.prompt_tokens - before
+                before = usage.prompt_tokens
+                turns += [stream.result.answer or "yes", words(6, turn)]
+            self.counts["trace_tokens"] = before
+            return {"trace_reprocessed_ratio": read / new}
+
+    # -- between users
+
+    def stall(self):
+        with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
+            alone = pace([ask(peer, self.fresh(10), self.n(128, 256, 16))])
+            long = chat(self.document(peer, min(4096, self.context * 0.6) * min(1.0, self.args.scale * 2)))
+
+            def read_long():
+                with qwp.Peer(daemon.socket) as theirs:
+                    stream = ask(theirs, long, 1)
+                    return [stream.sent, stream.times[0]]
+
+            stream = Stream(peer, self.fresh(10), self.context // 4)
+            while len(stream.times) < 8:
+                stream.add(peer.next_frame(stream.id, timeout=FRAME_S))
+            other, streams = Other(self, read_long), [stream]
+            while other.running():
+                if streams[-1].done():
+                    streams.append(Stream(peer, self.fresh(10), self.context // 4))
+                streams[-1].add(peer.next_frame(streams[-1].id, timeout=FRAME_S))
+            begin, end = other.wait()
+            during = [g for s in streams for g in s.gaps(begin - 1.0, end + 1.0)]
+            return {"stall_ratio": max(during) / alone if during else None}
+
+    def fairness(self):
+        seconds = self.n(20, 60, 3)
+        with self.start(4) as daemon:
+            begin = time.monotonic() + 2.0
+            theirs = Other(self, lambda: flood(daemon.socket, 4, lambda i: chat(words(8, 100000 + i)), 32, begin,
+                                               begin + seconds))
+            mine = flood(daemon.socket, 40, lambda i: chat(words(8, 200000 + i)), 32, begin, begin + seconds)
+            modest = theirs.wait()
+            self.counts["fairness_tokens"] = [mine, modest]
+            return {"fairness_error": abs(modest / (mine + modest) - 0.5) / 0.5 if mine + modest else None}
+
+    def interactive(self):
+        n_tries = self.n(30, 200, 3)
+        with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
+            def keystroke():
+                return ask(peer, self.fresh(10), 4, priority=pb.PRIORITY_INTERACTIVE)
+
+            idle = [keystroke().ttft() for _ in range(n_tries)]
+            end, stop = time.monotonic() + self.n(60, 300, 20), os.pipe()
+            others = Other(self, lambda: flood(daemon.socket, 12, lambda i: chat(words(10, 300000 + i)), 256, 0, end, stop[0],
+                                               priority=pb.PRIORITY_BATCH))
+            peer.wait_status(lambda s: s.running == 4 and s.queued >= 4, timeout=FRAME_S)
+            busy = []
+            while len(busy) < n_tries and time.monotonic() < end - 2:
+                busy.append(keystroke())
+            step = pace(busy)
+            self.counts["interactive_tries"] = len(busy)
+            os.write(stop[1], b"x")
+            others.wait()
+            os.close(stop[0])
+            os.close(stop[1])
+            return {"interactive_ttft_ratio": (p99([s.ttft() for s in busy]) - step) / p99(idle)}
+
+    def probe(self):
+        n_pairs, n_words = self.n(60, 2000, 5), 150
+        seeds = list(range(400000, 400000 + n_pairs))
+        with self.start(2) as daemon:
+            with qwp.Peer(daemon.socket) as victim:
+                for seed in seeds:
+                    ask(victim, chat(words(n_words, seed)), 1)
+
+            def attack():
+                order = [(seed, offset) for seed in seeds for offset in (0, 500000)]
+                random.Random(1).shuffle(order)
+                with qwp.Peer(daemon.socket) as peer:
+                    return [[offset, ask(peer, chat(words(n_words, seed + offset)), 1).ttft()] for seed, offset in order]
+
+            times = Other(self, attack).wait()
+            cached, unseen = ([t for offset, t in times if bool(offset) == kind] for kind in (False, True))
+            wins = sum((c < u) + 0.5 * (c == u) for c in cached for u in unseen)
+            return {"probe_auc": wins / (len(cached) * len(unseen))}
+
+    # -- those who do not read
+
+    def slow(self):
+        n_readers, n_tokens = self.n(1000, 1000, 4), self.n(128, 512, 16)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        n_readers = min(n_readers, (hard - 6000) // 8)
+        with self.start(4, "--max-connections", str(2 * n_readers + 64), "--max-requests", str(2 * n_readers + 64),
+                        "--max-mib", "1024") as daemon, qwp.Peer(daemon.socket) as peer:
+            def gaps():
+                return pace(finish(peer, *[Stream(peer, self.fresh(8), n_tokens, priority=pb.PRIORITY_INTERACTIVE)
+                                           for _ in range(2)]))
+
+            end = os.pipe()
+
+            def never_read():
+                peers = [qwp.Peer(daemon.socket) for _ in range(n_readers)]
+                for p in peers:
+                    p.generate(chat("x"), max_tokens=100, credit_bytes=4)
+                select.select([end[0]], [], [], FRAME_S)
+                return len(peers)
+
+            alone = gaps()
+            others = Other(self, never_read)
+            peer.wait_status(lambda s: s.connections > n_readers and s.requests > n_readers, timeout=FRAME_S)
+            with_them = gaps()
+            os.write(end[1], b"x")
+            others.wait()
+            os.close(end[0])
+            os.close(end[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.counts["slow_readers"] = n_readers
+        return {"slow_reader_gap_change": with_them / alone - 1}
+
+    def idle(self):
+        n_wanted = self.n(10000, 10000, 50)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        # the broker wants three fds for each connection that it may have, and a user may have half of them
+        n = min(n_wanted, (hard - 1200) // 6 - 16, hard - 200)
+        if n < n_wanted:
+            self.note(f"the limit of file descriptors ({hard}) leaves room for {n} connections")
+        with self.start(1, "--max-connections", str(2 * n + 32)) as daemon:
+            for _ in range(50):
+                qwp.Peer(daemon.socket).close()
+            before = harness.status_field(daemon.process.pid, "VmRSS")
+            peers = [qwp.Peer(daemon.socket) for _ in range(n)]
+            after = harness.status_field(daemon.process.pid, "VmRSS")
+            for peer in peers:
+                peer.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        self.counts["idle_connections"] = n
+        return {"idle_connection_kib": (after - before) / n}
+
+    def run(self, parts):
+        for part in parts:
+            self.part, began = part, time.monotonic()
+            names = [name for name, (of, _) in FIGURES.items() if of == part]
+            self.figures.update(dict.fromkeys(names))
+            try:
+                self.figures.update(getattr(self, part)())
+            except Exception as error:  # the other parts are still worth having
+                self.notes[part] = f"{type(error).__name__}: {error}"[:300]
+            print(f"{part}: {time.monotonic() - began:.1f} s", file=sys.stderr)
+
+
+def report(bench, as_json):
+    if as_json:
+        print(json.dumps({**bench.figures, "model": os.path.basename(bench.args.model), "cpus": os.cpu_count(),
+                          "load": os.getloadavg()[0], "date": str(datetime.date.today()), "quick": bench.args.quick,
+                          "scale": bench.args.scale, "counts": bench.counts, "notes": bench.notes}))
+        return
+    print(f"{os.path.basename(bench.args.model)}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.2f}, {datetime.date.today()}")
+    for name, value in bench.figures.items():
+        text = "-" if value is None else str(value) if isinstance(value, int) else f"{value:.3f}"
+        print(f"{name:24} {text:>10}  {FIGURES[name][1]}")
+    for part, note in bench.notes.items():
+        print(f"note: {part}: {note}")
+
+
+def parse():
+    parser = argparse.ArgumentParser(description="What it is like to be served.")
+    demo, tiny = (os.path.join(ROOT, "tests/golden", p) for p in ("demo.gguf", "models/d1-k256/d1-k256-Q4_K_M.gguf"))
+    parser.add_argument("model", nargs="?", default=demo if os.path.exists(demo) else tiny)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--quick", action="store_true", help="smaller counts: under 8 minutes on the demo model")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--only", default="", metavar="NAME,...", help="figures or parts: " + ", ".join(PARTS))
+    parser.add_argument("--context", type=int, default=8192)
+    parser.add_argument("--scale", type=float, default=1.0, help="all counts times this, to try the bench itself")
+    args = parser.parse_args()
+    chosen = [FIGURES[name][0] if name in FIGURES else name for name in args.only.split(",") if name]
+    unknown = [name for name in chosen if name not in PARTS]
+    if unknown:
+        parser.error(f"--only: no figure or part is called {unknown[0]}")
+    return args, [part for part in PARTS if not chosen or part in chosen]
+
+
+def main():
+    bench = Bench(ARGS)
+    bench.run(CHOSEN)
+    report(bench, ARGS.json)
+
+
+if __name__ == "__main__":
+    ARGS, CHOSEN = parse()
+    sys.path[:0] = [os.path.join(HERE, "..", "daemon"), os.path.join(ARGS.build, "tests/daemon")]
+    import harness
+    import qwend_pb2 as pb
+    import qwp
+    import story_crowd as crowd
+    main()
