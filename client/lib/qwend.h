@@ -202,7 +202,7 @@ struct qwend_sample {
     uint32_t slots, running, queued, connections, engine_restarts;
     uint64_t n_requests, prompt_tokens, cached_tokens, output_tokens, replays, stalls; /* since start */
     double uptime_s, read_s, written_s;                  /* tokens a second: read and not cached, written */
-    uint64_t held_bytes, held_limit_bytes, weights_bytes, state_bytes;
+    uint64_t held_bytes, held_limit_bytes, weights_bytes, state_bytes, cache_bytes, cache_used_bytes;
     const qwend_request_info *list;                      /* of this uid, all for an administrator; oldest first */
     size_t n_list;
     uint32_t unlisted;                                   /* those for which the list had no room */

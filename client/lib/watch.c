@@ -56,6 +56,8 @@ int watch_sample(qwend *q, const Qwp__Sample *message, qwend_event *event)
         .held_limit_bytes = message->held_limit_bytes,
         .weights_bytes = message->weights_bytes,
         .state_bytes = message->state_bytes,
+        .cache_bytes = message->cache_bytes,
+        .cache_used_bytes = message->cache_used_bytes,
         .list = requests,
         .n_list = message->n_list,
         .unlisted = message->unlisted,

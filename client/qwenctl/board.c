@@ -145,7 +145,7 @@ void board_set_title(struct board *board, const qwend_status_info *info)
 static void board_put_head(struct board_page *page, const qwend_sample *s)
 {
     const struct board *board = page->board;
-    char a[16], b[16], c[16], d[16], bar[64];
+    char a[16], b[16], c[16], d[16], e[16], bar[64];
 
     board_line(page, board_state_style(s->state), "%s: %s, up %s", s->state_name, board->title,
                board_span(s->uptime_s, a));
@@ -155,9 +155,10 @@ static void board_put_head(struct board_page *page, const qwend_sample *s)
                "tokens    %.1f/s written, %.1f/s read; in all %s written, %s read, %s cached", s->written_s,
                s->read_s, board_count(s->output_tokens, a), board_count(s->prompt_tokens, b),
                board_share(s->cached_tokens, s->prompt_tokens, c));
-    board_line(page, BOARD_PLAIN, "memory    weights %s, state %s, held for clients %s of %s",
+    board_line(page, BOARD_PLAIN, "memory    weights %s, state %s, cache %s of %s, held %s",
                board_bytes(s->weights_bytes, a), board_bytes(s->state_bytes, b),
-               board_bytes(s->held_bytes, c), board_bytes(s->held_limit_bytes, d));
+               board_bytes(s->cache_used_bytes, c), board_bytes(s->cache_bytes, d),
+               board_bytes(s->held_bytes, e));
     board_line(page, s->engine_restarts ? BOARD_WARN : BOARD_PLAIN,
                "so far    %s requests, %u engine restarts, %llu replays, %llu stalls",
                board_count(s->n_requests, a), s->engine_restarts, (unsigned long long)s->replays,
@@ -309,6 +310,8 @@ void board_put_json(FILE *out, const qwend_status_info *info, const qwend_sample
     json_uint(&json, "engine_restarts", s->engine_restarts);
     json_uint(&json, "weights_bytes", s->weights_bytes);
     json_uint(&json, "state_bytes", s->state_bytes);
+    json_uint(&json, "cache_bytes", s->cache_bytes);
+    json_uint(&json, "cache_used_bytes", s->cache_used_bytes);
     json_uint(&json, "held_bytes", s->held_bytes);
     json_uint(&json, "held_limit_bytes", s->held_limit_bytes);
     board_json_requests(&json, s);

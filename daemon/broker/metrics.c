@@ -125,6 +125,10 @@ static void metrics_put_service(struct metrics_writer *w, const struct metrics_n
     metrics_put_value(w, "_weights_bytes", "gauge", "bytes", "Memory of the model's weights.",
                       now->weights_bytes);
     metrics_put_value(w, "_state_bytes", "gauge", "bytes", "Memory of the slots' state.", now->state_bytes);
+    metrics_put_value(w, "_cache_bytes", "gauge", "bytes", "What the prefix cache holds.",
+                      now->cache_used_bytes);
+    metrics_put_value(w, "_cache_limit_bytes", "gauge", "bytes", "What it may hold; 0: it is off.",
+                      now->cache_bytes);
 }
 
 static void metrics_put_clients(struct metrics_writer *w, const struct metrics *metrics,

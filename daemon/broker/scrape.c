@@ -96,6 +96,8 @@ static void scrape_fill(const struct broker *broker, struct metrics_now *now)
         .held_max_bytes = broker->quota.max[QUOTA_BYTES],
         .weights_bytes = ready ? ready->weights_bytes : 0,
         .state_bytes = ready ? ready->state_bytes : 0,
+        .cache_used_bytes = ready ? broker->supervise.cache_used_bytes : 0,
+        .cache_bytes = ready ? ready->cache_bytes : 0,
     };
     LIST_FOREACH (request, &broker->requests, node) {
         const size_t i = metrics_class_index(request->priority);

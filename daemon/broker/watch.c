@@ -51,6 +51,9 @@ static void watch_fill_now(const struct broker *broker, uint64_t now_ns, Qwp__Sa
     sample->slots = supervise_slots(&broker->supervise);
     sample->weights_bytes = ready->weights_bytes;
     sample->state_bytes = ready->state_bytes;
+    sample->has_cache_bytes = sample->has_cache_used_bytes = true;
+    sample->cache_bytes = ready->cache_bytes;
+    sample->cache_used_bytes = broker->supervise.cache_used_bytes;
 }
 
 static void watch_put(struct watch *watch)

@@ -11,7 +11,7 @@ static void test_a_sample_gives_every_field(void **state)
         "prompt_tokens=7 cached_tokens=8 output_tokens=9 replays=10 stalls=11 engine_restarts=12 read_s=13.5 "
         "written_s=14.5 held_bytes=15 held_limit_bytes=16 weights_bytes=17 state_bytes=18 "
         "list={request_id=\"0123456789abcdef\" uid=1000 state=DECODE cached_tokens=3 tokens_s=2.5} "
-        "unlisted=19\n"
+        "unlisted=19 cache_bytes=20 cache_used_bytes=21\n"
         "await Cancel\nsend Cancelled+end n_cancelled=1\neof\n",
         0);
     qwend_stream *stream;
@@ -40,6 +40,8 @@ static void test_a_sample_gives_every_field(void **state)
     assert_int_equal(event.sample->weights_bytes, 17);
     assert_int_equal(event.sample->state_bytes, 18);
     assert_int_equal(event.sample->unlisted, 19);
+    assert_int_equal(event.sample->cache_bytes, 20);
+    assert_int_equal(event.sample->cache_used_bytes, 21);
     assert_int_equal(event.sample->n_list, 1);
     assert_string_equal(event.sample->list[0].request_id, "30313233343536373839616263646566");
     assert_int_equal(event.sample->list[0].cached_tokens, 3);
