@@ -93,6 +93,9 @@ struct board_page {
     FILE *out;
     const struct board *board;
     int left;
+    uint32_t
+        uid; /* of the user looked up last: a name service may be slow, and rows come in runs of one user */
+    char user[16]; /* "": none was */
 };
 
 static void board_line(struct board_page *page, enum board_style style, const char *fmt, ...) _printf_(3, 4);
@@ -166,15 +169,16 @@ static void board_put_head(struct board_page *page, const qwend_sample *s)
 }
 
 /* the requests */
-static const char *board_user(uint32_t uid, char out[16])
+static const char *board_user(struct board_page *page, uint32_t uid)
 {
-    const struct passwd *user = getpwuid(uid);
+    const struct passwd *user = *page->user && page->uid == uid ? NULL : getpwuid(uid);
 
     if (user)
-        snprintf(out, 16, "%s", user->pw_name);
-    else
-        snprintf(out, 16, "%u", uid);
-    return out;
+        snprintf(page->user, sizeof(page->user), "%s", user->pw_name);
+    else if (!*page->user || page->uid != uid)
+        snprintf(page->user, sizeof(page->user), "%u", uid);
+    page->uid = uid;
+    return page->user;
 }
 
 static const char *board_priority(int priority)
@@ -200,7 +204,7 @@ static void board_put_request(struct board_page *page, const qwend_request_info 
 {
     const struct board *board = page->board;
     const bool wide = !board->columns || board->columns >= BOARD_WIDE;
-    char user[16], state[16], prompt[8], cached[8], output[8], age[8], pid[24] = "", id[40] = "";
+    char state[16], prompt[8], cached[8], output[8], age[8], pid[24] = "", id[40] = "";
 
     snprintf(state, sizeof(state), info->position ? "%s %u" : "%s", info->state, info->position);
     if (wide)
@@ -208,7 +212,7 @@ static void board_put_request(struct board_page *page, const qwend_request_info 
     if (wide)
         snprintf(id, sizeof(id), "%.33s ", info->request_id);
     board_line(page, board_request_style(info), "%-8.8s %s%-6s %-9.9s %6s %6s %6s %6.1f %6s  %s%.64s",
-               board_user(info->uid, user), pid,
+               board_user(page, info->uid), pid,
                info->priority == 1 ? "inter" : board_priority(info->priority), state,
                board_count(info->prompt_tokens, prompt),
                board_share(info->cached_tokens, info->prompt_tokens, cached),

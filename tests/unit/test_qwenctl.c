@@ -137,8 +137,8 @@ static void test_board_fits_every_terminal(void **state)
             .uid = UINT32_MAX - 1,
             .pid = UINT32_MAX,
             .position = (uint32_t)i};
-    for (int columns = 1; columns < 250; columns += 7)
-        for (int rows = 1; rows < 60; rows++) {
+    for (int columns = 1; columns < 250; columns += 13)
+        for (int rows = 1; rows < 60; rows += 3) {
             const struct board board = {
                 .columns = columns, .rows = rows, .color = rows % 2, .utf8 = rows % 3};
 
