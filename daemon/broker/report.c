@@ -14,7 +14,8 @@ void report_welcome(struct client *client)
 {
     struct broker *broker = client->broker;
     const Qwe__Ready *ready = broker->supervise.ready;
-    char *capabilities[] = {(char *)"memfd", (char *)"preempt", (char *)"deadline"};
+    char *capabilities[] = {(char *)"memfd",   (char *)"preempt", (char *)"deadline",
+                            (char *)"account", (char *)"score",   (char *)"admin"};
     Qwp__Limits limits = QWP__LIMITS__INIT;
     Qwp__Welcome welcome = QWP__WELCOME__INIT;
 

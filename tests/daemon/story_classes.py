@@ -38,7 +38,7 @@ def run(peer, stream):
 def without_sections_everybody_is_a_user_and_root_an_administrator():
     with Fake() as d, d.serving() as p:
         assert p.welcome.uid_class == ("user" if os.geteuid() else "admin")
-        assert p.welcome.limits.streams == 64
+        assert p.welcome.limits.streams == 64 and {"account", "score", "admin"} <= set(p.welcome.capabilities)
 
 
 def welcome_tells_class_and_limits():
