@@ -62,7 +62,7 @@ static void test_request_every_option_is_sent(void **state)
         "presence_penalty=-1 frequency_penalty=2 penalty_last_n=-1 seed=18446744073709551615 "
         "logit_bias={ id=5 bias=-2}}",
         "max_tokens=100 stop=\"one\",\"two\" thinking=THINKING_OFF logprobs=0 priority=PRIORITY_BATCH",
-        "want_ids=1 ignore_eos=1 ttft_deadline_ms=1500 deadline_ms=86400000 no_cache=1",
+        "want_ids=1 ignore_eos=1 ttft_deadline_ms=1500 deadline_ms=86400000 account=\"bob\" no_cache=1",
         "tools=\"{\\x22name\\x22:\\x22f\\x22}\"");
 }
 
