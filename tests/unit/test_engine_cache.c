@@ -485,6 +485,8 @@ static void test_cache_second_turn_of_a_long_chat_is_soon_answered(void **state)
     long cold, n = 0;
     struct peer *peer;
 
+    if (!strcmp(test_backend, "ref"))
+        skip(); /* the count is the same, and plain C would take minutes for it */
     message_start.context = 8192;
     peer = peer_start_with(&message_start);
     while (n < (long)sizeof(question) - 32)
