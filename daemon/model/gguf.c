@@ -35,6 +35,12 @@ static int gguf_map_file(struct gguf *g, const char *path, struct fault *fault)
         return err_errno();
     g->map = map;
     g->n_map = (size_t)st.st_size;
+    g->file_id = (struct gguf_file_id){
+        .device = st.st_dev,
+        .inode = st.st_ino,
+        .bytes = (uint64_t)st.st_size,
+        .mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
+    };
     return 0;
 }
 
@@ -104,6 +110,11 @@ uint32_t gguf_version(const struct gguf *g)
 uint64_t gguf_file_bytes(const struct gguf *g)
 {
     return g->n_map;
+}
+
+struct gguf_file_id gguf_file_id(const struct gguf *g)
+{
+    return g->file_id;
 }
 
 const uint8_t *gguf_header(const struct gguf *g, size_t *ret_bytes)

@@ -54,6 +54,11 @@ CLEANUP_FUNC(struct gguf, gguf_free)
 /* file */
 uint32_t gguf_version(const struct gguf *gguf);
 uint64_t gguf_file_bytes(const struct gguf *gguf);
+/* Which file it is, as it was when it was opened; all zero for gguf_open_memory(). */
+struct gguf_file_id {
+    uint64_t device, inode, bytes, mtime_ns;
+};
+struct gguf_file_id gguf_file_id(const struct gguf *gguf);
 /* Metadata and directory, for a digest. */
 const uint8_t *gguf_header(const struct gguf *gguf, size_t *ret_bytes);
 

@@ -26,6 +26,7 @@ struct gguf {
     const uint8_t *map; /* [n_map]; mapped by us if fd >= 0, else borrowed */
     size_t n_map;
     int fd;
+    struct gguf_file_id file_id;
     uint32_t version;
     uint64_t alignment;
     size_t header_bytes;

@@ -48,9 +48,10 @@ static void model_label(struct model *m, const struct gguf *gguf, const char *pa
     model_name(gguf, sizeof(m->name), m->name);
 }
 
-/* fd < 0: the weights come from the file. */
+/* fd < 0: the weights come from the file, and so does the digest. */
 static int model_init(const struct gguf *gguf, const char *path, struct kern *kern, int fd,
-                      model_progress_fn progress, void *user, struct fault *fault, struct model **ret_model)
+                      const uint8_t *digest, model_progress_fn progress, void *user, struct fault *fault,
+                      struct model **ret_model)
 {
     _cleanup_(closep) int owned_fd = fd;
     _cleanup_(model_freep) struct model *m = calloc(1, sizeof(*m));
@@ -64,7 +65,10 @@ static int model_init(const struct gguf *gguf, const char *path, struct kern *ke
     if (r)
         return r;
     model_label(m, gguf, path);
-    model_digest(gguf, m->digest);
+    if (digest)
+        memcpy(m->digest, digest, sizeof(m->digest));
+    else
+        model_digest(gguf, m->digest);
     m->file_bytes = gguf_file_bytes(gguf);
     if (fd < 0)
         r = weights_load(gguf, &m->config, kern, progress, user, fault, &m->weights);
@@ -79,13 +83,13 @@ static int model_init(const struct gguf *gguf, const char *path, struct kern *ke
 int model_open(const struct gguf *gguf, const char *path, struct kern *kern, model_progress_fn progress,
                void *user, struct fault *fault, struct model **ret_model)
 {
-    return model_init(gguf, path, kern, -1, progress, user, fault, ret_model);
+    return model_init(gguf, path, kern, -1, NULL, progress, user, fault, ret_model);
 }
 
-int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, int fd, struct fault *fault,
-                struct model **ret_model)
+int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, int fd,
+                const uint8_t digest[32], struct fault *fault, struct model **ret_model)
 {
-    return model_init(gguf, path, kern, fd, NULL, NULL, fault, ret_model);
+    return model_init(gguf, path, kern, fd, digest, NULL, NULL, fault, ret_model);
 }
 
 struct model *model_free(struct model *m)

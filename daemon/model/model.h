@@ -27,9 +27,10 @@ int model_open(const struct gguf *gguf, const char *path, struct kern *kern, mod
                void *user, struct fault *fault, struct model **ret_model);
 
 /* The same from weights that an earlier engine packed: fd is taken over, also on failure; see
- * weights_adopt(). */
-int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, int fd, struct fault *fault,
-                struct model **ret_model);
+ * weights_adopt(). digest: the model's, as model_open() made it.  No byte of a tensor is read from the file.
+ */
+int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, int fd,
+                const uint8_t digest[32], struct fault *fault, struct model **ret_model);
 struct model *model_free(struct model *model);
 CLEANUP_FUNC(struct model, model_free)
 

@@ -123,12 +123,14 @@ static void golden_adopt(const char *path, const struct probe_model_options *o, 
     struct probe_model next = {0};
     struct fault fault = {0};
     int fd = dup(pm->model->weights.mem.fd);
+    uint8_t digest[32];
 
     assert_true(fd >= 0);
+    memcpy(digest, pm->model->digest, sizeof(digest));
     probe_model_close(pm);
     assert_int_equal(gguf_open(path, &fault, &next.gguf), GGUF_OK);
     assert_int_equal(kern_open(&options, &fault, &next.kern), KERN_OK);
-    assert_int_equal(model_adopt(next.gguf, path, next.kern, fd, &fault, &next.model), MODEL_OK);
+    assert_int_equal(model_adopt(next.gguf, path, next.kern, fd, digest, &fault, &next.model), MODEL_OK);
     *pm = next;
 }
 
