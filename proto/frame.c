@@ -150,6 +150,7 @@ static const struct {
     {MSG_E_REFUSED, "Refused"},
     {MSG_E_TEXT_REPLY, "TextReply"},
     {MSG_E_BEAT, "Beat"},
+    {MSG_E_WEIGHTS, "Weights"},
 };
 
 const char *msg_type_name(uint16_t type)

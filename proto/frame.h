@@ -79,6 +79,7 @@ enum msg_type {
     MSG_E_REFUSED = 1105,
     MSG_E_TEXT_REPLY = 1106,
     MSG_E_BEAT = 1107,
+    MSG_E_WEIGHTS = 1108,
 };
 
 struct frame {

@@ -120,6 +120,12 @@ static const struct wire_table {
      {{"model_path", 0, CAP_PATH}, {"backend", 0, CAP_WORD}, {"isa", 0, CAP_WORD}, {"kv_type", 0, CAP_WORD}}},
     {&qwe__submit__descriptor,
      {{"body", 0, CAP_PROMPT}, {"stop", CAP_STOPS, CAP_STOP}, {"forced", CAP_TOKENS, 0}}},
+    {&qwe__weights__descriptor,
+     {{"model_path", 0, CAP_PATH},
+      {"header_digest", 0, CAP_DIGEST},
+      {"model_digest", 0, CAP_DIGEST},
+      {"numerics_id", 0, CAP_NAME},
+      {"layout", 0, CAP_NAME}}},
     /* engine -> broker */
     {&qwe__ready__descriptor,
      {{"backend", 0, CAP_WORD},

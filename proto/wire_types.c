@@ -52,6 +52,7 @@ static const struct {
     {MSG_E_REFUSED, &qwe__refused__descriptor},
     {MSG_E_TEXT_REPLY, &qwe__text_reply__descriptor},
     {MSG_E_BEAT, &qwe__beat__descriptor},
+    {MSG_E_WEIGHTS, &qwe__weights__descriptor},
 };
 
 const ProtobufCMessageDescriptor *wire_message_type(uint16_t type)

@@ -288,6 +288,7 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     broker->link.sock.fd = broker->listener.bound.fd = broker->listener.spare_fd = -1;
     broker->scrape.bound = BOUND_NULL;
     broker->supervise.broker = broker;
+    broker->supervise.kept = KEPT_INIT;
     list_init(&broker->clients);
     list_init(&broker->requests);
     list_init(&broker->textops);

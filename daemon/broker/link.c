@@ -23,6 +23,7 @@ struct link_call {
     struct link *link;
     const struct frame *frame;
     ProtobufCMessage *msg; /* checked; the handler may take it and leave NULL */
+    int fd;                /* likewise, -1; what came with the frame */
 };
 
 static struct request *link_find_request(struct link *link, uint32_t handle)
@@ -47,6 +48,11 @@ static int link_on_ready(struct link_call *call)
 
     call->msg = NULL;
     return supervise_on_ready(&call->link->broker->supervise, ready);
+}
+
+static int link_on_weights(struct link_call *call)
+{
+    return supervise_on_weights(&call->link->broker->supervise, (Qwe__Weights **)&call->msg, &call->fd);
 }
 
 static int link_on_failed(struct link_call *call)
@@ -117,10 +123,13 @@ static int link_on_text_reply(struct link_call *call)
 static const struct link_row {
     uint16_t type;
     int (*handler)(struct link_call *call);
+    uint16_t flags; /* allowed */
 } link_table[] = {
-    {MSG_E_LOADING, link_on_loading},       {MSG_E_READY, link_on_ready}, {MSG_E_FAILED, link_on_failed},
-    {MSG_E_STARTED, link_on_started},       {MSG_E_EMIT, link_on_emit},   {MSG_E_REFUSED, link_on_refused},
-    {MSG_E_TEXT_REPLY, link_on_text_reply}, {MSG_E_BEAT, link_on_beat},
+    {MSG_E_LOADING, link_on_loading, 0}, {MSG_E_WEIGHTS, link_on_weights, FRAME_HAS_FD},
+    {MSG_E_READY, link_on_ready, 0},     {MSG_E_FAILED, link_on_failed, 0},
+    {MSG_E_STARTED, link_on_started, 0}, {MSG_E_EMIT, link_on_emit, 0},
+    {MSG_E_REFUSED, link_on_refused, 0}, {MSG_E_TEXT_REPLY, link_on_text_reply, 0},
+    {MSG_E_BEAT, link_on_beat, 0},
 };
 
 static void link_stop(struct link *link)
@@ -140,18 +149,23 @@ static void link_break(struct link *link, const char *why)
 
 static int link_handle(struct link *link, const struct frame *frame)
 {
-    struct link_call call = {.link = link, .frame = frame};
+    struct link_call call = {.link = link, .frame = frame, .fd = -1};
     struct fault fault;
     int r = -EBADMSG;
+
+    if (frame->flags & FRAME_HAS_FD)
+        call.fd = sock_claim_fd(&link->sock);
 
     for (size_t i = 0; i < ARRAY_SIZE(link_table); i++) {
         if (link_table[i].type != frame->type)
             continue;
-        if (wire_unpack(wire_message_type(frame->type), frame->body, frame->length, &fault, &call.msg))
-            return -EBADMSG;
+        if ((frame->flags & ~link_table[i].flags) ||
+            wire_unpack(wire_message_type(frame->type), frame->body, frame->length, &fault, &call.msg))
+            break;
         r = link_table[i].handler(&call);
         wire_free(call.msg);
     }
+    closep(&call.fd);
     return r;
 }
 
@@ -285,6 +299,32 @@ int link_put(struct link *link, uint32_t handle, uint16_t type, const ProtobufCM
     return r;
 }
 
+/* The next byte that is put carries a copy of fd. */
+static int link_attach_fd(struct link *link, int fd)
+{
+    _cleanup_(closep) int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    if (copy < 0)
+        return err_errno();
+    if (sock_put_fd(&link->sock, copy))
+        return LINK_E_FULL;
+    copy = -1;
+    return LINK_OK;
+}
+
+int link_put_fd(struct link *link, uint32_t handle, uint16_t type, const ProtobufCMessage *msg, int fd)
+{
+    const size_t n = protobuf_c_message_get_packed_size(msg);
+    uint8_t *body;
+    int r = link_attach_fd(link, fd);
+
+    if (!r)
+        r = link_append(link, LINK_OUT_BYTES - LINK_RESERVE_BYTES, handle, type, FRAME_HAS_FD, n, &body);
+    if (!r)
+        protobuf_c_message_pack(msg, body);
+    return r;
+}
+
 int link_put_packed(struct link *link, uint32_t handle, uint16_t type, const void *body, size_t n_bytes)
 {
     uint8_t *tail;
@@ -299,7 +339,6 @@ int link_submit(struct link *link, struct request *request, const Qwe__Submit *t
 {
     const size_t n = request->n_head + qwe__submit__get_packed_size(tail);
     const uint16_t flags = request->memfd >= 0 ? FRAME_HAS_FD : 0;
-    _cleanup_(closep) int fd = -1;
     uint8_t *body;
     int r;
 
@@ -307,11 +346,9 @@ int link_submit(struct link *link, struct request *request, const Qwe__Submit *t
         buf_size(&link->sock.out) + FRAME_HEADER_BYTES + n > LINK_OUT_BYTES - LINK_RESERVE_BYTES)
         return LINK_E_FULL;
     if (flags) {
-        fd = fcntl(request->memfd, F_DUPFD_CLOEXEC, 0);
-        if (fd < 0)
-            return err_errno();
-        sock_put_fd(&link->sock, fd);
-        fd = -1;
+        r = link_attach_fd(link, request->memfd);
+        if (r)
+            return r;
     }
     r = link_append(link, LINK_OUT_BYTES - LINK_RESERVE_BYTES, request->handle, MSG_E_SUBMIT, flags, n,
                     &body);

@@ -34,6 +34,8 @@ void link_drain(struct link *link);
 
 /* LINK_E_FULL: the engine has not read what it was sent; < 0 errno. */
 int link_put(struct link *link, uint32_t handle, uint16_t type, const ProtobufCMessage *msg);
+/* The same with an fd, which stays the caller's. */
+int link_put_fd(struct link *link, uint32_t handle, uint16_t type, const ProtobufCMessage *msg, int fd);
 int link_put_packed(struct link *link, uint32_t handle, uint16_t type, const void *body, size_t n_bytes);
 /* The request's packed head and the rest of the Submit, and its memfd if it has one. */
 int link_submit(struct link *link, struct request *request, const Qwe__Submit *tail);

@@ -83,6 +83,8 @@ static void report_fill_engine(const Qwe__Ready *ready, Qwp__StatusReply *reply)
     reply->cache_pages = ready->cache_pages;
     reply->has_cache_checkpoints = ready->has_cache_checkpoints;
     reply->cache_checkpoints = ready->cache_checkpoints;
+    reply->has_weights_adopted = ready->has_weights_adopted;
+    reply->weights_adopted = ready->weights_adopted;
 }
 
 /* What the broker counts. */

@@ -114,6 +114,16 @@ void spawn_end(pid_t pid, int wait_ms)
         ;
 }
 
+bool spawn_is_crash(int status)
+{
+    static const int signals[] = {SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS};
+
+    for (size_t i = 0; WIFSIGNALED(status) && i < ARRAY_SIZE(signals); i++)
+        if (WTERMSIG(status) == signals[i])
+            return true;
+    return false;
+}
+
 void spawn_describe_exit(int status, char *text, size_t n)
 {
     if (WIFSIGNALED(status))

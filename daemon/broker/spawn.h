@@ -18,4 +18,6 @@ int spawn_engine(const char *path, bool verbose, pid_t *ret_pid, int *ret_fd);
 /* Waits up to wait_ms for a child whose socket was closed, then kills it. */
 void spawn_end(pid_t pid, int wait_ms);
 
+/* Did it die of what it did itself?  SIGKILL, SIGTERM and the like come from outside. */
+bool spawn_is_crash(int status);
 void spawn_describe_exit(int status, char *text, size_t n); /* "killed by signal 9 (Killed)" */

@@ -19,7 +19,7 @@
 #include "textop.h"
 
 enum {
-    SUPERVISE_BACKOFF_MIN_MS = 100,
+    SUPERVISE_BACKOFF_MIN_MS = 10, /* after a death among finished steps: somebody waits for the next token */
     SUPERVISE_BACKOFF_MAX_MS = 5000,
     SUPERVISE_END_MS = 2000,   /* a step on a slow CPU may take its time; then it is killed */
     SUPERVISE_SLOTS_MAX = 256, /* what an engine may claim to run at once */
@@ -86,7 +86,10 @@ static int supervise_send_start(struct supervise *s)
     Qwe__Start start;
 
     supervise_fill_start(s->broker->options, &start);
-    return link_put(&s->broker->link, 0, MSG_E_START, &start.base);
+    start.weights = s->kept.msg;
+    if (s->kept.fd < 0)
+        return link_put(&s->broker->link, 0, MSG_E_START, &start.base);
+    return link_put_fd(&s->broker->link, 0, MSG_E_START, &start.base, s->kept.fd);
 }
 
 /* A Start that the engine would not read (a path that is no UTF-8, a word too long) is said at once: each
@@ -135,7 +138,7 @@ void supervise_start(struct supervise *s)
 {
     int r = supervise_spawn(s);
 
-    s->is_closed = false;
+    s->is_closed = s->is_killed = false;
     *s->why = '\0';
     s->load_permille = 0;
     s->progress_ns = clock_now_ns();
@@ -162,6 +165,7 @@ void supervise_kill(struct supervise *s, const char *why)
         return;
     log_err("engine %d is killed: %s", s->pid, why);
     snprintf(s->why, sizeof(s->why), "was killed: %s", why);
+    s->is_killed = true;
     kill(s->pid, SIGKILL);
 }
 
@@ -210,14 +214,26 @@ static int supervise_fit(const char *text, size_t max)
     return (int)n;
 }
 
+/* Weights that an engine dies of before it is ready would end the next one too: that one reads the file. */
+static void supervise_doubt_weights(struct supervise *s)
+{
+    if (s->kept.fd >= 0)
+        log_warn(
+            "the next engine loads the model from its file: this one ended while it took the weights over");
+    kept_drop(&s->kept);
+}
+
 static void supervise_on_death(struct supervise *s, pid_t pid, int status)
 {
+    const bool is_own_fault = s->is_killed || spawn_is_crash(status);
     const unsigned n = supervise_lose_requests(s);
     struct journal_event event = {.kind = JOURNAL_CRASHED};
     char how[96];
     const char *last = *s->why ? s->why : how;
 
     spawn_describe_exit(status, how, sizeof(how));
+    if (is_own_fault && s->state == SUPERVISE_LOADING)
+        supervise_doubt_weights(s);
     if (s->state == SUPERVISE_FAILED) {
         log_info("engine %d %s", pid, how);
         return;
@@ -315,6 +331,18 @@ int supervise_on_loading(struct supervise *s, const Qwe__Loading *loading)
     return 0;
 }
 
+int supervise_on_weights(struct supervise *s, Qwe__Weights **weights, int *fd)
+{
+    if (s->state != SUPERVISE_LOADING)
+        return err_origin(-EBADMSG);
+    supervise_on_progress(s, false);
+    if (*fd < 0)
+        kept_drop(&s->kept);
+    else if (kept_put(&s->kept, fd, weights))
+        return err_origin(-EBADMSG);
+    return 0;
+}
+
 int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
 {
     const struct journal_event event = {
@@ -330,10 +358,10 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
     s->cache_used_bytes = 0; /* the next Beat says otherwise */
     snprintf(s->note, sizeof(s->note), "%s", ready->note ? ready->note : "");
     loop_unwatch(s->watch);
-    log_event_info(&event, "engine %d serves %s on %s, %u slots of %u tokens%s%s", s->pid,
+    log_event_info(&event, "engine %d serves %s on %s, %u slots of %u tokens%s%s%s", s->pid,
                    ready->model && ready->model->name ? ready->model->name : "a model without a name",
                    ready->backend ? ready->backend : "an unnamed backend", supervise_slots(s), ready->context,
-                   *s->note ? "; " : "", s->note);
+                   ready->weights_adopted ? ", weights taken over" : "", *s->note ? "; " : "", s->note);
     supervise_set(s, SUPERVISE_SERVING);
     return 0;
 }
@@ -352,6 +380,8 @@ int supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
     } else { /* it could before: memory may be short for the moment */
         snprintf(s->why, sizeof(s->why), "said: %s", text);
         log_warn("engine %d %s", s->pid, s->why);
+        if (code == STATUS_NUMERICS)
+            supervise_doubt_weights(s);
     }
     return 0;
 }
@@ -360,7 +390,7 @@ int supervise_init(struct supervise *s, struct broker *broker, struct fault *fau
 {
     int r;
 
-    *s = (struct supervise){.broker = broker, .backoff_ms = SUPERVISE_BACKOFF_MIN_MS};
+    *s = (struct supervise){.broker = broker, .backoff_ms = SUPERVISE_BACKOFF_MIN_MS, .kept = KEPT_INIT};
     r = supervise_check_start(broker->options, fault);
     if (!r)
         r = spawn_find_engine(broker->options->engine, &s->engine, fault);
@@ -381,5 +411,6 @@ void supervise_deinit(struct supervise *s)
     loop_event_free(&s->watch);
     wire_free((ProtobufCMessage *)s->ready);
     s->ready = NULL;
+    kept_drop(&s->kept);
     freep(&s->engine);
 }

@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "engine.pb-c.h"
+#include "kept.h"
 #include "proto/base.h"
 
 struct broker;
@@ -29,6 +30,7 @@ struct supervise {
     char *engine;      /* owned; path of the binary */
     pid_t pid;         /* 0: none */
     Qwe__Ready *ready; /* owned; of the last engine that was; NULL before the first */
+    struct kept kept;  /* weights for the next engine */
     uint32_t load_permille, n_restarts, backoff_ms;
     uint64_t cache_used_bytes; /* as the last Beat has it */
     uint64_t progress_ns;      /* when the engine last showed that it gets on */
@@ -39,6 +41,7 @@ struct supervise {
     char why[520];   /* this engine's end, in its own words (Failed.text, whole) or ours; "": see its exit
                         status */
     bool is_closed;  /* its socket has ended, so it is about to */
+    bool is_killed;  /* by us: it hung, or spoke nonsense */
     struct event *restart, *watch;
 };
 
@@ -56,6 +59,8 @@ uint32_t supervise_slots(const struct supervise *supervise);
 void supervise_watch(struct supervise *supervise, bool working);
 
 int supervise_on_loading(struct supervise *supervise, const Qwe__Loading *loading);
+/* Takes both, the fd if one came. */
+int supervise_on_weights(struct supervise *supervise, Qwe__Weights **weights, int *fd);
 int supervise_on_ready(struct supervise *supervise, Qwe__Ready *ready); /* takes it */
 int supervise_on_failed(struct supervise *supervise, const Qwe__Failed *failed);
 void supervise_on_progress(struct supervise *supervise, bool step_finished);

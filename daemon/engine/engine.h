@@ -60,10 +60,10 @@ int engine_run(struct engine *e); /* 0: the broker is gone, or Failed was said; 
  * UPLINK_E_EOF, ENGINE_E_FAILED, < 0. */
 int engine_turn(struct engine *e, bool block);
 
-/* load.c.  Answers with Ready or Failed.  0; ENGINE_E_FAILED: said so, the process is to end; UPLINK_E_EOF, <
- * 0. */
+/* load.c.  fd: the memory of start->weights, or -1; stays the caller's.  Answers with Ready or Failed.  0;
+ * ENGINE_E_FAILED: said so, the process is to end; UPLINK_E_EOF, < 0. */
 enum { ENGINE_OK, ENGINE_E_FAILED = 10 };
-int engine_load(struct engine *e, const Qwe__Start *start);
+int engine_load(struct engine *e, const Qwe__Start *start, int fd);
 
 /* intake.c.  fd: what came with the frame, owned by the callee, or -1. */
 int engine_on_frame(struct engine *e, const struct frame *frame, int fd);

@@ -436,7 +436,7 @@ static int engine_dispatch(struct engine *e, const struct frame *frame, const Pr
 {
     if (frame->type == MSG_E_START)
         return e->serving ? engine_bad_frame(frame, "already started")
-                          : engine_load(e, (const Qwe__Start *)msg);
+                          : engine_load(e, (const Qwe__Start *)msg, fd);
     if (!e->serving)
         return engine_bad_frame(frame, "not started");
     switch (frame->type) {

@@ -2,10 +2,12 @@
  * need. See engine.h. */
 #include "engine.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "daemon/util/log.h"
+#include "keep.h"
 #include "memory.h"
 
 /* What a request may use where nobody said: enough for long documents, little enough that four of them fit
@@ -25,8 +27,12 @@ struct engine_load {
     struct engine *e;
     const Qwe__Start *start;
     struct gguf *gguf;
+    struct keep keep;
+    int fd;       /* borrowed; the weights of an earlier engine, -1: none */
+    bool adopted; /* they are this one's */
     struct fault fault;
-    uint32_t permille; /* last said */
+    char note[ENGINE_TEXT_BYTES]; /* why they are not; empty: there were none, or they are */
+    uint32_t permille;            /* last said */
     int cache_pages;
     char tight[200]; /* warning: what was asked for may not fit; empty: it does */
 };
@@ -91,6 +97,73 @@ static int engine_load_name_file(struct engine_load *load, int r)
     return fault_set(&load->fault, r, "%s: %s", load->start->model_path, text);
 }
 
+/* What Start brought cannot be used: the broker lets go of it before memory has to hold the next. */
+static int engine_load_reject(struct engine_load *load, const struct fault *why)
+{
+    Qwe__Weights none = QWE__WEIGHTS__INIT;
+    char text[ENGINE_TEXT_BYTES];
+    int r;
+
+    snprintf(text, sizeof(text), "weights loaded anew: %.470s", why->text);
+    engine_clean_text(text, load->note);
+    log_warn("%s", load->note);
+    r = uplink_put(&load->e->up, 0, MSG_E_WEIGHTS, &none.base);
+    if (!r)
+        (void)sock_flush(&load->e->up.sock);
+    return r;
+}
+
+/* > 0: not to be had, and said so. */
+static int engine_load_adopt(struct engine_load *load)
+{
+    const Qwe__Weights *kept = load->start->weights;
+    struct fault why = {0};
+    int fd, r = keep_compare(kept, &load->keep, &why);
+
+    if (!r) {
+        fd = fcntl(load->fd, F_DUPFD_CLOEXEC, 0);
+        if (fd < 0)
+            return err_errno();
+        r = model_adopt(load->gguf, load->start->model_path, load->e->kern, fd, kept->model_digest.data, &why,
+                        &load->e->model);
+    }
+    load->adopted = !r;
+    if (r <= 0)
+        return r;
+    r = engine_load_reject(load, &why);
+    return r ? r : KEEP_E_DIFFERS;
+}
+
+static int engine_load_weights(struct engine_load *load)
+{
+    struct engine *e = load->e;
+    int r = keep_describe(load->gguf, load->start->model_path, e->kern, &load->keep);
+
+    if (r)
+        return r;
+    if (load->fd >= 0 && load->start->weights) {
+        r = engine_load_adopt(load);
+        if (r <= 0)
+            return r;
+    }
+    return model_open(load->gguf, load->start->model_path, e->kern, engine_on_progress, load, &load->fault,
+                      &e->model);
+}
+
+/* Weights that were loaded are for the next engine too, if the backend has them where it can map them. */
+static int engine_put_weights(struct engine_load *load)
+{
+    const struct model *m = load->e->model;
+    Qwe__Weights *msg = &load->keep.msg;
+
+    if (load->adopted || m->weights.mem.fd < 0)
+        return 0;
+    msg->has_bytes = msg->has_model_digest = 1;
+    msg->bytes = m->weights.mem.bytes;
+    msg->model_digest = (ProtobufCBinaryData){.data = (uint8_t *)m->digest, .len = sizeof(m->digest)};
+    return uplink_put_fd(&load->e->up, 0, MSG_E_WEIGHTS, &msg->base, m->weights.mem.fd);
+}
+
 /* All but the backend comes from the file. */
 static int engine_load_file(struct engine_load *load)
 {
@@ -98,8 +171,7 @@ static int engine_load_file(struct engine_load *load)
     int r = tokenizer_new(load->gguf, &load->fault, &e->tokenizer);
 
     if (!r)
-        r = model_open(load->gguf, load->start->model_path, e->kern, engine_on_progress, load, &load->fault,
-                       &e->model);
+        r = engine_load_weights(load);
     if (r)
         return r;
     e->n_vocab = e->model->config.n_vocab;
@@ -306,6 +378,16 @@ static void engine_ready_model(const struct engine *e, Qwp__Model *model)
     model->digest = (ProtobufCBinaryData){.data = (uint8_t *)m->digest, .len = sizeof(m->digest)};
 }
 
+/* What a person should know of how it was loaded, in one line. */
+static char *engine_ready_note(struct engine_load *load)
+{
+    if (load->note[0])
+        return load->note;
+    if (engine_load_is_auto(load->start) && !strcmp(load->e->kern->ops->name, "cpu"))
+        return (char *)"backend auto: this build has none for a GPU, the CPU serves";
+    return NULL;
+}
+
 static int engine_put_ready(struct engine_load *load, const struct state_size *size, const char *kv_name)
 {
     struct engine *e = load->e;
@@ -316,8 +398,9 @@ static int engine_put_ready(struct engine_load *load, const struct state_size *s
     engine_ready_model(e, &model);
     ready.model = &model;
     ready.backend = (char *)e->kern->ops->name;
-    if (engine_load_is_auto(load->start) && !strcmp(ready.backend, "cpu"))
-        ready.note = "backend auto: this build has none for a GPU, the CPU serves";
+    ready.note = engine_ready_note(load);
+    ready.has_weights_adopted = 1;
+    ready.weights_adopted = load->adopted;
     ready.isa = e->kern->isa;
     ready.kv_type = (char *)kv_name;
     ready.has_context = ready.has_slots = ready.has_threads = ready.has_weights_bytes =
@@ -359,9 +442,9 @@ static int engine_load_failed(struct engine_load *load, int r)
     return engine_put_failed(load->e, &load->fault);
 }
 
-int engine_load(struct engine *e, const Qwe__Start *start)
+int engine_load(struct engine *e, const Qwe__Start *start, int fd)
 {
-    struct engine_load load = {.e = e, .start = start};
+    struct engine_load load = {.e = e, .start = start, .fd = fd};
     struct state_size size;
     enum kern_kv_type kv_type = KERN_KV_F16;
     const char *kv_name = NULL;
@@ -380,6 +463,9 @@ int engine_load(struct engine *e, const Qwe__Start *start)
         r = engine_selftest(e, &load.fault);
     if (r)
         return engine_load_failed(&load, r);
+    r = engine_put_weights(&load);
+    if (r)
+        return r;
     e->serving = true;
     return engine_put_ready(&load, &size, kv_name);
 }

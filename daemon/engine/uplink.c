@@ -153,7 +153,8 @@ void uplink_consume(struct uplink *up, const struct frame *frame)
     frame_consume(&up->sock.in, frame);
 }
 
-int uplink_put(struct uplink *up, uint32_t stream, uint16_t type, const ProtobufCMessage *message)
+static int uplink_append(struct uplink *up, uint32_t stream, uint16_t type, uint16_t flags,
+                         const ProtobufCMessage *message)
 {
     const size_t n = protobuf_c_message_get_packed_size(message);
     uint8_t *body;
@@ -161,7 +162,7 @@ int uplink_put(struct uplink *up, uint32_t stream, uint16_t type, const Protobuf
 
     if (n > FRAME_MAX_BYTES)
         return err_origin(-EMSGSIZE); /* callers bound what they say */
-    while ((r = frame_open(&up->sock.out, stream, type, 0, n, &body)) == BUF_E_FULL) {
+    while ((r = frame_open(&up->sock.out, stream, type, flags, n, &body)) == BUF_E_FULL) {
         r = uplink_wait(up, POLLOUT);
         if (!r)
             r = uplink_flush(up);
@@ -173,4 +174,21 @@ int uplink_put(struct uplink *up, uint32_t stream, uint16_t type, const Protobuf
     protobuf_c_message_pack(message, body);
     sock_appended(&up->sock);
     return 0;
+}
+
+int uplink_put(struct uplink *up, uint32_t stream, uint16_t type, const ProtobufCMessage *message)
+{
+    return uplink_append(up, stream, type, 0, message);
+}
+
+int uplink_put_fd(struct uplink *up, uint32_t stream, uint16_t type, const ProtobufCMessage *message, int fd)
+{
+    _cleanup_(closep) int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+    if (copy < 0)
+        return err_errno();
+    if (sock_put_fd(&up->sock, copy))
+        return err_origin(-ENOBUFS); /* one fd a life is sent */
+    copy = -1;
+    return uplink_append(up, stream, type, FRAME_HAS_FD, message);
 }

@@ -34,3 +34,5 @@ void uplink_consume(struct uplink *up, const struct frame *frame);
 
 /* 0, UPLINK_E_EOF, < 0.  Allocates nothing as long as the broker keeps reading. */
 int uplink_put(struct uplink *up, uint32_t stream, uint16_t type, const ProtobufCMessage *message);
+/* The same with an fd, which stays the caller's. */
+int uplink_put_fd(struct uplink *up, uint32_t stream, uint16_t type, const ProtobufCMessage *message, int fd);
