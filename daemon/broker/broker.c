@@ -92,14 +92,25 @@ static void broker_submit_next(struct broker *broker)
     }
 }
 
+static void broker_submit(struct broker *broker)
+{
+    if (broker->quarantine.on) {
+        quarantine_pump(broker);
+        return;
+    }
+    textop_pump(broker);
+    if (broker_submit_replays(broker))
+        broker_submit_next(broker);
+}
+
 static bool broker_is_working(const struct broker *broker)
 {
     const struct request *request;
 
     LIST_FOREACH (request, &broker->requests, node)
-        if (request_is_in_engine(request) && !request->out.blocked)
+        if (request_is_at_work(request))
             return true;
-    return broker->link.unread || textop_is_pending(broker);
+    return broker->link.unread || broker->quarantine.barrier || textop_is_pending(broker);
 }
 
 /* Tells positions that changed; those told a moment ago have to wait for the timer. */
@@ -131,11 +142,8 @@ static void broker_on_pump(int fd, short what, void *arg)
 {
     struct broker *broker = arg;
 
-    if (broker->supervise.state == SUPERVISE_SERVING && link_is_open(&broker->link)) {
-        textop_pump(broker);
-        if (broker_submit_replays(broker))
-            broker_submit_next(broker);
-    }
+    if (broker->supervise.state == SUPERVISE_SERVING && link_is_open(&broker->link))
+        broker_submit(broker);
     broker_tell_positions(broker);
     supervise_watch(&broker->supervise, broker_is_working(broker));
     if (broker->draining && broker_has_drained(broker))

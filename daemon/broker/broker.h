@@ -13,6 +13,7 @@
 #include "meter.h"
 #include "metrics.h"
 #include "options.h"
+#include "quarantine.h"
 #include "queue.h"
 #include "quota.h"
 #include "scrape.h"
@@ -35,10 +36,11 @@ struct broker {
     struct forecast forecast;
     struct link link;           /* to the engine */
     struct supervise supervise; /* of the engine */
-    struct list clients;        /* struct client */
-    struct list requests;       /* struct request, oldest first */
-    struct list textops;        /* struct textop, oldest first */
-    struct list watches;        /* struct watch */
+    struct quarantine quarantine;
+    struct list clients;  /* struct client */
+    struct list requests; /* struct request, oldest first */
+    struct list textops;  /* struct textop, oldest first */
+    struct list watches;  /* struct watch */
     struct event *pump, *reap, *tell, *drain, *beat;
     struct event *signals[BROKER_SIGNALS];
     gid_t admin_gid;

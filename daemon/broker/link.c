@@ -107,6 +107,8 @@ static int link_on_refused(struct link_call *call)
 
     link_note_answer(call);
     supervise_on_progress(&call->link->broker->supervise, false);
+    if (quarantine_on_answer(call->link->broker, call->frame->stream))
+        return 0;
     if (request && request_is_in_engine(request))
         request_on_refused(request, refused);
     else
@@ -117,6 +119,8 @@ static int link_on_refused(struct link_call *call)
 static int link_on_text_reply(struct link_call *call)
 {
     supervise_on_progress(&call->link->broker->supervise, false);
+    if (quarantine_on_answer(call->link->broker, call->frame->stream))
+        return 0;
     return textop_on_reply(call->link->broker, call->frame->stream, (Qwe__TextReply *)call->msg);
 }
 
@@ -359,6 +363,8 @@ int link_submit(struct link *link, struct request *request, const Qwe__Submit *t
     memcpy(body, request->head, request->n_head);
     qwe__submit__pack(tail, body + request->n_head);
     link->unread = request->handle;
+    link->unread_uid = request->uid;
+    link->unread_left = false;
     return LINK_OK;
 }
 
@@ -372,6 +378,7 @@ static void link_put_small(struct link *link, uint32_t handle, uint16_t type)
 
 void link_cancel(struct link *link, uint32_t handle)
 {
+    link->unread_left |= handle == link->unread;
     link_put_small(link, handle, MSG_E_CANCEL);
 }
 

@@ -17,6 +17,8 @@ struct link {
     struct broker *broker; /* borrowed */
     struct sock sock;      /* fd -1: no engine */
     struct event *readable, *writable;
+    uid_t unread_uid;
+    bool unread_left; /* its request is gone */
     uint32_t unread; /* handle of the last Submit, until the engine has answered it; also if it was cancelled;
                         0: none */
     bool is_broken;  /* EOF or nonsense: nothing more is read or written */

@@ -156,7 +156,7 @@ void report_fill_request(struct request *request, Qwp__RequestInfo *info)
     qwp__request_info__init(info);
     info->has_request_id = info->has_uid = info->has_pid = info->has_state = info->has_position = true;
     info->request_id = (ProtobufCBinaryData){.data = request->id, .len = sizeof(request->id)};
-    info->uid = request->client->peer.uid;
+    info->uid = request->uid;
     info->pid = (uint32_t)request->client->peer.pid;
     info->client = *request->client->name ? request->client->name : NULL;
     info->state = report_request_state(request);

@@ -28,6 +28,7 @@ bool request_is_receiving(const struct request *request)
 /* Frees everything; the client's stream and the engine's sequence are somebody else's business by then. */
 static void request_destroy(struct request *request)
 {
+    quarantine_on_leave(request);
     queue_remove(&request->broker->queue, &request->item);
     list_remove(&request->node);
     stream_deinit(request);
@@ -125,7 +126,7 @@ void request_cancel_client(struct client *client)
 
 static bool request_may_cancel(const struct client *by, const struct request *request)
 {
-    return by->is_admin || by->peer.uid == request->client->peer.uid;
+    return by->is_admin || by->peer.uid == request->uid;
 }
 
 uint32_t request_cancel_id(struct client *by, const uint8_t *id, size_t n)
@@ -147,7 +148,7 @@ uint32_t request_cancel_uid(struct client *by)
     uint32_t n_cancelled = 0;
 
     LIST_FOREACH (request, &by->broker->requests, node)
-        if (request->client->peer.uid == by->peer.uid) {
+        if (request->uid == by->peer.uid) {
             request_cancel(request);
             n_cancelled++;
         }
@@ -260,7 +261,7 @@ static bool request_id_is_taken(const struct request *request)
     const struct request *other;
 
     LIST_FOREACH (other, &request->broker->requests, node)
-        if (other != request && other->client->peer.uid == request->client->peer.uid &&
+        if (other != request && other->uid == request->uid &&
             !memcmp(other->id, request->id, POLICY_ID_BYTES))
             return true;
     return false;
@@ -285,13 +286,17 @@ static int request_take_body(struct request *request, const Qwp__Generate *gener
 }
 
 /* Whether requests are taken at all now. */
-static int request_check_service(const struct broker *broker, struct fault *fault)
+static int request_check_service(const struct request *request, struct refusal *refusal)
 {
+    const struct broker *broker = request->broker;
+    int r;
+
     if (broker->draining)
-        return fault_set(fault, STATUS_DRAINING, "qwend is being stopped");
+        return fault_set(&refusal->fault, STATUS_DRAINING, "qwend is being stopped");
     if (broker->held)
-        return fault_set(fault, STATUS_DRAINING, "an administrator holds the service");
-    return supervise_check(&broker->supervise, fault);
+        return fault_set(&refusal->fault, STATUS_DRAINING, "an administrator holds the service");
+    r = supervise_check(&broker->supervise, &refusal->fault);
+    return r ? r : quarantine_check(request->client, refusal);
 }
 
 /* The prompt is complete: it may run. */
@@ -327,7 +332,7 @@ static int request_admit(struct request *request, struct refusal *refusal)
 static int request_fill(struct request *request, const Qwp__Generate *generate, uint16_t flags, int *memfd,
                         struct refusal *refusal)
 {
-    int r = request_check_service(request->broker, &refusal->fault);
+    int r = request_check_service(request, refusal);
 
     if (!r)
         r = policy_check_generate(generate, flags, &refusal->fault);
@@ -374,7 +379,8 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
     int r = request ? 0 : err_origin(-ENOMEM);
 
     if (!r) {
-        *request = (struct request){.broker = broker, .client = client, .stream = stream->id, .memfd = -1};
+        *request = (struct request){
+            .broker = broker, .client = client, .uid = client->peer.uid, .stream = stream->id, .memfd = -1};
         request->body = BUF_INIT(POLICY_BODY_BYTES_MAX);
         request->handle = broker_new_handle(broker);
         request->received_ns = clock_now_ns();

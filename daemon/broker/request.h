@@ -33,6 +33,7 @@ struct request {
     struct broker *broker;   /* borrowed */
     struct client *client;   /* borrowed; outlives it */
     struct account *account; /* held: who pays */
+    uid_t uid;
     struct queue_item item;
     enum request_state state;
     uint32_t stream, handle;
@@ -65,6 +66,10 @@ struct request {
     uint32_t ttft_deadline_ms, deadline_ms; /* from received_ns; 0: none */
     struct event *deadline;                 /* NULL without a deadline */
     bool restart_told, preempt_told;        /* it hears RESUMED */
+    bool suspect;                           /* an engine died while it was at work (quarantine.h) */
+    bool held;                              /* paused until the other suspects are through */
+    uint32_t crashes;                       /* times it was a suspect */
+    size_t probation;                       /* as one, until there are so many ids */
     uint32_t told_position, told_permille;
     uint64_t told_ns; /* 0: no Accepted was sent */
     uint64_t received_ns, submitted_ns, first_ns, done_ns;
@@ -110,6 +115,7 @@ void request_cancel_score(struct request *request);
 /* the engine's side (request_engine.c) */
 int request_submit(struct request *request); /* LINK_E_FULL: later */
 bool request_is_in_engine(const struct request *request);
+bool request_is_at_work(const struct request *request); /* there, and not paused */
 void request_pause(struct request *request, bool paused);
 void request_preempt(struct request *request);
 int request_on_started(struct request *request, const Qwe__Started *started);

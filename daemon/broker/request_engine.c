@@ -13,6 +13,11 @@ bool request_is_in_engine(const struct request *request)
     return request->state == REQUEST_PREFILL || request->state == REQUEST_DECODE;
 }
 
+bool request_is_at_work(const struct request *request)
+{
+    return request_is_in_engine(request) && !request->out.blocked && !request->held;
+}
+
 int request_submit(struct request *request)
 {
     Qwe__Submit tail = QWE__SUBMIT__INIT;
@@ -22,10 +27,9 @@ int request_submit(struct request *request)
     tail.body = (ProtobufCBinaryData){.data = buf_head(&request->body), .len = buf_size(&request->body)};
     tail.forced = request->ids;
     tail.n_forced = request->n_ids;
-    tail.has_paused = request->out.blocked;
-    tail.paused = request->out.blocked;
+    tail.has_paused = tail.paused = request->out.blocked || request->held;
     tail.has_uid = tail.has_priority = tail.has_weight = true;
-    tail.uid = request->client->peer.uid;
+    tail.uid = request->uid;
     tail.priority = request->priority;
     tail.weight = queue_weight(&request->item);
     tail.has_ttft_ns = request->ttft_deadline_ms && !request->first_ns;
@@ -53,7 +57,9 @@ void request_pause(struct request *request, bool paused)
 {
     if (!request_is_in_engine(request))
         return;
-    link_pause(&request->broker->link, request->handle, paused);
+    if (paused) /* it waits for its reader; the others do not wait for that */
+        quarantine_clear(request);
+    link_pause(&request->broker->link, request->handle, paused || request->held);
     broker_kick(request->broker);
 }
 
@@ -140,7 +146,7 @@ static int request_log_append(struct request *request, const Qwe__Emit *emit, st
         return fault_set(fault, STATUS_INTERNAL, "out of memory for the replay log");
     if (r)
         return fault_set(fault, STATUS_CONCURRENCY, "the replay log would exceed what uid %u may hold",
-                         request->client->peer.uid);
+                         request->uid);
     if (emit->n_ids)
         memcpy(request->ids + request->n_ids, emit->ids, emit->n_ids * sizeof(*emit->ids));
     request->n_ids += emit->n_ids;
@@ -237,6 +243,9 @@ int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_
         return 0;
     }
     request_count(request, emit);
+    quarantine_on_progress(request);
+    if (emit->has_finish)
+        quarantine_clear(request);
     if (emit->has_finish)
         r = request_take_finish(request, emit);
     if (!r && request->is_score)
@@ -259,6 +268,7 @@ void request_on_refused(struct request *request, const Qwe__Refused *refused)
 {
     Qwp__Error error = QWP__ERROR__INIT;
 
+    quarantine_clear(request);
     request_error_from_refused(refused, &error);
     request->state = REQUEST_DONE; /* the engine has forgotten it already */
     request_fail_with(request, &error);
@@ -280,6 +290,7 @@ void request_on_engine_lost(struct request *request)
     if (request->idle_deaths >= REQUEST_DEATHS_MAX) {
         fault_set(&fault, STATUS_ENGINE_LOST, "the engine died %u times without a new token of this request",
                   request->idle_deaths);
+        request->suspect = false;
         request_fail(request, &fault);
         return;
     }

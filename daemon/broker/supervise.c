@@ -225,15 +225,17 @@ static void supervise_doubt_weights(struct supervise *s)
 
 static void supervise_on_death(struct supervise *s, pid_t pid, int status)
 {
-    const bool is_own_fault = s->is_killed || spawn_is_crash(status);
-    const unsigned n = supervise_lose_requests(s);
+    const bool is_crash = s->is_killed || spawn_is_crash(status);
     struct journal_event event = {.kind = JOURNAL_CRASHED};
     char how[96];
     const char *last = *s->why ? s->why : how;
+    unsigned n;
 
     spawn_describe_exit(status, how, sizeof(how));
-    if (is_own_fault && s->state == SUPERVISE_LOADING)
+    if (is_crash && s->state == SUPERVISE_LOADING)
         supervise_doubt_weights(s);
+    quarantine_on_death(s->broker, is_crash, last);
+    n = supervise_lose_requests(s);
     if (s->state == SUPERVISE_FAILED) {
         log_info("engine %d %s", pid, how);
         return;

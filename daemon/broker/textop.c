@@ -22,6 +22,7 @@ static void textop_leave_client(struct textop *textop)
 
 static void textop_free(struct textop *textop)
 {
+    quarantine_on_leave_textop(textop);
     textop_leave_client(textop);
     list_remove(&textop->node);
     buf_deinit(&textop->body);
@@ -32,7 +33,7 @@ static void textop_free(struct textop *textop)
     free(textop);
 }
 
-static void textop_fail(struct textop *textop, const struct fault *fault)
+void textop_fail(struct textop *textop, const struct fault *fault)
 {
     if (textop->client)
         client_refuse(textop->client, textop->stream, fault);
@@ -150,6 +151,8 @@ static int textop_fill(struct textop *textop, const Qwe__TextOp *op, bool more, 
     const struct policy_ask ask = {.op = POLICY_OP_TEXT};
     int r = supervise_check(&textop->broker->supervise, &refusal->fault);
 
+    if (!r)
+        r = quarantine_check(textop->client, refusal);
     if (r)
         return r;
     if (textop->broker->draining)
@@ -227,6 +230,15 @@ static bool textop_is_first(const struct textop *textop, uid_t seen[TEXTOP_USERS
     return true;
 }
 
+int textop_send(struct textop *textop)
+{
+    int r =
+        link_put_packed(&textop->broker->link, textop->handle, MSG_E_TEXT, textop->packed, textop->n_packed);
+
+    textop->sent = !r;
+    return r;
+}
+
 void textop_pump(struct broker *broker)
 {
     uid_t seen[TEXTOP_USERS_MAX];
@@ -236,9 +248,8 @@ void textop_pump(struct broker *broker)
     LIST_FOREACH (textop, &broker->textops, node) {
         if (textop->receiving || !textop_is_first(textop, seen, &n_seen) || textop->sent)
             continue;
-        if (link_put_packed(&broker->link, textop->handle, MSG_E_TEXT, textop->packed, textop->n_packed))
+        if (textop_send(textop))
             return;
-        textop->sent = true;
     }
 }
 
@@ -287,6 +298,7 @@ int textop_on_reply(struct broker *broker, uint32_t handle, const Qwe__TextReply
 
     if (!textop)
         return 0; /* cancelled meanwhile */
+    quarantine_clear_textop(textop);
     if (textop->type == MSG_TOKENIZE && reply->tokens)
         textop_answer(textop, MSG_TOKENS, &reply->tokens->base);
     else if (textop->type != MSG_TOKENIZE && reply->text)
@@ -303,6 +315,7 @@ void textop_on_refused(struct broker *broker, uint32_t handle, const Qwe__Refuse
 
     if (!textop)
         return;
+    quarantine_clear_textop(textop);
     request_error_from_refused(refused, &error);
     if (textop->client)
         client_put_error(textop->client, textop->stream, &error);

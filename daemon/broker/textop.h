@@ -22,6 +22,7 @@ struct textop {
     uint32_t stream, handle;
     uint16_t type; /* MSG_TOKENIZE … */
     bool receiving, sent;
+    bool suspect; /* an engine died while it was there (quarantine.h) */
     uint32_t deaths;
     struct buf body; /* of a Render, while it arrives */
     bool has_thinking;
@@ -43,6 +44,8 @@ void textop_cancel(struct textop *textop);
 void textop_cancel_client(struct client *client); /* without a word */
 void textop_fail_all(struct broker *broker, const struct fault *fault);
 
+int textop_send(struct textop *textop); /* LINK_E_FULL: later */
+void textop_fail(struct textop *textop, const struct fault *fault);
 void textop_pump(struct broker *broker);             /* the engine serves: sends what waits */
 bool textop_is_pending(const struct broker *broker); /* the engine owes an answer */
 int textop_on_reply(struct broker *broker, uint32_t handle, const Qwe__TextReply *reply);
