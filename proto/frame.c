@@ -120,6 +120,7 @@ static const struct {
     {MSG_CREDIT, "Credit"},
     {MSG_CANCEL, "Cancel"},
     {MSG_CANCELLED, "Cancelled"},
+    {MSG_ATTACH, "Attach"},
     {MSG_TOKENIZE, "Tokenize"},
     {MSG_TOKENS, "Tokens"},
     {MSG_DETOKENIZE, "Detokenize"},

@@ -44,6 +44,7 @@ enum msg_type {
     MSG_CREDIT = 105,
     MSG_CANCEL = 106,
     MSG_CANCELLED = 107,
+    MSG_ATTACH = 108,
     /* text, one question and one answer */
     MSG_TOKENIZE = 200,
     MSG_TOKENS = 201,

@@ -96,6 +96,7 @@ static const struct wire_table {
       {"request_id", 0, CAP_ID},
       {"warnings", CAP_WARNINGS, CAP_LINE}}},
     {&qwp__cancel__descriptor, {{"request_id", 0, CAP_ID}}},
+    {&qwp__attach__descriptor, {{"request_id", 0, CAP_ID}}},
     /* text */
     {&qwp__tokenize__descriptor, {{"text", 0, CAP_PROMPT}}},
     {&qwp__tokens__descriptor, {{"ids", CAP_TOKENS, 0}}},

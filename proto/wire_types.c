@@ -22,6 +22,7 @@ static const struct {
     {MSG_CREDIT, &qwp__credit__descriptor},
     {MSG_CANCEL, &qwp__cancel__descriptor},
     {MSG_CANCELLED, &qwp__cancelled__descriptor},
+    {MSG_ATTACH, &qwp__attach__descriptor},
     {MSG_TOKENIZE, &qwp__tokenize__descriptor},
     {MSG_TOKENS, &qwp__tokens__descriptor},
     {MSG_DETOKENIZE, &qwp__detokenize__descriptor},

@@ -167,7 +167,8 @@ static void broker_drain(struct broker *broker)
                    broker->queue.n_started, broker->options->drain_s, broker->queue.n_waiting);
     fault_set(&fault, STATUS_DRAINING, "qwend is being stopped");
     LIST_FOREACH (request, &broker->requests, node) {
-        if (request->state == REQUEST_QUEUED || request->state == REQUEST_RECEIVING)
+        if (request->state == REQUEST_QUEUED || request->state == REQUEST_RECEIVING ||
+            (request->state == REQUEST_DONE && !request->client))
             request_fail(request, &fault);
         else
             request_tell_event(request, QWP__EVENT__KIND__DRAINING);
@@ -335,12 +336,15 @@ int broker_run(struct broker *broker)
 void broker_deinit(struct broker *broker)
 {
     struct event **timers[] = {&broker->pump, &broker->reap, &broker->tell, &broker->drain, &broker->beat};
+    struct request *request;
     struct client *client;
 
     listener_close(&broker->listener);
     scrape_close(&broker->scrape);
     LIST_FOREACH (client, &broker->clients, node)
         client_free(client);
+    LIST_FOREACH (request, &broker->requests, node)
+        request_free(request);                  /* the detached ones */
     textop_fail_all(broker, &(struct fault){}); /* given up by their clients, not by the engine */
     supervise_deinit(&broker->supervise);
     queue_deinit(&broker->queue);

@@ -42,6 +42,7 @@ static void dispatch_on_score(struct dispatch_call *call);
 static void dispatch_on_body(struct dispatch_call *call);
 static void dispatch_on_credit(struct dispatch_call *call);
 static void dispatch_on_cancel(struct dispatch_call *call);
+static void dispatch_on_attach(struct dispatch_call *call);
 static void dispatch_on_tokenize(struct dispatch_call *call);
 static void dispatch_on_detokenize(struct dispatch_call *call);
 static void dispatch_on_render(struct dispatch_call *call);
@@ -66,6 +67,7 @@ static const struct dispatch_row {
     {MSG_BODY, CLIENT_READY, ON_LIVE, FRAME_MORE, dispatch_on_body},
     {MSG_CREDIT, CLIENT_READY, ON_LIVE, 0, dispatch_on_credit},
     {MSG_CANCEL, CLIENT_READY, ON_NEW_OR_LIVE, 0, dispatch_on_cancel},
+    {MSG_ATTACH, CLIENT_READY, ON_NEW, 0, dispatch_on_attach},
     {MSG_TOKENIZE, CLIENT_READY, ON_NEW, 0, dispatch_on_tokenize},
     {MSG_DETOKENIZE, CLIENT_READY, ON_NEW, 0, dispatch_on_detokenize},
     {MSG_RENDER, CLIENT_READY, ON_NEW, FRAME_MORE, dispatch_on_render},
@@ -228,6 +230,11 @@ static void dispatch_on_cancel(struct dispatch_call *call)
         watch_cancel(stream->watch);
     else
         dispatch_cancel_many(call, (Qwp__Cancel *)call->msg);
+}
+
+static void dispatch_on_attach(struct dispatch_call *call)
+{
+    request_attach(call->client, call->stream, (Qwp__Attach *)call->msg);
 }
 
 /* text */

@@ -38,6 +38,8 @@ static const struct conf_key options_keys[] = {
     KEY(load_timeout_s, CONF_UINT, "seconds without progress until a loading engine is replaced (300)",
         .min = 1, .max = 86400),
     KEY(slow_s, CONF_UINT, "seconds that a request waits for its reader (60)", .min = 1, .max = 3600),
+    KEY(linger_s, CONF_UINT, "seconds that a detachable request waits without a reader (30)", .min = 1,
+        .max = 86400),
     KEY(max_connections, CONF_UINT, "connections of all users (4096)", .min = 2, .max = 100000),
     KEY(max_requests, CONF_UINT, "requests of all users, queued or running (1024)", .min = 2, .max = 100000),
     KEY(max_mib, CONF_UINT, "memory for buffers, prompts and replay logs, MiB (256)", .min = 4,
@@ -62,6 +64,7 @@ static int options_set_defaults(struct options *options)
         .load_timeout_s =
             300, /* a cold 20 GB file from a slow disk at 100 MB/s, were there no progress at all */
         .slow_s = 60,
+        .linger_s = 30,
         .max_connections = 4096,
         .max_requests = 1024,
         .max_mib = 256,

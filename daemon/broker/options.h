@@ -11,7 +11,7 @@ struct options {
     char *metrics, *metrics_allow;           /* owned; NULL: not given */
     const char *backend, *kv;
     uint32_t context, slots, threads;
-    uint32_t drain_s, engine_timeout_s, load_timeout_s, slow_s;
+    uint32_t drain_s, engine_timeout_s, load_timeout_s, slow_s, linger_s;
     uint32_t max_connections, max_requests, max_mib;
     uint32_t cache_mib; /* OPTIONS_CACHE_AUTO: the engine decides */
     bool allow_root, verbose;

@@ -116,6 +116,17 @@ int policy_check_generate(const Qwp__Generate *generate, uint16_t flags, struct 
     return r;
 }
 
+int policy_check_attach(const Qwp__Attach *a, struct fault *fault)
+{
+    if (a->request_id.len != POLICY_ID_BYTES)
+        return fault_set(fault, STATUS_INVALID, "request_id has %zu bytes, must be %d", a->request_id.len,
+                         POLICY_ID_BYTES);
+    if (a->has_credit_bytes &&
+        !policy_is_within(a->credit_bytes, POLICY_ATTACH_BYTES_MIN, POLICY_CREDIT_BYTES_MAX))
+        return policy_refuse(fault, "credit_bytes", a->credit_bytes, "from 65536 to 2097152");
+    return 0;
+}
+
 int policy_check_memfd(int fd, struct fault *fault, uint64_t *ret_n_bytes)
 {
     const int wanted = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;

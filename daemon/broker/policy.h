@@ -11,7 +11,8 @@ enum {
     POLICY_CREDIT_BYTES_MIN = 4,       /* the longest UTF-8 sequence: less could never be spent */
     POLICY_CREDIT_BYTES_MAX = 2 << 20, /* OpenSSH's session window */
     POLICY_CREDIT_BYTES_DEFAULT = 64 << 10,
-    POLICY_TOKENS_MAX = 1 << 20, /* the longest context that Qwen 3.5 is extended to */
+    POLICY_ATTACH_BYTES_MIN = 64 << 10, /* the longest text of one Delta (wire_caps.c, Piece.text) */
+    POLICY_TOKENS_MAX = 1 << 20,        /* the longest context that Qwen 3.5 is extended to */
     POLICY_LOGPROBS_MAX = 20,
     POLICY_SCORES_MAX = 65536, /* tokens of a Score, as in the engine */
     POLICY_STOPS_MAX = 8,
@@ -31,6 +32,8 @@ struct refusal {
 /* 0, or the status code to refuse with; the fault names the field, its value and its range.  flags: of the
  * frame. */
 int policy_check_generate(const Qwp__Generate *generate, uint16_t flags, struct fault *fault);
+
+int policy_check_attach(const Qwp__Attach *attach, struct fault *fault);
 
 /* 0 if the fd is a regular file in memory that can no longer change, at most POLICY_BODY_BYTES_MAX long. */
 int policy_check_memfd(int fd, struct fault *fault, uint64_t *ret_n_bytes);

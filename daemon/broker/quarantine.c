@@ -10,7 +10,7 @@
 #include "request.h"
 #include "textop.h"
 
-enum { QUARANTINE_PROBATION_SHIFT_MAX = 10 };
+enum { QUARANTINE_PROBATION_SHIFT_MAX = 10, QUARANTINE_IDLE_MAX = 2 };
 
 /* the end of it */
 static void quarantine_punish(struct broker *broker, uid_t uid, const char *why)
@@ -55,6 +55,18 @@ static void quarantine_acquit_all(struct broker *broker)
 }
 
 /* the second crash */
+/* It was at work in each of these engines and never ran alone, since its reader always came in between. */
+static void quarantine_condemn_evader(struct request *request, const char *how)
+{
+    struct fault fault;
+
+    quarantine_punish(request->broker, request->uid, "engines died of its request, which never ran alone");
+    fault_set(&fault, STATUS_POISONED,
+              "%u engines died with this request, and it could never be tried alone: %s", request->crashes,
+              how);
+    request_fail(request, &fault);
+}
+
 static bool quarantine_condemn_request(struct broker *broker, const char *how)
 {
     struct request *request;
@@ -97,6 +109,8 @@ static void quarantine_suspect(struct request *request)
 {
     request->suspect = true;
     request->held = false;
+    request->idle_crashes = request->n_ids > request->suspected_ids ? 1 : request->idle_crashes + 1;
+    request->suspected_ids = request->n_ids;
     request->probation =
         request->n_ids + ((size_t)1 << MIN(request->crashes, (uint32_t)QUARANTINE_PROBATION_SHIFT_MAX));
     request->crashes++;
@@ -109,7 +123,7 @@ static void quarantine_flee(struct quarantine *q, uid_t uid)
     q->fled = uid;
 }
 
-static void quarantine_begin(struct broker *broker)
+static void quarantine_begin(struct broker *broker, const char *how)
 {
     struct quarantine *q = &broker->quarantine;
     struct request *request;
@@ -118,6 +132,10 @@ static void quarantine_begin(struct broker *broker)
 
     LIST_FOREACH (request, &broker->requests, node)
         if (request_is_at_work(request) || (q->last && request->handle == q->last)) {
+            if (request->idle_crashes >= QUARANTINE_IDLE_MAX && request->n_ids == request->suspected_ids) {
+                quarantine_condemn_evader(request, how);
+                continue;
+            }
             quarantine_suspect(request);
             n++;
         }
@@ -142,7 +160,7 @@ void quarantine_on_death(struct broker *broker, bool is_crash, const char *how)
     if (is_crash && q->tested)
         quarantine_condemn(broker, how);
     else if (is_crash)
-        quarantine_begin(broker);
+        quarantine_begin(broker, how);
     q->tested = q->last = q->barrier = 0;
 }
 
@@ -166,9 +184,12 @@ static bool quarantine_try_request(struct broker *broker)
 {
     struct request *request, *newest = NULL;
 
-    LIST_FOREACH (request, &broker->requests, node)
+    LIST_FOREACH (request, &broker->requests, node) {
+        if (request->suspect && request->out.blocked)
+            quarantine_clear(request);
         if (request->suspect)
             newest = request;
+    }
     if (newest && !request_submit(newest))
         broker->quarantine.tested = newest->handle;
     return newest;

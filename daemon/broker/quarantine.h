@@ -37,7 +37,8 @@ void quarantine_pump(struct broker *broker); /* the engine serves: lets the next
 /* True: it was our own question. */
 bool quarantine_on_answer(struct broker *broker, uint32_t handle);
 
-/* A suspect: has brought tokens, has ended or waits for its reader; or is about to be freed. */
+/* A suspect: has brought tokens; has ended; waits for its reader, who keeps nobody else waiting; or is about
+ * to be freed. */
 void quarantine_on_progress(struct request *request);
 void quarantine_clear(struct request *request);
 void quarantine_on_leave(struct request *request);

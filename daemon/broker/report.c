@@ -14,8 +14,8 @@ void report_welcome(struct client *client)
 {
     struct broker *broker = client->broker;
     const Qwe__Ready *ready = broker->supervise.ready;
-    char *capabilities[] = {(char *)"memfd",   (char *)"preempt", (char *)"deadline",
-                            (char *)"account", (char *)"score",   (char *)"admin"};
+    char *capabilities[] = {(char *)"memfd", (char *)"preempt", (char *)"deadline", (char *)"account",
+                            (char *)"score", (char *)"admin",   (char *)"attach"};
     Qwp__Limits limits = QWP__LIMITS__INIT;
     Qwp__Welcome welcome = QWP__WELCOME__INIT;
 
@@ -154,11 +154,14 @@ static Qwp__RequestInfo__State report_request_state(const struct request *reques
 void report_fill_request(struct request *request, Qwp__RequestInfo *info)
 {
     qwp__request_info__init(info);
-    info->has_request_id = info->has_uid = info->has_pid = info->has_state = info->has_position = true;
+    info->has_request_id = info->has_uid = info->has_state = info->has_position = true;
+    info->has_pid = request->client != NULL;
     info->request_id = (ProtobufCBinaryData){.data = request->id, .len = sizeof(request->id)};
     info->uid = request->uid;
-    info->pid = (uint32_t)request->client->peer.pid;
-    info->client = *request->client->name ? request->client->name : NULL;
+    if (request->client) {
+        info->pid = (uint32_t)request->client->peer.pid;
+        info->client = *request->client->name ? request->client->name : NULL;
+    }
     info->state = report_request_state(request);
     info->position = queue_position(&request->broker->queue, &request->item);
     info->has_prompt_tokens = request->has_started;
@@ -176,7 +179,7 @@ void report_fill_request(struct request *request, Qwp__RequestInfo *info)
 
 bool report_may_see(const struct client *client, const struct request *request)
 {
-    return client->is_admin || request->client->peer.uid == client->peer.uid;
+    return client->is_admin || request->uid == client->peer.uid;
 }
 
 static size_t report_count(const struct client *client)

@@ -39,6 +39,7 @@ static void request_destroy(struct request *request)
     free(request->ids);
     free(request->stop);
     free(request->logprobs);
+    free(request->error);
     quota_release(&request->request_charge);
     quota_release(&request->body_charge);
     quota_release(&request->log_charge);
@@ -56,16 +57,10 @@ void request_free(struct request *request)
         link_cancel(&broker->link, request->handle);
     if (request_is_receiving(request))
         client->n_input -= buf_size(&request->body);
-    client_stream_close(client, request->stream);
+    if (client)
+        client_stream_close(client, request->stream);
     request_destroy(request);
     broker_kick(broker);
-}
-
-void request_fail_with(struct request *request, const Qwp__Error *error)
-{
-    metrics_on_code(request_metrics(request), (int)error->code);
-    client_put_error(request->client, request->stream, error);
-    request_free(request);
 }
 
 static void request_log_ended(const struct request *request, const struct fault *fault)
@@ -73,7 +68,7 @@ static void request_log_ended(const struct request *request, const struct fault 
     const struct journal_event event = {
         .kind = JOURNAL_ENDED,
         .has_uid = true,
-        .uid = request->client->peer.uid,
+        .uid = request->uid,
         .request = request->id,
         .code = fault->code,
         .numbers = {{"QWEND_TOKENS", request->n_ids},
@@ -85,8 +80,17 @@ static void request_log_ended(const struct request *request, const struct fault 
 
 void request_fail_limit(struct request *request, const struct refusal *refusal)
 {
+    Qwp__Error error = QWP__ERROR__INIT;
+
     if (refusal->fault.code >= 300)
         request_log_ended(request, &refusal->fault);
+    if (request->detachable) { /* whoever attaches hears of it as well */
+        error.has_code = true;
+        error.code = (uint32_t)refusal->fault.code;
+        error.text = (char *)refusal->fault.text;
+        request_fail_with(request, &error);
+        return;
+    }
     metrics_on_code(request_metrics(request), refusal->fault.code);
     client_refuse_limit(request->client, request->stream, refusal);
     request_free(request);
@@ -114,14 +118,9 @@ void request_cancel(struct request *request)
 
 void request_cancel_client(struct client *client)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(client->streams); i++) {
-        struct request *request = client->streams[i].request;
-
-        if (!request)
-            continue;
-        request_metrics(request)->left++;
-        request_free(request);
-    }
+    for (size_t i = 0; i < ARRAY_SIZE(client->streams); i++)
+        if (client->streams[i].request)
+            request_on_client_gone(client->streams[i].request);
 }
 
 static bool request_may_cancel(const struct client *by, const struct request *request)
@@ -179,7 +178,7 @@ static int request_pack_head(struct request *request, const Qwp__Generate *gener
     submit.has_ignore_eos = generate->has_ignore_eos;
     submit.ignore_eos = generate->ignore_eos;
     submit.has_uid = true;
-    submit.uid = request->client->peer.uid;
+    submit.uid = request->uid;
     submit.has_no_cache = generate->has_no_cache;
     submit.no_cache = generate->no_cache;
     request->head = malloc(qwe__submit__get_packed_size(&submit));
@@ -212,6 +211,7 @@ static int request_take_fields(struct request *request, const Qwp__Generate *gen
     request->ttft_deadline_ms = generate->has_ttft_deadline_ms ? generate->ttft_deadline_ms : 0;
     request->deadline_ms = generate->has_deadline_ms ? generate->deadline_ms : 0;
     request->want_ids = generate->has_want_ids && generate->want_ids;
+    request->detachable = generate->has_detachable && generate->detachable;
     return request_pack_head(request, generate);
 }
 

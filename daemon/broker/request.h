@@ -31,7 +31,7 @@ enum request_state {
 struct request {
     struct list node;        /* of the broker's requests */
     struct broker *broker;   /* borrowed */
-    struct client *client;   /* borrowed; outlives it */
+    struct client *client;   /* borrowed; outlives it, or is replaced by NULL: detached */
     struct account *account; /* held: who pays */
     uid_t uid;
     struct queue_item item;
@@ -49,7 +49,7 @@ struct request {
     uint32_t context, output; /* what its class lets it use; 0: no cap */
     uint32_t weight, max_running;
     uint64_t seed;
-    bool want_ids, is_score; /* is_score: answered once, see request_score.c */
+    bool want_ids, detachable, is_score; /* is_score: answered once, see request_score.c */
     /* the replay log */
     uint32_t *ids; /* owned, [n_ids] */
     size_t n_ids, cap_ids;
@@ -58,9 +58,11 @@ struct request {
     /* how far it is */
     struct stream out;
     uint32_t prompt_tokens, cached_tokens, n_reasoning, n_answer;
-    bool has_started;              /* the two above are known */
-    Qwp__Finish finish;            /* once REQUEST_DONE */
-    char *stop;                    /* owned; the stop string that ended it, or NULL */
+    bool has_started;   /* the two above are known */
+    Qwp__Finish finish; /* once REQUEST_DONE */
+    char *stop;         /* owned; the stop string that ended it, or NULL */
+    uint8_t *error;     /* owned; a packed Error that ended it while it was detached, or NULL */
+    size_t n_error;
     uint32_t replays, idle_deaths; /* deaths lived through; since the last new token */
     struct preempt preempt;
     uint32_t ttft_deadline_ms, deadline_ms; /* from received_ns; 0: none */
@@ -69,9 +71,11 @@ struct request {
     bool suspect;                           /* an engine died while it was at work (quarantine.h) */
     bool held;                              /* paused until the other suspects are through */
     uint32_t crashes;                       /* times it was a suspect */
-    size_t probation;                       /* as one, until there are so many ids */
+    size_t suspected_ids, probation;        /* how many ids there were; are needed to be clear */
+    uint32_t idle_crashes; /* times in a row that it was a suspect without a new id in between */
     uint32_t told_position, told_permille;
     uint64_t told_ns; /* 0: no Accepted was sent */
+    bool ended;       /* and counted: it may be attached to and end again */
     uint64_t received_ns, submitted_ns, first_ns, done_ns;
     struct meter written;
     uint64_t last_ns; /* of the last token; 0: none, or its reader stalled since */
@@ -101,7 +105,8 @@ void request_fail_with(struct request *request, const Qwp__Error *error);
 void request_free(struct request *request);
 /* Ends it with Usage FINISH_CANCEL. */
 void request_cancel(struct request *request);
-void request_cancel_client(struct client *client); /* its connection is gone: all of them, without a word */
+void request_cancel_client(struct client *client); /* its connection is gone: all of them, without a word, but
+                                                      for the detachable ones */
 uint32_t request_cancel_id(struct client *by, const uint8_t *id, size_t n);
 uint32_t request_cancel_uid(struct client *by);
 
@@ -112,8 +117,16 @@ int request_take_scores(struct request *request,
                         const Qwe__Emit *emit); /* its ids are in the log; it may be freed */
 void request_cancel_score(struct request *request);
 
+/* detached and attached (request_attach.c) */
+void request_on_client_gone(struct request *request); /* it may be freed */
+void request_attach(struct client *client, struct client_stream *stream, const Qwp__Attach *attach);
+void request_linger(struct request *request); /* starts to wait for a reader */
+void request_on_linger_end(struct request *request);
+void request_finish(struct request *request); /* all was said: it is freed, or waits for whoever asks again */
+
 /* the engine's side (request_engine.c) */
-int request_submit(struct request *request); /* LINK_E_FULL: later */
+void request_leave_engine(struct request *request); /* engine and queue are through with it */
+int request_submit(struct request *request);        /* LINK_E_FULL: later */
 bool request_is_in_engine(const struct request *request);
 bool request_is_at_work(const struct request *request); /* there, and not paused */
 void request_pause(struct request *request, bool paused);

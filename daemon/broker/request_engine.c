@@ -18,6 +18,14 @@ bool request_is_at_work(const struct request *request)
     return request_is_in_engine(request) && !request->out.blocked && !request->held;
 }
 
+void request_leave_engine(struct request *request)
+{
+    if (request_is_in_engine(request))
+        link_cancel(&request->broker->link, request->handle);
+    queue_remove(&request->broker->queue, &request->item);
+    broker_kick(request->broker);
+}
+
 int request_submit(struct request *request)
 {
     Qwe__Submit tail = QWE__SUBMIT__INIT;
@@ -57,7 +65,7 @@ void request_pause(struct request *request, bool paused)
 {
     if (!request_is_in_engine(request))
         return;
-    if (paused) /* it waits for its reader; the others do not wait for that */
+    if (paused)
         quarantine_clear(request);
     link_pause(&request->broker->link, request->handle, paused || request->held);
     broker_kick(request->broker);
@@ -79,7 +87,7 @@ void request_preempt(struct request *request)
     broker->totals.preemptions++;
     request_metrics(request)->preemptions++;
     request->told_ns = 0; /* its new position is news */
-    if (!request->client->knows_preempt)
+    if (!request->client || !request->client->knows_preempt)
         return;
     request_tell_event(request, QWP__EVENT__KIND__PREEMPTED);
     request->preempt_told = true;

@@ -4,6 +4,8 @@
 #include "client.h"
 #include "daemon/util/clock.h"
 #include "proto/frame.h"
+#include "proto/status.h"
+#include "proto/wire.h"
 #include "request.h"
 
 static void request_fill_accepted(const struct request *request, uint32_t position, Qwp__Accepted *accepted)
@@ -20,14 +22,16 @@ static void request_fill_accepted(const struct request *request, uint32_t positi
     accepted->has_loading = accepted->has_load_permille = supervise->state == SUPERVISE_LOADING;
     accepted->loading = true;
     accepted->load_permille = supervise->load_permille;
+    accepted->has_linger_s = request->detachable;
+    accepted->linger_s = request->broker->options->linger_s;
 }
 
 void request_tell_accepted(struct request *request, uint32_t position)
 {
     Qwp__Accepted accepted = QWP__ACCEPTED__INIT;
 
-    if (request->is_score)
-        return; /* one question, one answer */
+    if (request->is_score || !request->client)
+        return; /* one question, one answer; or nobody to hear it */
     request_fill_accepted(request, position, &accepted);
     client_put(request->client, request->stream, MSG_ACCEPTED, 0, &accepted.base);
     request->told_position = position;
@@ -57,7 +61,7 @@ void request_tell_event(struct request *request, Qwp__Event__Kind kind)
 {
     Qwp__Event event = QWP__EVENT__INIT;
 
-    if (request->is_score)
+    if (request->is_score || !request->client)
         return;
     event.has_kind = true;
     event.kind = kind;
@@ -78,7 +82,11 @@ void request_put_usage(struct request *request)
     const uint64_t first_ns = request->first_ns ? request->first_ns : request->done_ns;
     Qwp__Usage usage = QWP__USAGE__INIT;
 
-    metrics_on_finish(request_metrics(request), request->finish);
+    if (!request->ended)
+        metrics_on_finish(request_metrics(request), request->finish);
+    request->ended = true;
+    if (!request->client)
+        return;
     usage.has_prompt_tokens = usage.has_cached_tokens = request->has_started;
     usage.prompt_tokens = request->prompt_tokens;
     usage.cached_tokens = request->cached_tokens;
@@ -107,10 +115,28 @@ void request_put_usage(struct request *request)
     client_put(request->client, request->stream, MSG_USAGE, FRAME_END_STREAM, &usage.base);
 }
 
+/* What ended it while nobody read. */
+static void request_put_kept_error(struct request *request)
+{
+    ProtobufCMessage *error = NULL;
+    struct fault fault;
+
+    if (wire_unpack(&qwp__error__descriptor, request->error, request->n_error, &fault, &error)) {
+        fault_set(&fault, STATUS_INTERNAL, "out of memory for the error that ended the request");
+        client_refuse(request->client, request->stream, &fault);
+        return;
+    }
+    client_put_error(request->client, request->stream, (Qwp__Error *)error);
+    wire_free(error);
+}
+
 void request_finish_if_done(struct request *request)
 {
-    if (request->state != REQUEST_DONE || buf_size(&request->out.held))
+    if (request->state != REQUEST_DONE || !stream_is_delivered(&request->out))
         return;
-    request_put_usage(request);
-    request_free(request);
+    if (request->client && request->error)
+        request_put_kept_error(request);
+    else
+        request_put_usage(request);
+    request_finish(request);
 }

@@ -16,6 +16,10 @@ static void stream_on_slow(int fd, short what, void *arg)
     struct request *request = arg;
     struct fault fault;
 
+    if (!request->client) {
+        request_on_linger_end(request);
+        return;
+    }
     fault_set(&fault, STATUS_SLOW_CONSUMER, "the request waited %u s for its reader: %s",
               request->broker->options->slow_s,
               request->out.credit ? "the connection's output was full" : "there was no credit");
@@ -24,7 +28,8 @@ static void stream_on_slow(int fd, short what, void *arg)
 
 int stream_init(struct request *request, uint64_t credit)
 {
-    request->out = (struct stream){.credit = credit, .held = BUF_INIT(STREAM_HELD_BYTES)};
+    request->out =
+        (struct stream){.credit = credit, .held = BUF_INIT(STREAM_HELD_BYTES), .history = HISTORY_INIT};
     return loop_event_new(request->broker->base, -1, 0, stream_on_slow, request, &request->out.slow);
 }
 
@@ -33,6 +38,7 @@ void stream_deinit(struct request *request)
     loop_event_free(&request->out.slow);
     buf_deinit(&request->out.held);
     quota_release(&request->out.charge);
+    history_deinit(&request->out.history);
 }
 
 /* How much of n bytes of UTF-8 may go for the credit there is, ending between characters. */
@@ -44,6 +50,20 @@ static size_t stream_cut(const uint8_t *text, size_t n, uint64_t credit)
     while (n && (text[n] & 0xc0) == 0x80)
         n--;
     return n;
+}
+
+/* Without a reader it only goes into the history, whole; with one, the history may lose its oldest for it. */
+static int stream_put_delta(struct request *request, const Qwp__Delta *delta)
+{
+    const bool reader = request->client;
+
+    if (reader && client_offer(request->client, request->stream, MSG_DELTA, 0, &delta->base))
+        return CLIENT_E_FULL;
+    if (!request->detachable)
+        return CLIENT_OK;
+    return history_put(&request->out.history, &request->broker->quota, request->account->key, delta, !reader)
+               ? CLIENT_E_FULL
+               : CLIENT_OK;
 }
 
 /* One Delta: n bytes of text at most, and with it what else the Emit has to say. */
@@ -66,7 +86,7 @@ static int stream_put(struct request *request, const Qwe__Emit *emit, const uint
         delta.n_logprobs = emit->n_logprobs;
         delta.logprobs = emit->logprobs;
     }
-    if (client_offer(request->client, request->stream, MSG_DELTA, 0, &delta.base))
+    if (stream_put_delta(request, &delta))
         return CLIENT_E_FULL;
     out->seq++;
     out->credit -= n;
@@ -104,6 +124,14 @@ static bool stream_deliver(struct request *request, const Qwe__Emit *emit)
     return true;
 }
 
+static void stream_arm(struct request *request)
+{
+    if (request->client)
+        loop_arm_ms(request->out.slow, request->broker->options->slow_s * 1000ull);
+    else
+        request_linger(request);
+}
+
 static void stream_block(struct request *request)
 {
     if (request->out.blocked)
@@ -112,7 +140,7 @@ static void stream_block(struct request *request)
     request->last_ns = 0; /* the gap that follows is its reader's doing */
     request_metrics(request)->stalls++;
     request_pause(request, true);
-    loop_arm_ms(request->out.slow, request->broker->options->slow_s * 1000ull);
+    stream_arm(request);
 }
 
 static void stream_unblock(struct request *request)
@@ -160,7 +188,7 @@ bool stream_push(struct request *request, const Qwe__Emit *emit, const uint8_t *
 {
     struct fault fault;
 
-    if (!buf_size(&request->out.held) && stream_deliver(request, emit))
+    if (stream_is_delivered(&request->out) && stream_deliver(request, emit))
         return true;
     stream_block(request);
     if (!stream_hold(request, raw, n_raw))
@@ -189,11 +217,34 @@ static bool stream_deliver_held(struct request *request)
     return done;
 }
 
+/* What the reader has missed.  False: it stopped on the way. */
+static bool stream_deliver_history(struct request *request)
+{
+    struct stream *out = &request->out;
+    Qwp__Delta *delta;
+    bool done;
+
+    while (request->client && !history_is_sent(&out->history)) {
+        if (history_peek(&out->history, &delta))
+            return false; /* no memory: at the next occasion */
+        done = delta->text.len <= out->credit &&
+               !client_offer(request->client, request->stream, MSG_DELTA, 0, &delta->base);
+        if (done) {
+            out->credit -= delta->text.len;
+            history_advance(&out->history);
+        }
+        wire_free(&delta->base);
+        if (!done)
+            return false;
+    }
+    return true;
+}
+
 void stream_resume(struct request *request)
 {
     struct stream *out = &request->out;
 
-    if (!out->blocked)
+    if (!out->blocked || !stream_deliver_history(request))
         return;
     while (buf_size(&out->held))
         if (!stream_deliver_held(request))
@@ -214,4 +265,45 @@ void stream_on_credit(struct request *request, const Qwp__Credit *credit)
     }
     request->out.credit += credit->bytes;
     stream_resume(request);
+}
+
+void stream_on_detach(struct request *request)
+{
+    struct stream *out = &request->out;
+
+    out->history.sent = buf_size(&out->history.buf); /* by the next reader's own count */
+    if (out->blocked || request->state == REQUEST_DONE)
+        stream_arm(request);
+    stream_resume(request); /* the connection may have been what was full */
+}
+
+bool stream_seek(struct request *request, uint64_t seq)
+{
+    return history_seek(&request->out.history, seq, request->out.seq);
+}
+
+void stream_on_attach(struct request *request, uint64_t credit)
+{
+    struct stream *out = &request->out;
+
+    loop_unwatch(out->slow);
+    out->credit = credit;
+    if (out->blocked)
+        stream_arm(request);
+    else if (!stream_deliver_history(request))
+        stream_block(request);
+    if (out->blocked)
+        stream_resume(request);
+    else
+        request_finish_if_done(request);
+}
+
+void stream_drop_held(struct request *request)
+{
+    struct stream *out = &request->out;
+
+    buf_deinit(&out->held);
+    quota_release(&out->charge);
+    out->piece = out->offset = 0;
+    stream_unblock(request);
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "engine.pb-c.h"
+#include "history.h"
 #include "proto/buf.h"
 #include "quota.h"
 
@@ -28,9 +29,10 @@ struct stream {
     struct quota_charge charge; /* of held, beyond STREAM_FREE_BYTES */
     size_t piece, offset;       /* how much of the oldest Emit was sent */
     bool meta_sent;             /* its ids and logprobs were */
-    bool blocked;               /* paused in the engine, and the clock of slow_s runs */
+    bool blocked;               /* paused in the engine, and the clock of slow_s or linger_s runs */
     Qwp__Channel channel;       /* of the last text */
-    struct event *slow;
+    struct history history;     /* of a detachable request */
+    struct event *slow;         /* it has waited long enough for its reader, or for one to come */
 };
 
 int stream_init(struct request *request, uint64_t credit);
@@ -39,3 +41,13 @@ void stream_deinit(struct request *request);
 bool stream_push(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw);
 void stream_resume(struct request *request); /* credit or room may have come; the request may be freed */
 void stream_on_credit(struct request *request, const Qwp__Credit *credit);
+static inline bool stream_is_delivered(const struct stream *stream)
+{
+    return !buf_size(&stream->held) && history_is_sent(&stream->history);
+}
+
+void stream_on_detach(struct request *request); /* its reader is gone */
+/* The next reader has all Deltas before seq.  False: the ones from there on are not kept. */
+bool stream_seek(struct request *request, uint64_t seq);
+void stream_on_attach(struct request *request, uint64_t credit); /* there it is; the request may be freed */
+void stream_drop_held(struct request *request); /* what was not made into Deltas yet is not wanted any more */

@@ -24,7 +24,7 @@ END_STREAM, HAS_FD, MORE = 1, 2, 4
 TYPES = {
     1: pb.Hello, 2: pb.Welcome, 3: pb.Error, 4: pb.Ping, 5: pb.Pong, 6: pb.Event,
     100: pb.Generate, 101: pb.Body, 102: pb.Accepted, 103: pb.Delta, 104: pb.Usage, 105: pb.Credit,
-    106: pb.Cancel, 107: pb.Cancelled,
+    106: pb.Cancel, 107: pb.Cancelled, 108: pb.Attach,
     200: pb.Tokenize, 201: pb.Tokens, 202: pb.Detokenize, 203: pb.Text, 204: pb.Render,
     300: pb.Status, 301: pb.StatusReply, 302: pb.ListRequests, 303: pb.Requests,
     307: pb.Score, 308: pb.ScoreReply,
