@@ -41,6 +41,7 @@ struct qwend {
     int fd;
     unsigned flags;
     char *path;
+    char client_name[CONN_CLIENT_BYTES + 1];
     struct buf in, out;
     uint64_t n_out; /* bytes ever written to the socket */
     struct conn_pass pass[CONN_STREAMS];
@@ -70,9 +71,10 @@ struct qwend_stream {
     struct buf queue; /* frames not yet taken */
     qwend_cb cb;      /* NULL: qwend_next() */
     void *user;
-    char id[33];               /* "" for a unary call */
-    uint32_t window, consumed; /* credit: granted at once, taken since the last grant */
-    uint64_t next_seq;
+    char id[33];                    /* "" for a unary call */
+    uint32_t window, consumed;      /* credit: granted at once, taken since the last grant */
+    uint64_t next_seq, arrived_seq; /* of the next Delta to be taken; to arrive */
+    bool detachable;
     int channel;  /* of the last Delta that named one: ids and log-probabilities without text belong to it */
     bool watches; /* of qwend_subscribe(): only its newest frame is kept */
     bool started; /* STARTED was delivered */
@@ -94,7 +96,17 @@ uint64_t conn_deadline(const qwend *q); /* of a blocking call that starts now, 0
 int conn_wait(qwend *q,
               uint64_t deadline_ns); /* waits for the socket, then steps: 0 or negative, never -EAGAIN */
 
+/* open.c: the same once more, on the connection that broke: 0 and Hello is under way, or negative */
+int open_again(qwend *q);
+
+/* attach.c */
+bool attach_may_retry(const qwend_stream *stream); /* its connection broke, and it may go on on another one */
+int attach_again(qwend *q); /* blocking; every detachable stream goes on, the others end with an error */
+
 /* stream.c */
+void stream_delete(qwend_stream *stream);
+/* window: of credit; head: what is asked for decides how much may wait to be taken. */
+void stream_set_window(qwend_stream *stream, uint32_t window, const Qwp__Generate *head, bool detachable);
 int stream_new(qwend *q, qwend_cb cb, void *user, qwend_stream **ret_stream);
 void stream_delete(qwend_stream *stream);                 /* without a word to the daemon */
 int stream_on_frame(qwend *q, const struct frame *frame); /* copies it; does not touch q->in */

@@ -91,13 +91,12 @@ static int open_hello(qwend *q, const char *client_name)
 {
     char *capabilities[] = {(char *)"preempt"};
     Qwp__Hello hello = QWP__HELLO__INIT;
-    char name[CONN_CLIENT_BYTES + 1];
     int r;
 
-    open_name_clean(client_name ? client_name : program_invocation_short_name, name);
+    open_name_clean(client_name ? client_name : program_invocation_short_name, q->client_name);
     hello.has_version_min = hello.has_version_max = true;
     hello.version_min = hello.version_max = 1;
-    hello.client = name;
+    hello.client = q->client_name;
     hello.capabilities = capabilities;
     hello.n_capabilities = ARRAY_SIZE(capabilities);
     r = frame_preface_put(&q->out);
@@ -129,6 +128,30 @@ static qwend *open_new(unsigned flags, char *path, int fd)
     q->body_bytes = CONN_BODY_BYTES;
     q->next_number = 1;
     return q;
+}
+
+int open_again(qwend *q)
+{
+    int fd, r;
+
+    r = open_connect(q->path, q->flags, &fd);
+    if (r)
+        return r;
+    close(q->fd);
+    q->fd = fd;
+    for (size_t i = 0; i < q->n_pass; i++)
+        closep(&q->pass[i].fd);
+    q->n_pass = 0;
+    buf_deinit(&q->in);
+    buf_deinit(&q->out);
+    wire_free((ProtobufCMessage *)q->welcome);
+    q->welcome = NULL;
+    q->preface_seen = false;
+    q->dead = 0;
+    q->n_out = 0;
+    q->next_number = 1;
+    q->hello_deadline_ns = conn_now_ns() + CONN_HELLO_MS * 1000000ull;
+    return open_hello(q, q->client_name);
 }
 
 int qwend_open_as(qwend **ret, const char *socket, unsigned flags, const char *client_name)

@@ -68,7 +68,8 @@ typedef enum {
     QWEND_OPT_NO_CACHE,         /* i: 1: neither look into the prefix cache nor leave anything in it */
     QWEND_OPT_TTFT_DEADLINE_MS, /* i: refused if its first token is not expected by then, an error if it did not come */
     QWEND_OPT_DEADLINE_MS,      /* i: the same, and the answer ends then, with FINISH_DEADLINE */
-    QWEND_OPT_ACCOUNT           /* s: of a gateway: the user that it asks for, 1 to 64 printable ASCII characters */
+    QWEND_OPT_ACCOUNT,          /* s: of a gateway: the user that it asks for, 1 to 64 printable ASCII characters */
+    QWEND_OPT_DETACHABLE        /* i: outlives its connection: see qwend_attach() */
 } qwend_opt;
 qwend_req *qwend_req_new(void);                     /* NULL: out of memory */
 void qwend_req_free(qwend_req *req);
@@ -142,6 +143,11 @@ int qwend_next(qwend_stream *stream, qwend_event *ret);  /* 1: an event; 0: the 
 int qwend_cancel(qwend_stream *stream);                  /* END with FINISH_CANCEL follows */
 void qwend_stream_free(qwend_stream *stream);            /* cancels if it still runs; NULL allowed */
 const char *qwend_stream_id(const qwend_stream *stream); /* 32 hex digits */
+/* A detachable request goes on when its connection is gone, and waits some time (30 s by default) for whoever attaches.
+ * A blocking qwend_next() does so by itself, also if the daemon is being started again meanwhile, and the caller notices
+ * nothing.  qwend_attach() goes on with a request of another process, from its beginning: same user, same events. */
+int qwend_attach(qwend *q, const char *request_id, qwend_cb cb, void *user, qwend_stream **ret);
+void qwend_stream_detach(qwend_stream *stream);          /* as qwend_stream_free(), without cancelling: close q next */
 
 /* event loop: one fd */
 int qwend_fd(const qwend *q);

@@ -246,6 +246,7 @@ static void req_range(qwend_opt opt, int64_t *ret_lo, int64_t *ret_hi)
         [QWEND_OPT_TTFT_DEADLINE_MS] = {1, REQ_DEADLINE_MS_MAX},
         [QWEND_OPT_DEADLINE_MS] = {1, REQ_DEADLINE_MS_MAX},
         [QWEND_OPT_NO_CACHE] = {0, 1},
+        [QWEND_OPT_DETACHABLE] = {0, 1},
     };
     bool known = opt >= 1 && (size_t)opt < ARRAY_SIZE(ranges) && ranges[opt].hi;
 
@@ -284,7 +285,9 @@ int qwend_req_set_i(qwend_req *req, qwend_opt opt, int64_t value)
         return REQ_SET(&req->head, ttft_deadline_ms, (uint32_t)value);
     case QWEND_OPT_DEADLINE_MS:
         return REQ_SET(&req->head, deadline_ms, (uint32_t)value);
-    default: /* QWEND_OPT_CREDIT_BYTES, the last with a range */
+    case QWEND_OPT_DETACHABLE:
+        return REQ_SET(&req->head, detachable, value != 0);
+    default: /* QWEND_OPT_CREDIT_BYTES, the only other with a range */
         return REQ_SET(&req->head, credit_bytes, (uint32_t)value);
     }
 }

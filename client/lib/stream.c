@@ -19,6 +19,14 @@ static size_t stream_queue_max(uint32_t window, const Qwp__Generate *head)
     return MIN(window * per_byte, (size_t)256 << 20) + FRAME_MAX_BYTES + FRAME_HEADER_BYTES;
 }
 
+void stream_set_window(qwend_stream *stream, uint32_t window, const Qwp__Generate *head, bool detachable)
+{
+    stream->window = window;
+    stream->detachable = detachable;
+    /* what was not taken yet when a connection broke stays, and a window is granted anew */
+    stream->queue.max = stream_queue_max(detachable ? 2 * window : window, head);
+}
+
 int stream_new(qwend *q, qwend_cb cb, void *user, qwend_stream **ret_stream)
 {
     size_t n_live = 0;
@@ -74,6 +82,7 @@ int stream_on_frame(qwend *q, const struct frame *frame)
         return conn_fail(q, -EPROTO, "%s sent more on stream %u than it was granted", q->path, frame->stream);
     if (r < 0)
         return r;
+    stream->arrived_seq += frame->type == MSG_DELTA;
     stream->over = frame->flags & FRAME_END_STREAM;
     return 0;
 }
@@ -206,8 +215,11 @@ static int stream_send(qwend_stream *stream, const qwend_req *req)
     r = req_pack_body(q, req, &body, &n_body);
     if (r)
         return r;
-    stream->window = MIN(head.has_credit_bytes ? head.credit_bytes : CONN_CREDIT_BYTES, q->credit_bytes_max);
-    stream->queue.max = stream_queue_max(stream->window, &head);
+    /* an Attach may have to grant 64 KiB beside what is still unread of the window */
+    stream_set_window(stream,
+                      MIN(head.has_credit_bytes ? head.credit_bytes : CONN_CREDIT_BYTES,
+                          head.detachable ? q->credit_bytes_max / 2 : q->credit_bytes_max),
+                      &head, head.detachable);
     head.has_request_id = head.has_credit_bytes = true;
     head.request_id = (ProtobufCBinaryData){sizeof(id), id};
     head.credit_bytes = stream->window;
@@ -252,8 +264,12 @@ int qwend_next(qwend_stream *stream, qwend_event *ret)
             return r;
         r = q->flags & QWEND_NONBLOCK ? conn_step(q) : conn_wait(q, deadline_ns);
         /* What arrived together with the end of the connection is still delivered. */
-        if (r && !buf_size(&stream->queue))
-            return r;
+        if (r && !buf_size(&stream->queue)) {
+            if (attach_may_retry(stream))
+                r = attach_again(q);
+            if (r)
+                return r;
+        }
     }
 }
 
@@ -277,6 +293,14 @@ void qwend_stream_free(qwend_stream *stream)
         return;
     if (*stream->id || stream->watches) /* a unary call that was given up has nothing to cancel */
         qwend_cancel(stream);
+    if (stream->in_cb)
+        stream->dying = true;
+    else
+        stream_delete(stream);
+}
+
+void qwend_stream_detach(qwend_stream *stream)
+{
     if (stream->in_cb)
         stream->dying = true;
     else
