@@ -25,6 +25,7 @@ const struct cmd *cmd_table(size_t *ret_n);
 const struct cmd *cmd_find(const char *name); /* NULL: no such verb */
 
 enum code cmd_ask(const struct cmd_args *args);
+enum code cmd_attach(const struct cmd_args *args);
 enum code cmd_chat(const struct cmd_args *args);
 enum code cmd_status(const struct cmd_args *args);
 enum code cmd_ps(const struct cmd_args *args);
@@ -42,6 +43,15 @@ enum code cmd_help(const struct cmd_args *args);
 enum code connect_open(const struct cmd_args *args, qwend **ret_q);
 /* Says why a call on an open connection failed and gives its exit code. */
 enum code connect_fail(const struct cmd_args *args, qwend *q, int r);
+
+/* request_id.c: the first argument as a request's id; it may be its start, if only one request has that. */
+enum { CMD_ID_BYTES = 32 };
+enum code cmd_check_id(const struct cmd_args *args); /* CODE_USAGE, and says so */
+enum code cmd_request_id(const struct cmd_args *args, qwend *q, char ret_id[CMD_ID_BYTES + 1]);
+
+/* answer.c: one request shown as the options say: sent, or with attach_id gone on with. */
+enum code answer_run(const struct cmd_args *args, qwend *q, const qwend_req *req, const char *attach_id,
+                     struct fault *fault);
 
 /* Prints text (for a command whose whole output is at hand) to stdout; the exit code of what can go wrong
  * with that. */

@@ -7,8 +7,6 @@
 #include "cmd.h"
 #include "gen.h"
 #include "input.h"
-#include "record.h"
-#include "show.h"
 #include "sig.h"
 
 struct ask {
@@ -115,45 +113,15 @@ static enum code ask_build(struct ask *ask, qwend_req *req)
     return CODE_OK;
 }
 
-static int ask_show(struct run *run, const qwend_event *event)
-{
-    return show_event(run, run->user, event);
-}
-
-static int ask_record(struct run *run, const qwend_event *event)
-{
-    return record_event(run, run->user, event);
-}
-
-static enum code ask_run(struct ask *ask, const qwend_req *req)
-{
-    const struct opt_values *values = ask->args->values;
-    struct run run = {.ui = ask->args->ui, .q = ask->q, .values = values};
-    struct record record;
-    struct show show;
-    enum code code;
-
-    if (!values->json && !values->ndjson) {
-        show_init(&show, run.ui, values);
-        run.sink = ask_show;
-        run.user = &show;
-        return run_request(&run, req);
-    }
-    if (record_init(&record, values->json))
-        return (enum code)fault_set(&ask->fault, CODE_FAILED, "out of memory");
-    run.sink = ask_record;
-    run.user = &record;
-    code = run_request(&run, req);
-    record_deinit(&record);
-    return code;
-}
-
 static enum code ask_check(const struct ask *ask, struct fault *fault)
 {
     const struct opt_values *values = ask->args->values;
 
     if (values->json && values->ndjson)
         return (enum code)fault_set(fault, CODE_USAGE, "--json and --ndjson exclude each other");
+    if (values->detach && (values->json || values->ndjson))
+        return (enum code)fault_set(fault, CODE_USAGE,
+                                    "--detach prints the request's id only: no --json, no --ndjson");
     if (values->raw && (values->system || values->thinking.given))
         return (enum code)fault_set(fault, CODE_USAGE,
                                     "--raw is no chat: it takes no --system and no --think");
@@ -204,7 +172,7 @@ enum code cmd_ask(const struct cmd_args *args)
     if (!code)
         code = ask_build(&ask, req);
     if (!code)
-        code = ask_run(&ask, req);
+        code = answer_run(args, ask.q, req, NULL, &ask.fault);
     if (*ask.fault.text && code != CODE_INT && code != CODE_TERM)
         ui_error(args->ui, "%s", ask.fault.text);
     qwend_close(ask.q);

@@ -32,7 +32,7 @@ static int gen_set_ints(qwend_req *req, const struct opt_values *values)
         {QWEND_OPT_PRIORITY, values->priority},
         {QWEND_OPT_DEADLINE_MS, values->deadline_ms},
     };
-    int r = 0;
+    int r = values->detach ? qwend_req_set_i(req, QWEND_OPT_DETACHABLE, 1) : 0;
 
     for (size_t i = 0; !r && i < ARRAY_SIZE(ints); i++)
         if (ints[i].from.given)

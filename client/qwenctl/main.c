@@ -21,6 +21,10 @@ static const struct cmd main_cmds[] = {
      "/help in the conversation lists its commands. Ctrl-C stops an answer, Ctrl-D\n"
      "ends. Without a terminal each line of standard input is one turn.\n",
      0},
+    {"attach", "[OPTIONS] ID", "The answer of a request that was detached", OPT_ATTACH, cmd_attach,
+     "Shown from its beginning, until it ends. Ctrl-C leaves it running.\n\n"
+     "  id=$(qwenctl ask --detach -f book.txt \"Summarise\"); qwenctl attach $id\n",
+     1},
     {"status", "[--json]", "What the daemon is, has and does", OPT_STATUS, cmd_status, NULL, 0},
     {"ps", "[--json]", "The requests that wait or run", OPT_PS, cmd_ps, NULL, 0},
     {"top", "[--once] [--json]", "The service at work, live", OPT_TOP, cmd_top,

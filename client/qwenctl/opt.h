@@ -21,6 +21,7 @@ enum opt_verb {
     OPT_VERSION = 1 << 6,
     OPT_HELP = 1 << 7,
     OPT_TOP = 1 << 8,
+    OPT_ATTACH = 1 << 9,
     OPT_ADMIN = 1 << 12,
     OPT_ANY = (1 << 13) - 1,
 };
@@ -48,7 +49,7 @@ struct opt_values {
         interval_ms;
     struct opt_real temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int color, show_thinking; /* enum opt_color, enum opt_show */
-    bool quiet, verbose, json, ndjson, raw, usage, mine, count, special, once, help, version;
+    bool quiet, verbose, json, ndjson, raw, usage, mine, count, detach, special, once, help, version;
     uint64_t given; /* bit i: the i-th option of the table */
 };
 

@@ -139,6 +139,10 @@ static int run_on_event(qwend_stream *stream, const qwend_event *event, void *us
     struct run *run = user;
     bool last = event->type == QWEND_EV_END || event->type == QWEND_EV_ERROR;
 
+    if (run->values->detach && !last) { /* the daemon has it */
+        run->stop = RUN_DETACHED;
+        return 0;
+    }
     if (event->n && !run->first_ns && !last)
         run->first_ns = run_now_ns();
     run->over |= last;
@@ -153,7 +157,7 @@ static int run_on_event(qwend_stream *stream, const qwend_event *event, void *us
         run->code = code_of_status(event->code);
         run_say_error(run->ui, event);
     }
-    return run->stop != RUN_GOES_ON;
+    return run->stop != RUN_GOES_ON && !run->leaves;
 }
 
 /* A failure that the daemon did not report as an event is one to the sink all the same. */
@@ -219,7 +223,13 @@ static int run_loop(struct run *run)
             return run->over || run->stop ? 0 : r;
         if (gone && !run->stop)
             run->stop = RUN_GONE;
-        if (run->stop == RUN_GONE || run->stop == RUN_OUTPUT)
+        if (run->stop == RUN_GONE || run->stop == RUN_OUTPUT || run->stop == RUN_DETACHED)
+            return 0;
+        if (run->leaves && !run->stop && sig_pending())
+            run->stop = RUN_SIGNAL;
+        if (run->leaves && !run->stop && deadline_ns && run_now_ns() >= deadline_ns)
+            run->stop = RUN_TIMEOUT;
+        if (run->leaves && run->stop)
             return 0;
         if (!waiting && (sig_pending() || run->stop)) {
             run_cancel(run, RUN_SIGNAL, &deadline_ns);
@@ -242,8 +252,8 @@ static enum code run_stopped(struct run *run)
     case RUN_GONE:
         return CODE_PIPE;
     case RUN_TIMEOUT:
-        ui_error(run->ui, "no end within --timeout of %lld ms: cancelled",
-                 (long long)run->values->timeout_ms.value);
+        ui_error(run->ui, "no end within --timeout of %lld ms: %s", (long long)run->values->timeout_ms.value,
+                 run->leaves ? "left running" : "cancelled");
         return CODE_DEADLINE;
     case RUN_OUTPUT:
         ui_error(run->ui, "writing to standard output: %s", strerror(run->output_errno));
@@ -253,20 +263,55 @@ static enum code run_stopped(struct run *run)
     }
 }
 
+/* The id is all that is left of it here. */
+static enum code run_detach(struct run *run)
+{
+    char line[64];
+    const int n = snprintf(line, sizeof(line), "%s\n", qwend_stream_id(run->stream));
+    int r = ui_out(run->ui, line, (size_t)n);
+
+    if (r) { /* nobody will ever know the id */
+        qwend_stream_free(run->stream);
+        return r == UI_E_GONE ? CODE_PIPE : r == UI_E_SIGNAL ? CODE_INT : CODE_FAILED;
+    }
+    qwend_stream_detach(run->stream);
+    return CODE_OK;
+}
+
+static enum code run_go(struct run *run)
+{
+    int r;
+
+    run_on_sunk(run, run->sink(run, &(qwend_event){.type = (qwend_event_type)RUN_EV_SENT,
+                                                   .request_id = qwend_stream_id(run->stream)}));
+    r = run_loop(run);
+    run->ui->hurry = false;
+    ui_progress_end(run->ui);
+    if (run->stop == RUN_DETACHED)
+        return run_detach(run);
+    if (run->leaves)
+        qwend_stream_detach(run->stream);
+    else
+        qwend_stream_free(run->stream);
+    run->stream = NULL;
+    return r ? run_fail(run, r) : run_stopped(run);
+}
+
 enum code run_request(struct run *run, const qwend_req *req)
 {
     int r;
 
     run->start_ns = run_now_ns();
     r = qwend_generate(run->q, req, run_on_event, run, &run->stream);
-    if (r)
-        return run_fail(run, r);
-    run_on_sunk(run, run->sink(run, &(qwend_event){.type = (qwend_event_type)RUN_EV_SENT,
-                                                   .request_id = qwend_stream_id(run->stream)}));
-    r = run_loop(run);
-    run->ui->hurry = false;
-    qwend_stream_free(run->stream);
-    run->stream = NULL;
-    ui_progress_end(run->ui);
-    return r ? run_fail(run, r) : run_stopped(run);
+    return r ? run_fail(run, r) : run_go(run);
+}
+
+enum code run_attach(struct run *run, const char *id)
+{
+    int r;
+
+    run->start_ns = run_now_ns();
+    run->leaves = true;
+    r = qwend_attach(run->q, id, run_on_event, run, &run->stream);
+    return r ? run_fail(run, r) : run_go(run);
 }

@@ -14,7 +14,7 @@ enum { RUN_EV_SENT = 0 }; /* an event of our own, before those of the library: t
 struct run;
 typedef int (*run_sink)(struct run *run, const qwend_event *event); /* 0, UI_E_*, or negative errno */
 
-enum run_stop { RUN_GOES_ON, RUN_SIGNAL, RUN_GONE, RUN_TIMEOUT, RUN_OUTPUT };
+enum run_stop { RUN_GOES_ON, RUN_SIGNAL, RUN_GONE, RUN_TIMEOUT, RUN_OUTPUT, RUN_DETACHED };
 
 struct run {
     /* set by the caller */
@@ -29,10 +29,12 @@ struct run {
     enum run_stop stop;
     int output_errno;
     bool over;
+    bool leaves;    /* whoever stops it leaves the request running */
     enum code code; /* how it ended, if nobody stopped it */
 };
 
 enum code run_request(struct run *run, const qwend_req *req);
+enum code run_attach(struct run *run, const char *id);
 double run_first_ms(const struct run *run);        /* from sending to the first text; 0: there was none */
 double run_tokens_per_s(const qwend_usage *usage); /* while writing */
 const char *run_finish_name(qwend_finish finish);  /* "stop", "length" … */
