@@ -19,7 +19,7 @@ FILE = HERE / "facts.json"
 STRING = r'"((?:[^"\\]|\\.)*)"'
 # name, value, kind, verbs, offset, help (C joins its strings)
 OPTION = re.compile(
-    rf'{{{STRING}, (?:{STRING}|NULL), (OPT_\w+), ([\w |]+), OPT_AT\(\w+\),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)'
+    rf'{{{STRING}, (?:{STRING}|NULL), (OPT_\w+),\s+([\w |]+),\s+OPT_AT\(\w+\),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)'
 )
 
 
@@ -65,13 +65,17 @@ def unquote(text):
     return "".join(re.findall(STRING, text)).replace('\\"', '"').replace("\\n", "\n")
 
 
-VERBS_OF = {"OPT_ASK": "ask", "OPT_CHAT": "chat", "OPT_STATUS": "status", "OPT_PS": "ps",
-            "OPT_CANCEL": "cancel", "OPT_TOKENIZE": "tokenize"}  # fmt: skip
+def verbs_of():
+    """{"OPT_ASK": ["ask"], ...} of qwenctl's table of verbs; some share a flag."""
+    out = {}
+    for verb, flag in re.findall(r'\{"(\w+)",\s*"[^"]*",\s*"[^"]*",\s*(OPT_\w+),', read("client/qwenctl/main.c")):
+        out.setdefault(flag, []).append(verb)
+    return out
 
 
 def options():
     """Rows of opt_table: name, value, verbs, help, letter, choices."""
-    text = read("client/qwenctl/opt.c")
+    text, known = read("client/qwenctl/opt.c"), verbs_of()
     start = text.index("opt_table[] = {")
     for row in braces(text, start):
         m = OPTION.match(row)
@@ -84,7 +88,7 @@ def options():
         yield {
             "name": name, "arg": arg, "kind": kind, "help": unquote(help_text),
             "letter": letter and letter.group(1),
-            "verbs": ["every verb"] if "OPT_ANY" in verbs else [VERBS_OF[v] for v in verbs],
+            "verbs": ["every verb"] if "OPT_ANY" in verbs else [name for v in verbs for name in known[v]],
             "choices": re.findall(STRING, choices.group(1)) if choices else [],
         }  # fmt: skip
 
