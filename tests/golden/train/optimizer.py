@@ -8,6 +8,8 @@ Muon: Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (
 Liu et al., "Muon is scalable for LLM training" (2025), equation 4, so that one learning rate serves both.
 """
 
+import math
+
 import torch
 
 ADAM_BETAS, ADAM_EPS = (0.9, 0.98), 1e-8
@@ -51,6 +53,12 @@ def rounded(x):
     return ((x - low) / scale).round_().mul_(scale).add_(low).view(-1)
 
 
+def is_draft(name):
+    """The draft head starts when the body is nearly done: its first gradients are hundreds of times the body's, which
+    must neither be clipped by them nor be taken for a spike."""
+    return name.startswith("mtp.")
+
+
 class Part:
     """What one process owns: [first, muon_end) are Muon's matrices, ordered by shape, [muon_end, end) AdamW's."""
 
@@ -59,6 +67,7 @@ class Part:
         self.matrices_end = first  # [first, matrices_end) is what Q4_K_M rounds to about four bits
         self.groups = []  # (offset, number, shape) of equal matrices
         self.decayed = []  # (offset, end) of AdamW's matrices
+        self.body, self.draft = [], []  # (offset, end) of the body's parameters and of the draft head's
 
 
 def divide(named, n_procs, kind):
@@ -84,7 +93,7 @@ class Shared:
         self.kind, self.n_procs = kind, n_procs
         self.values, self.shown, self.first, self.second = (torch.zeros(n).share_memory_() for _ in range(4))
         self.grads = torch.zeros(n_procs, n).share_memory_()
-        self.squares = torch.zeros(n_procs).share_memory_()
+        self.squares = torch.zeros(n_procs, 2).share_memory_()  # of the body's gradients, of the draft head's
         self.places, self.parts = {}, []
         at = 0
         for owned in divide(named, n_procs, kind):
@@ -107,6 +116,7 @@ class Shared:
             self.values[at:end] = p.detach().reshape(-1)
             p.data = self.shown[at:end].view(p.shape)
             self.places[name] = (at, end)
+            (part.draft if is_draft(name) else part.body).append((at, end))
             if is_muon(name, p, self.kind):
                 self.extend_groups(part, at, tuple(p.shape))
                 part.muon_end = end
@@ -146,22 +156,25 @@ class Optimizer:
     def step(self, lr, clip, n_steps, rounds):
         """n_steps: updates so far, this one included; rounds: show rounded matrices from now on.
 
-        Returns (gradient norm, applied); all gradients are zero after.
+        Returns (gradient norm of the body, applied); all gradients are zero after.
         """
         s, part = self.shared, self.part
         self.wait()
         grad = s.grads[:, part.first : part.end].sum(0)
-        s.squares[self.rank] = grad.square().sum()
+        groups = [[grad[at - part.first : end - part.first] for at, end in x] for x in (part.body, part.draft)]
+        s.squares[self.rank] = torch.tensor([sum(float(g.square().sum()) for g in group) for group in groups])
         self.wait()
         s.grads[self.rank].zero_()
-        norm = float(s.squares.sum().sqrt())
-        applied = self.accept(norm)
+        norms = s.squares.sum(0).sqrt().tolist()
+        applied = self.accept(norms[0]) and math.isfinite(norms[1])
         if applied:
-            grad *= min(1.0, clip / (norm + 1e-6))
+            for norm, group in zip(norms, groups):
+                for g in group:
+                    g *= min(1.0, clip / (norm + 1e-6))
             self.update(grad, lr, n_steps)
             s.show(rounds, [part])
         self.wait()
-        return norm, applied
+        return norms[0], applied
 
     def accept(self, norm):
         """A spike is skipped but raises the usual norm a little, so a lasting change is followed after some steps."""
