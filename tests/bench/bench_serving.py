@@ -13,7 +13,6 @@ import json
 import os
 import random
 import resource
-import select
 import signal
 import statistics
 import sys
@@ -120,7 +119,7 @@ def flood(path, n_open, body, n_tokens, begin, end, stop=None, **fields):
     n, serial = 0, 0
     with qwp.Peer(path) as peer:
         live = {}
-        while time.monotonic() < end and not (stop and select.select([stop], [], [], 0)[0]):
+        while time.monotonic() < end and not (stop and qwp.readable(stop, 0)):
             while len(live) < n_open:
                 serial += 1
                 stream = Stream(peer, body(serial), n_tokens, **fields)
@@ -254,7 +253,7 @@ class Bench:
             if due is None and live <= moved and seen["kills"] < wanted:
                 due = time.monotonic() + random.random() * 0.05
             timeout = FRAME_S if due is None else max(0.0, due - time.monotonic())
-            if due is not None and not peer.kept and not peer.data and not select.select([peer.sock], [], [], timeout)[0]:
+            if due is not None and not peer.kept and not peer.data and not qwp.readable(peer.sock, timeout):
                 pid = daemon.engine_pid()
                 due, moved = None, set()
                 if pid:
@@ -401,7 +400,7 @@ class Bench:
                 peers = [qwp.Peer(daemon.socket) for _ in range(n_readers)]
                 for p in peers:
                     p.generate(chat("x"), max_tokens=100, credit_bytes=4)
-                select.select([end[0]], [], [], FRAME_S)
+                qwp.readable(end[0], FRAME_S)
                 return len(peers)
 
             alone = gaps()

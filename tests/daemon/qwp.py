@@ -65,6 +65,13 @@ def prompt(text=None, **fields):
     return p.SerializeToString()
 
 
+def readable(sock, seconds):
+    """Waits; select() would refuse a descriptor beyond 1023, which a client among thousands has."""
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(seconds * 1000))
+
+
 class Peer:
     """One connection.  next_frame() hands out frames in order; frames of other streams are kept for their readers."""
 
@@ -129,7 +136,7 @@ class Peer:
         end = time.monotonic() + timeout
         while (frame := self._take()) is None:
             left = end - time.monotonic()
-            if left <= 0 or not select.select([self.sock], [], [], left)[0]:
+            if left <= 0 or not readable(self.sock, left):
                 raise TimeoutError(f"no frame within {timeout} s")
             try:
                 chunk = self.sock.recv(1 << 16)
