@@ -114,16 +114,17 @@ def the_ninth_subscription_of_a_user_is_refused_and_one_that_left_makes_room():
 
 def who_does_not_read_misses_samples_and_holds_none():
     """Its socket is full of an answer first, so that the samples find no room."""
-    with Fake(size=16384) as d, d.serving() as p, d.peer() as q:
+    with Fake(size=256) as d, d.serving() as p, d.peer() as q:  # pieces as small as a sample: what has no room, has none
         sleeper = q.open(pb.Subscribe(interval_ms=100))
-        q.generate(prompt("x"), max_tokens=500, credit_bytes=2 << 20)
+        q.generate(prompt("x"), max_tokens=20000, credit_bytes=2 << 20)
         ours = p.open(pb.Subscribe(interval_ms=100))
         full = until(p, ours, lambda s: s.list and s.list[0].state == pb.RequestInfo.PAUSED)
         later = until(p, ours, lambda s: s.seq >= full.seq + 8)
         assert later.held_bytes == full.held_bytes, "samples pile up"
-        seqs = []
+        seqs = [-1]                                 # perhaps not even the first found room
         while len(seqs) < 2 or seqs[-1] - seqs[-2] < 5:
             seqs.append(q.wait_for(pb.Sample, sleeper).msg.seq)
+            assert len(seqs) < 60, seqs
 
 
 def a_list_that_is_too_long_says_what_it_left_out():
