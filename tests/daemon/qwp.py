@@ -65,6 +65,16 @@ def prompt(text=None, **fields):
     return p.SerializeToString()
 
 
+def refused(work, code):
+    """What work() was refused with, which must have that code."""
+    try:
+        work()
+    except Refused as error:
+        assert error.code == code, error
+        return str(error)
+    raise AssertionError(f"not refused with {code}")
+
+
 def readable(sock, seconds):
     """Waits; select() would refuse a descriptor beyond 1023, which a client among thousands has."""
     poller = select.poll()

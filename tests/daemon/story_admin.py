@@ -10,7 +10,7 @@ import harness
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
-from qwp import MORE, Refused
+from qwp import MORE
 
 ALL = "[class all]\nmatch = any\nadmin = drain,reload,kill\n"
 RELOAD, DRAIN, RESUME = pb.Admin.RELOAD, pb.Admin.DRAIN, pb.Admin.RESUME
@@ -35,25 +35,16 @@ def begin(peer, seed, n):
     return stream, result
 
 
-def refused(work, code):
-    try:
-        work()
-    except Refused as error:
-        assert error.code == code, error
-        return str(error)
-    raise AssertionError(f"not refused with {code}")
-
-
 def a_reload_changes_what_is_asked_next_and_not_what_runs():
     with Fake(config=ALL, delay_ms=2) as d, d.serving() as p, d.peer() as q:
         stream, result = begin(p, 1, 300)
         write(d, "[class all]\nmatch = any\nmax_output = 5\n")
         d.process.send_signal(signal.SIGHUP)
         d.wait_line(r"reloaded: 3 classes$")
-        assert "class all gets at most 5" in refused(lambda: p.ask(b"x", max_tokens=6), 304)
-        refused(lambda: q.ask(b"x", max_tokens=6), 304)
+        assert "class all gets at most 5" in qwp.refused(lambda: p.ask(b"x", max_tokens=6), 304)
+        qwp.refused(lambda: q.ask(b"x", max_tokens=6), 304)
         check(q.ask(b"x", sampling=sampling(2), max_tokens=5), 2, b"x", 5)
-        refused(lambda: admin(q, RELOAD), 301)
+        qwp.refused(lambda: admin(q, RELOAD), 301)
         check(p.collect(stream, result=result), 1, b"x", 300)
 
 
@@ -61,7 +52,7 @@ def drop_ins_that_came_later_are_found():
     with Fake(config=ALL) as d, d.serving() as p:
         write(d, "[class all]\nmax_output = 5\n[class more]\nmatch = uid:123456\n", "qwend.conf.d/50.conf")
         assert admin(p, RELOAD) == "reloaded: 4 classes"
-        refused(lambda: p.ask(b"x", max_tokens=6), 304)
+        qwp.refused(lambda: p.ask(b"x", max_tokens=6), 304)
 
 
 def a_fault_keeps_what_held_and_says_where_it_is():
@@ -72,7 +63,7 @@ def a_fault_keeps_what_held_and_says_where_it_is():
                             ("[class all]\nweight = 1\n", "[class all] has no match")]:
             write(d, text)
             n_lines = len(d.lines)
-            said = refused(lambda: admin(p, RELOAD), 201)
+            said = qwp.refused(lambda: admin(p, RELOAD), 201)
             assert words in said, said
             assert words in d.wait_line("not reloaded, what held before still does: ", n_lines)
             assert p.ask(b"x", max_tokens=3).usage.answer_tokens == 3
@@ -130,10 +121,10 @@ def the_service_manager_hears_of_each_reload():
 
 def who_has_no_right_is_refused():
     with Fake(config="[class all]\nmatch = any\nadmin = reload\n") as d, d.serving() as p:
-        assert "class all may not drain" in refused(lambda: admin(p, DRAIN), 301)
-        assert "may not drain" in refused(lambda: admin(p, RESUME), 301)
+        assert "class all may not drain" in qwp.refused(lambda: admin(p, DRAIN), 301)
+        assert "may not drain" in qwp.refused(lambda: admin(p, RESUME), 301)
         assert admin(p, RELOAD)
-        refused(lambda: p.call(pb.Admin(), pb.Done), 201)
+        qwp.refused(lambda: p.call(pb.Admin(), pb.Done), 201)
 
 
 def drain_lets_what_runs_end_and_resume_takes_requests_again():
@@ -144,8 +135,8 @@ def drain_lets_what_runs_end_and_resume_takes_requests_again():
         assert admin(q, DRAIN) == "draining: 1 requests run on, 2 that waited were refused"
         for stream in waiting:
             assert p.wait_for(pb.Error, stream).msg.code == 403
-        assert "an administrator holds the service" in refused(lambda: q.ask(b"x", max_tokens=1), 403)
-        refused(lambda: q.call(pb.Tokenize(text="x"), pb.Tokens), 403)
+        assert "an administrator holds the service" in qwp.refused(lambda: q.ask(b"x", max_tokens=1), 403)
+        qwp.refused(lambda: q.call(pb.Tokenize(text="x"), pb.Tokens), 403)
         assert q.status().state == pb.StatusReply.DRAINING
         check(p.collect(running, result=result), 1, b"x", 200)
         assert admin(q, RESUME) == "requests are taken again"

@@ -12,7 +12,7 @@ import sys
 import qwp
 from fake import Fake
 from harness import Qwend, tiny_model
-from qwp import HAS_FD, MORE, Refused, pb
+from qwp import HAS_FD, MORE, pb
 
 DEFAULT = 32        # tokens that the fake engine makes where no number is given, here: of every continuation
 GIVEN = list(range(30, 90))
@@ -24,15 +24,6 @@ def scored(body, **fields):
 
 def with_ids(ids, text="Say something."):
     return qwp.prompt(text, continuation_ids=pb.TokenIds(id=ids))
-
-
-def refused(work, code):
-    try:
-        work()
-    except Refused as error:
-        assert error.code == code, error
-        return str(error)
-    raise AssertionError(f"not refused with {code}")
 
 
 # the broker
@@ -58,8 +49,8 @@ def the_prompt_of_a_score_comes_in_three_ways():
         memfd = qwp.sealed_memfd(body)
         assert p.expect(pb.ScoreReply, p.open(pb.Score(), HAS_FD, [memfd])).msg.prompt_tokens == len(body)
         os.close(memfd)
-        refused(lambda: p.call(pb.Score(), pb.ScoreReply), 201)
-        refused(lambda: p.call(scored(b"x", request_id=b"short"), pb.ScoreReply), 201)
+        qwp.refused(lambda: p.call(pb.Score(), pb.ScoreReply), 201)
+        qwp.refused(lambda: p.call(scored(b"x", request_id=b"short"), pb.ScoreReply), 201)
 
 
 def a_score_waits_is_listed_and_can_be_cancelled():
@@ -80,16 +71,16 @@ def a_score_waits_is_listed_and_can_be_cancelled():
 def a_score_is_held_to_its_class():
     config = "[class all]\nmatch = any\nmax_queued = 1\ntokens_per_min = 60\npriority = batch\n"
     with Fake(config=config, slots=1, delay_ms=5) as d, d.serving() as p:
-        refused(lambda: p.call(scored(b"x", priority=pb.PRIORITY_NORMAL), pb.ScoreReply), 301)
-        refused(lambda: p.call(scored(b"x", account="a"), pb.ScoreReply), 301)
+        qwp.refused(lambda: p.call(scored(b"x", priority=pb.PRIORITY_NORMAL), pb.ScoreReply), 301)
+        qwp.refused(lambda: p.call(scored(b"x", account="a"), pb.ScoreReply), 301)
         running = p.generate(b"x", max_tokens=1000)
         p.wait_for(pb.Delta, running)
         waiting = p.open(scored(b"x"))
-        assert "1 requests of yours wait" in refused(lambda: p.call(scored(b"x"), pb.ScoreReply), 401)
+        assert "1 requests of yours wait" in qwp.refused(lambda: p.call(scored(b"x"), pb.ScoreReply), 401)
         p.send(pb.Cancel(), running)
         assert len(p.expect(pb.ScoreReply, waiting).msg.ids) == DEFAULT
         p.call(scored(b"x" * 60), pb.ScoreReply)
-        refused(lambda: p.call(scored(b"x"), pb.ScoreReply), 303)
+        qwp.refused(lambda: p.call(scored(b"x"), pb.ScoreReply), 303)
 
 
 def an_engine_that_dies_in_the_middle_costs_no_score():
@@ -150,10 +141,10 @@ def text_is_scored_by_its_tokens():
 
 def what_cannot_be_scored_is_refused_with_the_numbers():
     with qwp.Peer(QWEND.socket) as p:
-        assert "needs a continuation" in refused(lambda: p.call(scored(qwp.prompt("x")), pb.ScoreReply), 201)
-        assert "only the prompt of a Score" in refused(lambda: p.ask(with_ids([1, 2]), max_tokens=1), 201)
-        assert "continuation_ids[1] is 5000" in refused(lambda: p.call(scored(with_ids([1, 5000])), pb.ScoreReply), 201)
-        refused(lambda: p.call(scored(with_ids([1] * 4000)), pb.ScoreReply), 202)
+        assert "needs a continuation" in qwp.refused(lambda: p.call(scored(qwp.prompt("x")), pb.ScoreReply), 201)
+        assert "only the prompt of a Score" in qwp.refused(lambda: p.ask(with_ids([1, 2]), max_tokens=1), 201)
+        assert "continuation_ids[1] is 5000" in qwp.refused(lambda: p.call(scored(with_ids([1, 5000])), pb.ScoreReply), 201)
+        qwp.refused(lambda: p.call(scored(with_ids([1] * 4000)), pb.ScoreReply), 202)
 
 
 def a_killed_engine_changes_no_score():
