@@ -228,25 +228,38 @@ def as_other_user(work):
     return end
 
 
+def served(peer, n, tokens):
+    """What this user's n requests of so many tokens and the others' have cost so far, of one moment, and how many of the
+    n have ended.  A byte of a prompt, here a token, costs 1, a written token 2."""
+    streams = [peer.last_stream + 2, peer.last_stream + 4]
+    peer.last_stream = streams[1]
+    peer.sock.sendall(peer.pack(pb.Status(), streams[0]) + peer.pack(pb.ListRequests(), streams[1]))  # read together
+    totals = peer.expect(pb.StatusReply, streams[0]).msg
+    left = [r for r in peer.expect(pb.Requests, streams[1]).msg.requests if r.uid == os.getuid()]
+    ended = n - len(left)
+    mine = ended * (len(prompt("x")) + 2 * tokens) + sum(r.prompt_tokens + 2 * r.output_tokens for r in left)
+    return mine, totals.prompt_tokens + 2 * totals.output_tokens - mine, ended
+
+
 def two_users_are_served_alike_whatever_they_offer():
-    """Three slots.  One user has 480 requests waiting, the other 60 that are shorter: ten times the work."""
+    """Three slots.  One user has 480 requests waiting, the other 180 that are shorter: more than three times the work."""
     if os.getuid():
         return "needs root, to be two users"
-    n, short, long = 60, 80, 100
-    with Fake(slots=3) as d, d.serving() as q, d.peer() as p:
+    n, short, long = 180, 80, 100
+    with Fake(slots=3) as d, d.serving() as q:
         end = as_other_user(lambda: flood(d, 8, long))
         q.wait_status(lambda s: s.requests >= 100)
-        before = q.status()
-        streams = [p.generate(prompt("x"), max_tokens=short) for _ in range(n)]
-        for stream in streams:
-            p.collect(stream)
-        after = q.status()
-        end()
-        # cost: 1 for each token that is read, here a byte of the prompt, and 2 for each that is written
-        mine = n * (len(prompt("x")) + 2 * short)
-        theirs = after.prompt_tokens - before.prompt_tokens + 2 * (after.output_tokens - before.output_tokens) - mine
+        peers = flood(d, n // 60, short)
+        q.wait_status(lambda s: sum(r.uid == os.getuid() for r in q.call(pb.ListRequests(), pb.Requests).requests) > 100)
+        first = served(q, n, short)
+        while (last := served(q, n, short))[2] < first[2] + 50:
+            pass
+        assert last[2] < n, "the shorter queue has ended: nothing is shared any more"
+        mine, theirs = last[0] - first[0], last[1] - first[1]
         # within a twentieth, and what was in the slots when it began and when it ended
         assert abs(mine - theirs) < 0.05 * mine + 3 * 2 * long, (mine, theirs)
+        end()
+        del peers
     return None
 
 
