@@ -1,7 +1,8 @@
 /* bench.c - qwend-probe bench: prefill and decode speed, load time and memory of one model.
  *
  * Each repetition is a new sequence of made-up tokens: --prefill of them in pieces of --chunk, then --decode
- * single ones. Medians are reported with the spread between the slowest and the fastest repetition. */
+ * single ones, with --rows N one of each of N sequences in a step. Medians are reported with the spread
+ * between the slowest and the fastest repetition. */
 #include "run.h"
 
 #include <string.h>
@@ -46,7 +47,8 @@ static struct bench_memory bench_memory(void)
 }
 
 /* Repetition -1 warms up: pages of the state are touched for the first time. */
-static int bench_rep(struct probe_run *run, struct bench *b, int rep, int n_vocab, int *ids, float *logits)
+static int bench_rep(struct probe_run *run, const struct probe_model_options *o, struct bench *b, int rep,
+                     int n_vocab, int *ids, float *logits)
 {
     double t0, t1, t2;
     int r = probe_run_reset(run), row = 0;
@@ -60,7 +62,7 @@ static int bench_rep(struct probe_run *run, struct bench *b, int rep, int n_voca
     for (int i = 0; i < b->decode && !r; i++) {
         int id = (int)(((uint32_t)i * 2246822519u) % (uint32_t)n_vocab);
 
-        r = probe_run_step(run, &id, 1, &row, 1, logits);
+        r = o->rows > 1 ? probe_run_rows(run, id, logits) : probe_run_step(run, &id, 1, &row, 1, logits);
     }
     t2 = bench_now_s();
     if (rep >= 0) {
@@ -92,12 +94,13 @@ static json_t *bench_rate(double *seconds, int reps, int n_tok)
 static int bench_report(const struct probe_model *pm, const struct probe_model_options *o, struct bench *b)
 {
     struct bench_memory memory = bench_memory();
-    json_t *all = json_pack(
-        "{s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "file", pm->model->file, "types",
-        pm->model->weights.types, "backend", pm->kern->ops->name, "threads", pm->kern->n_threads, "isa",
-        pm->kern->isa, "chunk", o->chunk, "reps", b->reps, "load_s", b->load_s, "rss_kib",
-        (json_int_t)memory.rss_kib, "peak_rss_kib", (json_int_t)memory.peak_kib, "prefill",
-        bench_rate(b->prefill_s, b->reps, b->prefill), "decode", bench_rate(b->decode_s, b->reps, b->decode));
+    json_t *all =
+        json_pack("{s:s, s:s, s:s, s:i, s:s, s:i, s:i, s:i, s:f, s:I, s:I, s:o, s:o}", "file",
+                  pm->model->file, "types", pm->model->weights.types, "backend", pm->kern->ops->name,
+                  "threads", pm->kern->n_threads, "isa", pm->kern->isa, "chunk", o->chunk, "rows", o->rows,
+                  "reps", b->reps, "load_s", b->load_s, "rss_kib", (json_int_t)memory.rss_kib, "peak_rss_kib",
+                  (json_int_t)memory.peak_kib, "prefill", bench_rate(b->prefill_s, b->reps, b->prefill),
+                  "decode", bench_rate(b->decode_s, b->reps, o->rows * b->decode));
     int failed =
         !all || json_dumpf(all, stdout, b->json ? JSON_COMPACT : JSON_INDENT(2)) || putchar('\n') < 0;
 
@@ -110,7 +113,7 @@ static int bench_model(const struct probe_model *pm, const struct probe_model_op
     int n_vocab = pm->model->config.n_vocab, r;
     _cleanup_(probe_run_freep) struct probe_run *run = NULL;
     _cleanup_(freep) int *ids = calloc((size_t)b->prefill + 1, sizeof(*ids));
-    _cleanup_(freep) float *logits = malloc((size_t)n_vocab * sizeof(float));
+    _cleanup_(freep) float *logits = malloc((size_t)o->rows * (size_t)n_vocab * sizeof(float));
 
     b->prefill_s = calloc((size_t)b->reps, sizeof(double));
     b->decode_s = calloc((size_t)b->reps, sizeof(double));
@@ -118,7 +121,7 @@ static int bench_model(const struct probe_model *pm, const struct probe_model_op
         return probe_error("no memory");
     r = probe_run_new(pm, o, MAX(b->prefill + b->decode, 1), &run);
     for (int rep = -1; rep < b->reps && !r; rep++)
-        r = bench_rep(run, b, rep, n_vocab, ids, logits);
+        r = bench_rep(run, o, b, rep, n_vocab, ids, logits);
     return r ? r : bench_report(pm, o, b);
 }
 
@@ -126,9 +129,10 @@ static int bench_run(const struct probe_verb *verb, int argc, char **argv)
 {
     struct probe_model_options o = PROBE_MODEL_OPTIONS_INIT;
     struct bench b = {.prefill = 512, .decode = 64, .reps = 5};
-    struct probe_opt opts[PROBE_N_MODEL_OPTS + 4] = {
+    struct probe_opt opts[PROBE_N_MODEL_OPTS + 5] = {
         [PROBE_N_MODEL_OPTS] = {"prefill", .number = &b.prefill, .lo = 0, .hi = 1 << 20},
         {"decode", .number = &b.decode, .lo = 0, .hi = 1 << 20},
+        {"rows", .number = &o.rows, .lo = 1, .hi = PROBE_ROWS_MAX},
         {"reps", .number = &b.reps, .lo = 1, .hi = 1000},
         {"json", .flag = &b.json},
     };
@@ -137,6 +141,7 @@ static int bench_run(const struct probe_verb *verb, int argc, char **argv)
     double start = bench_now_s();
     int r;
 
+    o.rows = 1;
     probe_model_opts(&o, opts);
     r = probe_parse(verb, argc, argv, opts, ARRAY_SIZE(opts), &path);
     if (!r)
@@ -152,7 +157,8 @@ static int bench_run(const struct probe_verb *verb, int argc, char **argv)
 
 const struct probe_verb probe_bench = {
     "bench",
-    "MODEL [--prefill N] [--decode N] [--reps N] [--backend ref|cpu] [--isa NAME] [--kv f32|f16|q8_0] "
+    "MODEL [--prefill N] [--decode N] [--rows N] [--reps N] [--backend ref|cpu] [--isa NAME] [--kv "
+    "f32|f16|q8_0] "
     "[--threads N] "
     "[--chunk N] [--json]",
     "prefill and decode tokens per second (median, spread), load time, memory",

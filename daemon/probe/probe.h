@@ -56,7 +56,7 @@ int probe_get_int(const json_t *object, size_t line_no, const char *key, int lo,
 /* model */
 struct probe_model_options {
     const char *backend, *isa, *kv;
-    int threads, chunk, neighbours;
+    int threads, chunk, neighbours, rows; /* rows: of probe_run_rows(), run.h */
 };
 #define PROBE_MODEL_OPTIONS_INIT ((struct probe_model_options){.backend = "cpu", .kv = "f16", .chunk = 512})
 enum { PROBE_N_MODEL_OPTS = 5 };

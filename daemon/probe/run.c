@@ -12,10 +12,11 @@ struct probe_run {
     struct model *model; /* borrowed */
     struct state *state; /* owned */
     int chunk, max_ctx, pos, n_neighbours;
+    int n_seq; /* the one under test and its neighbours, or the rows of probe_run_rows() if they are more */
     struct probe_neighbour *neighbours; /* owned, [n_neighbours]; i has slot i + 1 */
-    int32_t *pages;                     /* owned, [n_neighbours + 1][CEIL_DIV(max_ctx, KERN_PAGE_TOK)] */
-    int32_t *ids;                       /* owned, [(n_neighbours + 1) * chunk] */
-    struct kern_span *spans;            /* owned, [n_neighbours + 1] */
+    int32_t *pages;                     /* owned, [n_seq][CEIL_DIV(max_ctx, KERN_PAGE_TOK)] */
+    int32_t *ids;                       /* owned, [n_seq * chunk] */
+    struct kern_span *spans;            /* owned, [n_seq] */
     struct kern_batch batch;
 };
 
@@ -34,7 +35,7 @@ struct probe_run *probe_run_free(struct probe_run *run)
 
 static int probe_run_alloc(struct probe_run *run)
 {
-    size_t n_seq = (size_t)run->n_neighbours + 1, n_pages = (size_t)CEIL_DIV(run->max_ctx, KERN_PAGE_TOK);
+    size_t n_seq = (size_t)run->n_seq, n_pages = (size_t)CEIL_DIV(run->max_ctx, KERN_PAGE_TOK);
 
     run->neighbours = calloc(n_seq, sizeof(*run->neighbours));
     run->pages = calloc(n_seq * n_pages, sizeof(*run->pages));
@@ -54,7 +55,7 @@ int probe_run_new(const struct probe_model *pm, const struct probe_model_options
                   struct probe_run **ret_run)
 {
     _cleanup_(probe_run_freep) struct probe_run *run = calloc(1, sizeof(*run));
-    struct state_size size = {.n_slots = o->neighbours + 1, .max_ctx = max_ctx};
+    struct state_size size = {.n_slots = MAX(o->neighbours + 1, o->rows), .max_ctx = max_ctx};
     struct fault fault = {0};
     int r;
 
@@ -64,7 +65,7 @@ int probe_run_new(const struct probe_model *pm, const struct probe_model_options
     if (r)
         return r;
     size.max_tok = o->chunk * size.n_slots;
-    size.max_rows = MIN(o->chunk, PROBE_ROWS_MAX);
+    size.max_rows = MAX(MIN(o->chunk, PROBE_ROWS_MAX), o->rows);
     r = state_new(pm->model, &size, &fault, &run->state);
     if (r)
         return probe_fault("state", r, &fault);
@@ -72,6 +73,7 @@ int probe_run_new(const struct probe_model *pm, const struct probe_model_options
     run->chunk = o->chunk;
     run->max_ctx = max_ctx;
     run->n_neighbours = o->neighbours;
+    run->n_seq = size.n_slots;
     r = probe_run_alloc(run);
     if (r)
         return r;
@@ -88,8 +90,13 @@ static int probe_run_clear(struct probe_run *run, int slot)
 
 int probe_run_reset(struct probe_run *run)
 {
+    int r = 0;
+
     run->pos = 0;
-    return probe_run_clear(run, 0);
+    for (int slot = 0; slot < run->n_seq && !r; slot++)
+        if (!slot || slot > run->n_neighbours)
+            r = probe_run_clear(run, slot);
+    return r;
 }
 
 /* batches */
@@ -163,6 +170,20 @@ int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows
         return probe_fault("forward", r, &(struct fault){0});
     run->pos += n;
     return 0;
+}
+
+int probe_run_rows(struct probe_run *run, int id, float *ret_logits)
+{
+    int rows[PROBE_ROWS_MAX], r;
+
+    run->batch = (struct kern_batch){.ids = run->ids, .spans = run->spans};
+    for (int i = 0; i < run->n_seq; i++) {
+        *probe_run_span(run, i, run->pos, 1) = (id + i) % run->model->config.n_vocab;
+        rows[i] = i;
+    }
+    run->pos++;
+    r = model_forward(run->model, run->state, &run->batch, rows, run->n_seq, ret_logits);
+    return r ? probe_fault("forward", r, &(struct fault){0}) : 0;
 }
 
 /* One piece from *at on: at most chunk ids, and at most PROBE_ROWS_MAX of the wanted positions from *i_pos
