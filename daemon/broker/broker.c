@@ -30,6 +30,30 @@ uint32_t broker_new_handle(struct broker *broker)
     return broker->last_handle;
 }
 
+static struct list *broker_bucket(struct broker *broker, uint32_t handle)
+{
+    return &broker->by_handle[handle % BROKER_BUCKETS];
+}
+
+void broker_give_handle(struct request *request)
+{
+    struct broker *broker = request->broker;
+
+    list_remove(&request->handle_node);
+    request->handle = broker_new_handle(broker);
+    list_push(broker_bucket(broker, request->handle), &request->handle_node);
+}
+
+struct request *broker_find_request(struct broker *broker, uint32_t handle)
+{
+    struct request *request;
+
+    LIST_FOREACH (request, broker_bucket(broker, handle), handle_node)
+        if (request->handle == handle)
+            return request;
+    return NULL;
+}
+
 void broker_kick(struct broker *broker)
 {
     if (broker->pump)
@@ -300,6 +324,8 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     broker->supervise.kept = KEPT_INIT;
     list_init(&broker->clients);
     list_init(&broker->requests);
+    for (int i = 0; i < BROKER_BUCKETS; i++)
+        list_init(&broker->by_handle[i]);
     list_init(&broker->textops);
     list_init(&broker->watches);
     meter_add(&broker->read, broker->started_ns, 0);

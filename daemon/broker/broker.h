@@ -20,7 +20,7 @@
 #include "supervise.h"
 
 enum { BROKER_OK, BROKER_E_START };
-enum { BROKER_BOOT_ID_BYTES = 16, BROKER_SIGNALS = 4 };
+enum { BROKER_BOOT_ID_BYTES = 16, BROKER_SIGNALS = 4, BROKER_BUCKETS = 256 };
 
 struct broker {
     struct event_base *base;
@@ -37,10 +37,11 @@ struct broker {
     struct link link;           /* to the engine */
     struct supervise supervise; /* of the engine */
     struct quarantine quarantine;
-    struct list clients;  /* struct client */
-    struct list requests; /* struct request, oldest first */
-    struct list textops;  /* struct textop, oldest first */
-    struct list watches;  /* struct watch */
+    struct list clients;                   /* struct client */
+    struct list requests;                  /* struct request, oldest first */
+    struct list by_handle[BROKER_BUCKETS]; /* the same: each word of the engine names one */
+    struct list textops;                   /* struct textop, oldest first */
+    struct list watches;                   /* struct watch */
     struct event *pump, *reap, *tell, *drain, *beat;
     struct event *signals[BROKER_SIGNALS];
     gid_t admin_gid;
@@ -61,5 +62,8 @@ int broker_run(struct broker *broker); /* until it has drained */
 void broker_deinit(struct broker *broker);
 
 uint32_t broker_new_handle(struct broker *broker);
+void broker_give_handle(
+    struct request *request); /* a new one; it is forgotten with list_remove(&handle_node) */
+struct request *broker_find_request(struct broker *broker, uint32_t handle); /* or NULL */
 void broker_kick(struct broker *broker); /* something changed that may let a request start; deferred */
 void broker_reap(struct broker *broker); /* a client is dead; deferred */

@@ -26,16 +26,6 @@ struct link_call {
     int fd;                /* likewise, -1; what came with the frame */
 };
 
-static struct request *link_find_request(struct link *link, uint32_t handle)
-{
-    struct request *request;
-
-    LIST_FOREACH (request, &link->broker->requests, node)
-        if (request->handle == handle)
-            return request;
-    return NULL;
-}
-
 /* handlers: 0, or < 0 if no sane engine would send this */
 static int link_on_loading(struct link_call *call)
 {
@@ -83,7 +73,7 @@ static void link_note_answer(struct link_call *call)
 
 static int link_on_started(struct link_call *call)
 {
-    struct request *request = link_find_request(call->link, call->frame->stream);
+    struct request *request = broker_find_request(call->link->broker, call->frame->stream);
 
     link_note_answer(call);
     supervise_on_progress(&call->link->broker->supervise, false);
@@ -92,7 +82,7 @@ static int link_on_started(struct link_call *call)
 
 static int link_on_emit(struct link_call *call)
 {
-    struct request *request = link_find_request(call->link, call->frame->stream);
+    struct request *request = broker_find_request(call->link->broker, call->frame->stream);
 
     supervise_on_progress(&call->link->broker->supervise, true);
     if (!request)
@@ -102,7 +92,7 @@ static int link_on_emit(struct link_call *call)
 
 static int link_on_refused(struct link_call *call)
 {
-    struct request *request = link_find_request(call->link, call->frame->stream);
+    struct request *request = broker_find_request(call->link->broker, call->frame->stream);
     const Qwe__Refused *refused = (Qwe__Refused *)call->msg;
 
     link_note_answer(call);

@@ -31,6 +31,7 @@ static void request_destroy(struct request *request)
     quarantine_on_leave(request);
     queue_remove(&request->broker->queue, &request->item);
     list_remove(&request->node);
+    list_remove(&request->handle_node);
     stream_deinit(request);
     loop_event_free(&request->deadline);
     buf_deinit(&request->body);
@@ -382,7 +383,7 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
         *request = (struct request){
             .broker = broker, .client = client, .uid = client->peer.uid, .stream = stream->id, .memfd = -1};
         request->body = BUF_INIT(POLICY_BODY_BYTES_MAX);
-        request->handle = broker_new_handle(broker);
+        broker_give_handle(request);
         request->received_ns = clock_now_ns();
         request->is_score = is_score;
         list_push(&broker->requests, &request->node);

@@ -30,6 +30,7 @@ enum request_state {
 
 struct request {
     struct list node;        /* of the broker's requests */
+    struct list handle_node; /* of those in its bucket */
     struct broker *broker;   /* borrowed */
     struct client *client;   /* borrowed; outlives it, or is replaced by NULL: detached */
     struct account *account; /* held: who pays */

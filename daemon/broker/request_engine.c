@@ -79,7 +79,7 @@ void request_preempt(struct request *request)
 
     link_preempt(&broker->link, request->handle);
     queue_requeue(&broker->queue, &request->item);
-    request->handle = broker_new_handle(broker);
+    broker_give_handle(request);
     request->state = REQUEST_PREEMPTED;
     if (request->has_started)
         queue_set_work(&request->item, (double)(request->prompt_tokens + request->n_ids));
