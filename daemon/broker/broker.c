@@ -91,14 +91,16 @@ static bool broker_submit_replays(struct broker *broker)
 /* A slot for the one that is next.  One that may be preempted soon is looked at again by the timer. */
 static bool broker_has_slot_for(struct broker *broker, const struct queue_item *item)
 {
+    uint64_t due_ns, now_ns;
+
     if (broker->queue.n_started < supervise_slots(&broker->supervise))
         return true;
-    switch (preempt_for(broker, item)) {
+    switch (preempt_for(broker, item, &due_ns)) {
     case PREEMPT_OK:
         return true;
-    case PREEMPT_E_LATER:
-        if (!loop_is_armed(broker->tell))
-            loop_arm_ms(broker->tell, REQUEST_TELL_MS);
+    case PREEMPT_E_LATER: /* its first token is no timer's business: request_note_progress() */
+        now_ns = clock_now_ns();
+        loop_arm_ms(broker->tell, CLAMP((due_ns - MIN(due_ns, now_ns)) / 1000000, 1, REQUEST_TELL_MS));
     }
     return false;
 }

@@ -5,15 +5,25 @@
 #include "daemon/util/clock.h"
 #include "request.h"
 
-bool preempt_is_due(const struct preempt *preempt, uint64_t now_ns)
+void preempt_start(struct preempt *preempt, uint64_t now_ns)
 {
-    const uint64_t had_ns = now_ns - preempt->started_ns, guard_ns = PREEMPT_GUARD_MS * 1000000ull;
+    preempt->started_ns = now_ns;
+    preempt->got_on_ns = 0;
+}
 
+/* More than ever before is cached: what it had read when it was stopped. */
+void preempt_begin(struct preempt *preempt, uint32_t n_cached, uint64_t now_ns)
+{
+    if (preempt->n && n_cached > preempt->cached && !preempt->got_on_ns)
+        preempt->got_on_ns = now_ns;
+    preempt->cached = MAX(preempt->cached, n_cached);
+}
+
+uint64_t preempt_due_ns(const struct preempt *preempt)
+{
     if (!preempt->n)
-        return true;
-    if (preempt->kept)
-        return had_ns >= guard_ns;
-    return preempt->got_on_ns && had_ns >= MAX(2 * (preempt->got_on_ns - preempt->started_ns), guard_ns);
+        return 0;
+    return preempt->got_on_ns ? 2 * preempt->got_on_ns - preempt->started_ns : UINT64_MAX;
 }
 
 /* The engine reads a user's prompts one after the other (sched.h), so one behind another that is being read
@@ -37,7 +47,7 @@ static bool preempt_may(const struct request *request, bool owed, uint64_t now_n
 {
     if (request->out.blocked)
         return true; /* it gets nowhere with its slot */
-    return !owed && (preempt_is_due(&request->preempt, now_ns) || !preempt_has_begun(request));
+    return !owed && (preempt_due_ns(&request->preempt) <= now_ns || !preempt_has_begun(request));
 }
 
 /* Tokens that have to be read again; a prompt that the engine has not taken in yet costs nothing. */
@@ -46,22 +56,25 @@ static uint64_t preempt_cost(const struct request *request)
     return request->has_started && preempt_has_begun(request) ? request->prompt_tokens + request->n_ids : 0;
 }
 
-int preempt_for(struct broker *broker, const struct queue_item *item)
+int preempt_for(struct broker *broker, const struct queue_item *item, uint64_t *ret_due_ns)
 {
     const bool owed = queue_is_owed(&broker->queue, QUEUE_BATCH);
     const uint64_t now_ns = clock_now_ns();
     struct request *request, *victim = NULL;
     int r = PREEMPT_E_NONE;
 
+    *ret_due_ns = UINT64_MAX;
     if (item->priority != QUEUE_INTERACTIVE)
         return PREEMPT_E_NONE;
     LIST_FOREACH (request, &broker->requests, node) {
         if (!request_is_in_engine(request) || request->item.priority != QUEUE_BATCH)
             continue;
-        if (!preempt_may(request, owed, now_ns))
+        if (!preempt_may(request, owed, now_ns)) {
             r = PREEMPT_E_LATER;
-        else if (!victim || preempt_cost(request) < preempt_cost(victim))
+            *ret_due_ns = MIN(*ret_due_ns, MAX(preempt_due_ns(&request->preempt), now_ns));
+        } else if (!victim || preempt_cost(request) < preempt_cost(victim)) {
             victim = request;
+        }
     }
     if (!victim)
         return r;

@@ -47,9 +47,7 @@ int request_submit(struct request *request)
         return r;
     if (!request->item.started) {
         queue_start(&request->broker->queue, &request->item);
-        request->preempt.started_ns = clock_now_ns();
-        request->preempt.got_on_ns = 0;
-        request->preempt.kept = false;
+        preempt_start(&request->preempt, clock_now_ns());
         if (!request->first_ns)
             request->submitted_ns = request->preempt.started_ns;
         if (!request->preempt.n)
@@ -99,7 +97,7 @@ int request_on_started(struct request *request, const Qwe__Started *started)
 
     if (!request_is_in_engine(request))
         return 0;
-    request->preempt.kept = started->cached_tokens >= (started->prompt_tokens + request->n_ids) / 2;
+    preempt_begin(&request->preempt, started->cached_tokens, clock_now_ns());
     if (request->has_started)
         return 0; /* a replay reads the same prompt again; nobody pays twice */
     request->has_started = true;
@@ -225,8 +223,11 @@ static void request_note_progress(struct request *request, const Qwe__Emit *emit
 {
     if (emit->n_ids)
         request->idle_deaths = 0;
-    if (emit->n_ids && !request->preempt.got_on_ns)
+    if (emit->n_ids && !request->preempt.got_on_ns) {
         request->preempt.got_on_ns = clock_now_ns();
+        if (request->preempt.n)
+            broker_kick(request->broker); /* it may be what an interactive request waits for */
+    }
     if (request->restart_told || request->preempt_told)
         request_tell_event(request, QWP__EVENT__KIND__RESUMED);
     request->restart_told = request->preempt_told = false;

@@ -100,17 +100,17 @@ def the_cheapest_to_repeat_is_preempted():
         assert (long_result.usage.preemptions, short_result.usage.preemptions) == (0, 1)
 
 
-def nobody_is_preempted_again_at_once():
+def nobody_is_preempted_again_before_it_has_got_on():
+    """It holds the slot again, but has no new token yet: the second one waits for that."""
     with Fake(slots=1, delay_ms=1) as d, d.serving(capabilities=["preempt"]) as p, d.peer() as q:
         stream, result = begin(p, 1, 400, BATCH)
-        check_seed(q.ask(prompt("p2"), sampling=sampling(2), max_tokens=5, priority=INTERACTIVE), 2, 5)
-        until_event(p, stream, result, pb.Event.RESUMED)
-        second = q.generate(prompt("p3"), sampling=sampling(3), max_tokens=5, priority=INTERACTIVE)
-        assert q.next_frame(second).msg.position == 1
+        for seed in range(2, 12):
+            check_seed(q.ask(prompt(f"p{seed}"), sampling=sampling(seed), max_tokens=5, priority=INTERACTIVE), seed, 5)
         result = p.collect(stream, result=result)
         check_seed(result, 1, 400)
-        assert result.usage.preemptions == 1
-        check_seed(q.collect(second), 3, 5)
+        stopped = [e.from_token for e in result.events if e.kind == pb.Event.RESUMED]
+        assert 1 < len(stopped) == result.usage.preemptions, (stopped, result.usage)
+        assert len(set(stopped)) == len(stopped), stopped  # each time it had got on
 
 
 def a_preempted_request_lives_through_the_death_of_the_engine():
@@ -166,7 +166,7 @@ def a_paused_batch_request_is_preempted_and_goes_on():
 
 
 def a_batch_request_ends_under_a_stream_of_interactive_ones():
-    """Two clients keep one slot busy; the batch job is preempted once, and then keeps what it is owed."""
+    """Two clients keep one slot busy; the batch job gets on whenever it has the slot again, and keeps what it is owed."""
     with Fake(slots=1, delay_ms=0) as d, d.serving() as p:
         ended = []
 
@@ -187,7 +187,7 @@ def a_batch_request_ends_under_a_stream_of_interactive_ones():
             return result.usage.preemptions
 
         preemptions, a, b = fake.gather([work, lambda: type_on(2), lambda: type_on(3)])
-        assert preemptions <= 5 and a and b, (preemptions, a, b)  # each ten seconds, at most
+        assert preemptions < 5000 and a and b, (preemptions, a, b)  # a token each time, and more
 
 
 # ---- fairness
@@ -353,7 +353,7 @@ if __name__ == "__main__":
         only_batch_is_preempted_and_only_by_interactive,
         a_free_slot_is_taken_before_anybodys,
         the_cheapest_to_repeat_is_preempted,
-        nobody_is_preempted_again_at_once,
+        nobody_is_preempted_again_before_it_has_got_on,
         a_preempted_request_lives_through_the_death_of_the_engine,
         a_preempted_request_can_be_cancelled,
         a_preempted_request_is_finished_when_the_daemon_is_stopped,

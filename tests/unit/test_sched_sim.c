@@ -192,18 +192,20 @@ static struct sim_setup trace_keystrokes(uint64_t seed, bool idle)
                                            .prompt_max = n_prompt,
                                            .answer_min = 5,
                                            .answer_max = 30,
-                                           .think_ns = 2 * PREEMPT_GUARD_MS * 1e6 + 200 * setup.machine.base};
+                                           .think_ns = 200 * setup.machine.base};
     setup.sources[1] = talk;
     setup.sources[1].user = 1;
     setup.sources[1].band = QUEUE_BATCH;
     setup.sources[1].n_lanes = 2 * SIM_SLOTS;
     setup.sources[1].prompt_max = 2000;
     setup.sources[1].answer_max = 300;
-    /* Without a prefix cache a batch request is left alone while it reads again, some seconds at most here.
-     */
+    /* Without a prefix cache a batch request is left alone while it reads again and as long after that, some
+     * seconds at most here. */
     setup.keeps = seed % 2;
-    if (!setup.keeps)
+    if (!setup.keeps) {
         setup.sources[1].prompt_max = (int)CLAMP(2e9 / setup.machine.tok, 20, 2000);
+        setup.sources[0].think_ns += 20e9;
+    }
     setup.max_steps = idle ? 3000 : 30000;
     return setup;
 }
