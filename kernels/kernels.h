@@ -92,7 +92,7 @@ struct kern_mlp {
  * gated RMS norm.  Value head h reads key head h % n_kh.
  *   qkv   [n_tok][2 n_kh d + n_vh d]  all q heads, all k heads, all v heads, before the convolution
  *   z     [n_tok][n_vh d]     alpha, beta [n_tok][n_vh] raw projections     out [n_tok][n_vh d]
- *   conv_w [2 n_kh d + n_vh d][conv_k], the last tap is the current token     a, dt [n_vh]     norm_w [d]
+ *   conv_w [conv_k][2 n_kh d + n_vh d], the last tap is the current token     a, dt [n_vh]     norm_w [d]
  *   state  slot s at state + s * ops->delta_state_bytes(), all zero bytes = fresh; holds M (f32) and conv rows, layout
  *          the backend's own.  The spans' slots are read and advanced by their n_tok. */
 struct kern_delta {

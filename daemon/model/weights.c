@@ -18,7 +18,7 @@ struct weights_want {
     int n_out, n_in;    /* n_out = 0: a vector of n_in values */
     struct kern_mat *mat;
     const float **vec;
-    bool f32; /* a matrix that is kept as plain values (ssm_conv1d) */
+    bool turned; /* a matrix [n_out][n_in] that is kept as plain values [n_in][n_out] (ssm_conv1d) */
     bool optional;
 };
 
@@ -26,6 +26,7 @@ struct weights_item {
     const struct gguf_tensor *tensor; /* borrowed from gguf */
     struct kern_mat *mat;             /* in struct weights; NULL: plain f32 values behind *vec */
     const float **vec;
+    int n_out, n_in;      /* != 0: values are turned */
     size_t offset, bytes; /* in mem */
 };
 
@@ -82,6 +83,10 @@ static void weights_place(struct weights_plan *p, const struct gguf_tensor *t,
 
     *item = (struct weights_item){
         .tensor = t, .mat = want->mat, .vec = want->vec, .offset = p->bytes, .bytes = t->bytes};
+    if (want->turned) {
+        item->n_out = want->n_out;
+        item->n_in = want->n_in;
+    }
     if (want->mat) {
         *want->mat = (struct kern_mat){
             .type = (enum quant_type)t->type, .layout = layout, .n_out = want->n_out, .n_in = want->n_in};
@@ -103,7 +108,7 @@ static int weights_want_at(struct weights_plan *p, const char *name, const struc
         return fault_set(p->fault, WEIGHTS_E_TENSOR, "%s is missing", name);
     r = weights_check_shape(p, name, t, want->n_out, want->n_in);
     if (!r)
-        r = weights_check_type(p, name, t, want->f32 || !want->n_out);
+        r = weights_check_type(p, name, t, want->turned || !want->n_out);
     if (!r && !p->check_only)
         weights_place(p, t, want, layout);
     return r;
@@ -147,7 +152,7 @@ static int weights_plan_delta(struct weights_plan *p, int i_layer, struct layer_
         {"ssm_alpha.weight", c->n_vh, c->dim, .mat = &d->alpha},
         {"ssm_beta.weight", c->n_vh, c->dim, .mat = &d->beta},
         {"ssm_out.weight", c->dim, config_n_inner(c), .mat = &d->out},
-        {"ssm_conv1d.weight", config_n_qkv(c), c->conv_k, .vec = &d->conv_w, .f32 = true},
+        {"ssm_conv1d.weight", config_n_qkv(c), c->conv_k, .vec = &d->conv_w, .turned = true},
         {"ssm_a", 0, c->n_vh, .vec = &d->a},
         {"ssm_dt.bias", 0, c->n_vh, .vec = &d->dt},
         {"ssm_norm.weight", 0, c->d_delta, .vec = &d->norm_w},
@@ -269,11 +274,28 @@ static int weights_compare_items(const void *a, const void *b)
     return (ia->tensor->data > ib->tensor->data) - (ia->tensor->data < ib->tensor->data);
 }
 
+/* As the kernels read them: all channels of a tap side by side. */
+static int weights_pack_turned(const struct weights_plan *p, const struct weights_item *item, uint8_t *to)
+{
+    const size_t n_out = (size_t)item->n_out, n_in = (size_t)item->n_in;
+    _cleanup_(freep) float *values = malloc(item->bytes);
+
+    if (!values)
+        return err_origin(-ENOMEM);
+    for (size_t o = 0; o < n_out; o++)
+        for (size_t i = 0; i < n_in; i++)
+            memcpy(&values[i * n_out + o], item->tensor->data + (o * n_in + i) * sizeof(float),
+                   sizeof(float));
+    return p->kern->ops->copy_in(p->kern, to, values, item->bytes);
+}
+
 static int weights_pack(const struct weights_plan *p, const struct weights_item *item,
                         const struct kern_mem *mem)
 {
     struct kern_mat mat;
 
+    if (item->n_out)
+        return weights_pack_turned(p, item, mem->base + item->offset);
     if (!item->mat)
         return p->kern->ops->copy_in(p->kern, mem->base + item->offset, item->tensor->data, item->bytes);
     mat = *item->mat;

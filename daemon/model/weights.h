@@ -17,7 +17,7 @@ struct layer_delta {
     struct kern_mat qkv;                   /* [n_qkv][dim] */
     struct kern_mat z, alpha, beta;        /* [n_inner][dim], [n_vh][dim], [n_vh][dim] */
     struct kern_mat out;                   /* [dim][n_inner] */
-    const float *conv_w, *a, *dt, *norm_w; /* [n_qkv][conv_k], [n_vh], [n_vh], [d_delta]; backend addresses */
+    const float *conv_w, *a, *dt, *norm_w; /* [conv_k][n_qkv], [n_vh], [n_vh], [d_delta]; backend addresses */
 };
 struct layer_attn {
     struct kern_mat q;            /* [2 n_qh d_attn][dim]: per head d query rows, then d gate rows */

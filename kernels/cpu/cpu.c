@@ -107,7 +107,6 @@ static void cpu_carve_threads(struct cpu *cpu, struct cpu_arena *arena)
         struct cpu_thread t = {
             .row = cpu_carve(arena, (size_t)cpu->n_in_max, sizeof(float)),
             .sums = {cpu_carve(arena, CPU_SUMS, sizeof(float)), cpu_carve(arena, CPU_SUMS, sizeof(float))},
-            .taps = cpu_carve(arena, (size_t)s->conv_k * (size_t)s->d_delta, sizeof(float)),
             .cos_sin = cpu_carve(arena, (size_t)s->d_attn, sizeof(float)),
             .score = cpu_carve(arena, ATTN_HEADS * KERN_PAGE_TOK, sizeof(float)),
             .acc = cpu_carve(arena, ATTN_HEADS * (size_t)s->d_attn, sizeof(float)),

@@ -19,7 +19,6 @@ enum {
 struct cpu_thread {
     float *row;     /* [n_in_max] a normed row */
     float *sums[2]; /* [CPU_SUMS] products before they are stored, added or gated */
-    float *taps;    /* [conv_k][d_delta] */
     float *cos_sin; /* [d_attn] */
     float *score;   /* [ATTN_HEADS][64] */
     float *acc;     /* [ATTN_HEADS][d_attn] */

@@ -52,7 +52,7 @@ static void cpu_delta_gates(const struct cpu_delta_job *job, int t0)
                         op->beta + t * n_vh, op->a, op->dt, (int)n_vh);
 }
 
-static void cpu_delta_conv_item(void *ctx, int item, int thread)
+static void cpu_delta_conv_item(void *ctx, int item, int thread _unused_)
 {
     const struct cpu_delta_job *job = ctx;
     const struct kern_shape *s = &job->cpu->kern.shape;
@@ -67,10 +67,9 @@ static void cpu_delta_conv_item(void *ctx, int item, int thread)
     const int64_t n_ch = cpu_n_channels(s), at = span->row0 * n_ch + head * d;
     const struct conv_args args = {
         .u = job->op->qkv + at,
-        .w = job->op->conv_w + (int64_t)head * d * s->conv_k,
+        .w = job->op->conv_w + head * d,
         .y = job->cpu->mixed + at,
         .conv = cpu_delta_slot(job, span) + cpu_delta_matrix_floats(s) + head * d,
-        .taps = job->cpu->threads[thread].taps,
         .stride = n_ch,
         .conv_stride = n_ch,
         .n_tok = span->n_tok,

@@ -32,8 +32,8 @@ static void delta_conv_row(const struct conv_args *c, int t)
     for (int i = 0; i < c->d; i += 16) {
         vf sum = vf_set1(0.0f);
         for (int j = 0; j < c->n_tap; j++)
-            sum = vf_fma(vf_load(c->taps + j * c->d + i), vf_load(delta_input(c, t - (c->n_tap - 1) + j) + i),
-                         sum);
+            sum = vf_fma(vf_load(c->w + j * c->conv_stride + i),
+                         vf_load(delta_input(c, t - (c->n_tap - 1) + j) + i), sum);
         vf_store(y + i, vf_silu(sum));
     }
     if (c->norm_scale == 0.0f)
@@ -45,9 +45,6 @@ static void delta_conv_row(const struct conv_args *c, int t)
 
 void ISA_FN(delta_conv)(const struct conv_args *c)
 {
-    for (int i = 0; i < c->d; i++)
-        for (int j = 0; j < c->n_tap; j++)
-            c->taps[j * c->d + i] = c->w[i * c->n_tap + j];
     for (int t = 0; t < c->n_tok; t++)
         delta_conv_row(c, t);
     /* The last inputs become the window; ascending, since each comes from a later row of it. */

@@ -19,12 +19,12 @@ struct mm_args {
 typedef void (*mm_fn)(const struct mm_args *a);
 
 /* One head of one sequence through the convolution: y = silu(conv(u)), q and k heads L2-normalised.
- *   u, y   rows of stride floats, d channels each     w [d][n_tap]     taps [n_tap][d] scratch
- *   conv   [n_tap - 1] rows of conv_stride floats, oldest first, in/out
+ *   u, y   rows of stride floats, d channels each
+ *   w      [n_tap] rows, conv [n_tap - 1] rows, both of conv_stride floats; conv oldest first, in/out
  * norm_scale 0: no normalisation, else x / sqrt(sum x^2 + 1e-6) * norm_scale. */
 struct conv_args {
     const float *u, *w;
-    float *y, *conv, *taps;
+    float *y, *conv;
     int64_t stride, conv_stride;
     int n_tok, d, n_tap;
     float norm_scale;

@@ -244,16 +244,16 @@ static int ref_head(struct kern *kern, const struct kern_head *op)
 /* DeltaNet */
 
 /* mixed = silu(causal convolution), then the row joins the window.
- *   qkv [n_ch]   conv [conv_k - 1][n_ch] in/out, oldest first   conv_w [n_ch][conv_k] */
+ *   qkv [n_ch]   conv [conv_k - 1][n_ch] in/out, oldest first   conv_w [conv_k][n_ch] */
 static void ref_delta_conv(struct ref *ref, const float *qkv, const float *conv_w, float *conv)
 {
     const int n_ch = ref_n_channels(&ref->s), n_tap = ref->s.conv_k;
 
     for (int c = 0; c < n_ch; c++) {
-        const float *w = conv_w + (int64_t)c * n_tap;
-        double y = (double)w[n_tap - 1] * (double)qkv[c];
+        const float *w = conv_w + c;
+        double y = (double)w[(int64_t)(n_tap - 1) * n_ch] * (double)qkv[c];
         for (int j = 0; j < n_tap - 1; j++)
-            y += (double)w[j] * (double)conv[(int64_t)j * n_ch + c];
+            y += (double)w[(int64_t)j * n_ch] * (double)conv[(int64_t)j * n_ch + c];
         ref->mixed[c] = (float)(y * ref_sigmoid(y));
     }
     if (n_tap < 2)

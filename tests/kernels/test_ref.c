@@ -139,7 +139,7 @@ static void delta_case_init(struct delta_case *c, struct kern *kern, int n_tok)
 {
     *c = (struct delta_case){.span = {.n_tok = n_tok}};
     for (int i = 0; i < TINY_CH; i++)
-        c->conv_w[3 * i + 2] = 1;
+        c->conv_w[2 * TINY_CH + i] = 1;
     for (int i = 0; i < 16; i++)
         c->beta[i] = 100;
     for (int i = 0; i < 64; i++)
@@ -249,8 +249,8 @@ static void test_conv_weighs_current_token_by_last_tap(void **state)
     (void)state;
     delta_case_init(&c, kern, 3);
     for (int i = 0; i < TINY_CH; i++) {
-        c.conv_w[3 * i] = 100;
-        c.conv_w[3 * i + 1] = 10;
+        c.conv_w[i] = 100;
+        c.conv_w[TINY_CH + i] = 10;
     }
     for (int t = 0; t < 3; t++)
         for (int i = 0; i < TINY_CH; i++)
