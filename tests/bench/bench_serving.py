@@ -8,6 +8,7 @@ what each means).  Nothing is asserted: a figure that cannot be had is null, and
 user need root, to be uid 65534 as well; elsewhere both are the same user, and `notes` says so.
 """
 import argparse
+import bisect
 import datetime
 import json
 import os
@@ -35,6 +36,7 @@ FIGURES = {  # name: (part, what)
     "fairness_error": ("fairness", "two users, 10:1 offered: |share of the tokens - 0.5| / 0.5"),
     "interactive_ttft_ratio": ("interactive", "(p99 of time to first token under full batch load - one step) / p99 idle"),
     "probe_auc": ("probe", "can another user tell a cached prefix by time to first token: 0.5 is no, 1 is yes"),
+    "probe_own_auc": ("probe", "the same asked by the user whose prefixes they are, who may know: it shows that there is a difference"),
     "slow_reader_gap_change": ("slow", "median token gap of others with / without never-reading clients, less 1"),
     "idle_connection_kib": ("idle", "memory of the broker for one more idle connection"),
 }
@@ -111,6 +113,23 @@ def finish(peer, *streams):
 
 def ask(peer, body, n_tokens, **fields):
     return finish(peer, Stream(peer, body, n_tokens, **fields))[0]
+
+
+def most_files():
+    """Lifts the limit of file descriptors as far as may be, for the daemon too: (as it was, what it is)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(hard, 1 << 17), max(hard, 1 << 17)))
+    except (ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return soft, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+
+
+def auc(times):
+    """[[offset, seconds]]: how often an answer to what is cached (offset 0) came before one to what is not."""
+    cached, unseen = (sorted(t for offset, t in times if bool(offset) == kind) for kind in (False, True))
+    wins = sum(len(unseen) - (bisect.bisect_left(unseen, t) + bisect.bisect_right(unseen, t)) / 2 for t in cached)
+    return wins / (len(cached) * len(unseen))
 
 
 def flood(path, n_open, body, n_tokens, begin, end, stop=None, **fields):
@@ -214,7 +233,7 @@ class Bench:
     # -- batches
 
     def batch(self):
-        n_tokens = self.n(64, 256, 8)
+        n_tokens = self.n(440, 440, 8)  # so many that most of them come while all eight run
         with self.start(8) as daemon, qwp.Peer(daemon.socket) as peer:
             bodies = [self.fresh(20) for _ in range(8)]
             alone = [ask(peer, body, n_tokens, no_cache=True) for body in bodies]
@@ -231,7 +250,7 @@ class Bench:
     # -- kills
 
     def kills(self):
-        wanted, n_tokens = self.n(30, 1000), self.n(160, 320, 64)
+        wanted, n_tokens = self.n(100, 1000), self.n(160, 320, 64)
         seen = {"kills": 0, "kills_lost": 0, "kills_doubled": 0, "kills_different": 0}
         times = []
         with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
@@ -301,7 +320,7 @@ class Bench:
                     read += usage.prompt_tokens - usage.cached_tokens
                     new += usage.prompt_tokens - before
                 before = usage.prompt_tokens
-                turns += [stream.result.answer or "yes", words(6, turn)]
+                turns += [stream.result.answer or "yes", self.document(peer, self.context * 0.02)]  # as a tool's result
             self.counts["trace_tokens"] = before
             return {"trace_reprocessed_ratio": read / new}
 
@@ -310,7 +329,7 @@ class Bench:
     def stall(self):
         with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
             alone = pace([ask(peer, self.fresh(10), self.n(128, 256, 16))])
-            long = chat(self.document(peer, min(4096, self.context * 0.6) * min(1.0, self.args.scale * 2)))
+            long = chat(self.document(peer, min(30000, self.context * 0.9) * min(1.0, self.args.scale * 2)))
 
             def read_long():
                 with qwp.Peer(daemon.socket) as theirs:
@@ -341,7 +360,7 @@ class Bench:
             return {"fairness_error": abs(modest / (mine + modest) - 0.5) / 0.5 if mine + modest else None}
 
     def interactive(self):
-        n_tries = self.n(30, 200, 3)
+        n_tries = self.n(300, 2000, 3)
         with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
             def keystroke():
                 return ask(peer, self.fresh(10), 4, priority=pb.PRIORITY_INTERACTIVE)
@@ -363,30 +382,32 @@ class Bench:
             return {"interactive_ttft_ratio": (p99([s.ttft() for s in busy]) - step) / p99(idle)}
 
     def probe(self):
-        n_pairs, n_words = self.n(60, 2000, 5), 150
-        seeds = list(range(400000, 400000 + n_pairs))
+        """Rounds of some prefixes each, which the victim asks for and whoever is curious asks for again: the cache keeps them
+        all.  Each text has as many digits and words as any other."""
+        n_rounds, n_each, n_words = self.n(40, 40, 1), 50, 150
+        times, own = [], []
         with self.start(2) as daemon:
-            with qwp.Peer(daemon.socket) as victim:
-                for seed in seeds:
-                    ask(victim, chat(words(n_words, seed)), 1)
+            for first in range(0, n_rounds * n_each, n_each):
+                seeds = range(100000 + first, 100000 + first + n_each)
 
-            def attack():
-                order = [(seed, offset) for seed in seeds for offset in (0, 500000)]
-                random.Random(1).shuffle(order)
-                with qwp.Peer(daemon.socket) as peer:
-                    return [[offset, ask(peer, chat(words(n_words, seed + offset)), 1).ttft()] for seed, offset in order]
+                def attack(unseen):
+                    order = [(seed, offset) for seed in seeds for offset in (0, unseen)]
+                    random.Random(first).shuffle(order)
+                    with qwp.Peer(daemon.socket) as peer:
+                        return [[offset, ask(peer, chat(words(n_words, seed + offset)), 1).ttft()] for seed, offset in order]
 
-            times = Other(self, attack).wait()
-            cached, unseen = ([t for offset, t in times if bool(offset) == kind] for kind in (False, True))
-            wins = sum((c < u) + 0.5 * (c == u) for c in cached for u in unseen)
-            return {"probe_auc": wins / (len(cached) * len(unseen))}
+                with qwp.Peer(daemon.socket) as victim:
+                    for seed in seeds:
+                        ask(victim, chat(words(n_words, seed)), 1)
+                times += Other(self, lambda: attack(200000)).wait()
+                own += attack(400000)
+        return {"probe_auc": auc(times), "probe_own_auc": auc(own)}
 
     # -- those who do not read
 
     def slow(self):
-        n_readers, n_tokens = self.n(1000, 1000, 4), self.n(128, 512, 16)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        n_readers, n_tokens = self.n(1000, 1000, 4), self.n(2048, 4096, 16)
+        soft, hard = most_files()
         n_readers = min(n_readers, (hard - 6000) // 8)
         with self.start(4, "--max-connections", str(2 * n_readers + 64), "--max-requests", str(2 * n_readers + 64),
                         "--max-mib", "1024") as daemon, qwp.Peer(daemon.socket) as peer:
@@ -403,12 +424,15 @@ class Bench:
                 qwp.readable(end[0], FRAME_S)
                 return len(peers)
 
-            alone = gaps()
+            gaps()  # to warm up
+            before = gaps()
             others = Other(self, never_read)
             peer.wait_status(lambda s: s.connections > n_readers and s.requests > n_readers, timeout=FRAME_S)
             with_them = gaps()
             os.write(end[1], b"x")
             others.wait()
+            peer.wait_status(lambda s: s.connections < n_readers, timeout=FRAME_S)
+            alone = (before + gaps()) / 2
             os.close(end[0])
             os.close(end[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -417,8 +441,7 @@ class Bench:
 
     def idle(self):
         n_wanted = self.n(10000, 10000, 50)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        soft, hard = most_files()
         # the broker wants three fds for each connection that it may have, and a user may have half of them
         n = min(n_wanted, (hard - 1200) // 6 - 16, hard - 200)
         if n < n_wanted:
