@@ -165,18 +165,12 @@ class Other:
 
     def __init__(self, bench, work):
         if os.geteuid() == 0:
-            wait = crowd.fork_as(crowd.OTHER_UID, lambda: {0: work()})
+            wait = other_user.fork_as(other_user.OTHER_UID, work)
         else:
             bench.note("not root: the second user is the same user")
-            box = {}
-            thread = threading.Thread(target=lambda: box.update({0: work()}), daemon=True)
-            thread.start()
-
-            def wait():
-                thread.join()
-                return box
+            wait = work
         self.result = None
-        self.thread = threading.Thread(target=lambda: setattr(self, "result", wait()[0]), daemon=True)
+        self.thread = threading.Thread(target=lambda: setattr(self, "result", wait()), daemon=True)
         self.thread.start()
 
     def running(self):
@@ -512,7 +506,7 @@ if __name__ == "__main__":
     ARGS, CHOSEN = parse()
     sys.path[:0] = [os.path.join(HERE, "..", "daemon"), os.path.join(ARGS.build, "tests/daemon")]
     import harness
+    import other_user
     import qwend_pb2 as pb
     import qwp
-    import story_crowd as crowd
     main()

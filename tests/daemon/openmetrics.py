@@ -1,8 +1,9 @@
 """openmetrics.py - a strict little parser of OpenMetrics 1.0 text, for the tests: what it does not know is an error.
 
-parse() gives {family: Family}; check_rise() holds a later text against an earlier one."""
+read() has it from a socket; parse() gives {family: Family}; check_rise() holds a later text against an earlier one."""
 
 import re
+import socket
 
 NAME = r"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = r'[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\["\\n])*"'
@@ -10,6 +11,17 @@ SAMPLE = re.compile(rf"({NAME})(?:\{{((?:{LABEL})(?:,{LABEL})*)\}})? (-?[0-9]+(?
 META = re.compile(rf"# (TYPE|UNIT|HELP) ({NAME}) (.+)")
 SUFFIXES = {"counter": ["_total"], "gauge": [""], "info": ["_info"], "stateset": [""],
             "histogram": ["_bucket", "_count", "_sum"]}
+
+
+def read(path, timeout=60.0):
+    """All that comes until the daemon closes."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
+        s.settimeout(timeout)
+        s.connect(path)
+        data = b""
+        while chunk := s.recv(1 << 16):
+            data += chunk
+    return data.decode("ascii")
 
 
 class Family:

@@ -2,15 +2,14 @@
 
 import os
 import sys
-import traceback
 
 import fake
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
+from other_user import OTHER_UID, fork_as
 from qwp import Refused, prompt
 
-OTHER_UID = 65534   # nobody, on every Linux
 ID = bytes(range(16))
 MIB = 1 << 20
 
@@ -126,16 +125,7 @@ def another_user_finds_nothing():
     with Fake(delay_ms=2) as d, d.serving() as p:
         q, stream = start(d, 100000)
         q.wait_for(pb.Delta, stream)
-        pid = os.fork()
-        if not pid:
-            try:
-                os.setuid(OTHER_UID)
-                refused(d.peer(), 206)
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-        assert os.waitpid(pid, 0)[1] == 0
+        fork_as(OTHER_UID, lambda: bool(refused(d.peer(), 206)))()
         q.wait_for(pb.Delta, stream)
         q.send(pb.Cancel(), stream)
         assert q.wait_for(pb.Usage, stream).msg.finish == pb.FINISH_CANCEL

@@ -9,8 +9,8 @@ import sys
 
 import qwp
 from harness import Qwend, tiny_model
+from other_user import OTHER_UID, fork_as
 from qwp import pb
-from story_crowd import OTHER_UID, fork_as
 
 GREEDY = pb.Sampling(temperature=0.0)
 RULES = "You answer questions about one machine, in one sentence, with the numbers that matter and nothing else. " * 4
@@ -71,12 +71,11 @@ def no_uid_gets_what_another_left():
 
         def as_other():
             with qwp.Peer(qwend.socket) as other:
-                return {n: [ask_again.usage.cached_tokens, outcome(ask_again)]
-                        for n in (1, 2) for ask_again in [ask(other, FIRST)]}
+                return [[again.usage.cached_tokens, outcome(again)] for again in (ask(other, FIRST), ask(other, FIRST))]
 
         theirs = fork_as(OTHER_UID, as_other)()
-        assert theirs[1] == [0, outcome(mine)], theirs[1]
-        assert theirs[2] == [mine.usage.cached_tokens, outcome(mine)], theirs[2]
+        assert theirs[0] == [0, outcome(mine)], theirs[0]
+        assert theirs[1] == [mine.usage.cached_tokens, outcome(mine)], theirs[1]
     return None
 
 

@@ -9,9 +9,9 @@ import harness
 import qwend_pb2 as pb
 import qwp
 from fake import ENGINE, Fake, check, sampling
+from other_user import OTHER_UID, fork_as
 from qwp import MORE, Refused
 
-OTHER_UID = 65534   # nobody, on every Linux
 
 
 def class_all(**keys):
@@ -65,15 +65,13 @@ def one_class_is_let_in_and_another_is_not():
         with d.serving() as p:
             assert p.welcome.uid_class == "default"
             refused(p, 301)
-        pid = os.fork()
-        if not pid:
-            os.setgroups([])
-            os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
-            os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
+
+        def admin():
             with d.peer() as q:
                 check(q.ask(b"x", sampling=sampling(1), max_tokens=3), 1, b"x", 3)
-                os._exit(q.welcome.uid_class != "admin")
-        assert os.waitpid(pid, 0)[1] == 0
+                return q.welcome.uid_class
+
+        assert fork_as(OTHER_UID, admin)() == "admin"
     return None
 
 

@@ -9,11 +9,11 @@ import sys
 
 import qwp
 from harness import Qwend, tiny_model
+from other_user import OTHER_UID, fork_as
 from qwp import pb
 
 CLIENTS = 50
 TOKENS = 24
-OTHER_UID = 65534   # nobody, on every Linux
 
 
 def question(n):
@@ -38,32 +38,6 @@ def ask_at_once(path, numbers):
     return {n: outcome(peers[n].collect(streams[n])) for n in numbers}
 
 
-def fork_as(uid, work):
-    """Runs work() as uid in a child; returns a function that waits for what it returned."""
-    reading, writing = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            os.setgroups([])
-            os.setresgid(uid, uid, uid)
-            os.setresuid(uid, uid, uid)
-            with os.fdopen(writing, "w", encoding="utf-8") as f:
-                json.dump(work(), f)
-            status = 0
-        finally:
-            os._exit(status)
-    os.close(writing)
-
-    def wait():
-        with os.fdopen(reading, encoding="utf-8") as f:
-            text = f.read()
-        assert os.waitpid(pid, 0)[1] == 0, f"the clients of uid {uid} failed"
-        return {int(n): row for n, row in json.loads(text).items()}
-
-    return wait
-
-
 def fifty_clients_of_two_uids_get_what_they_get_alone():
     if os.geteuid() != 0:
         return "needs root, to act as a second uid"
@@ -72,7 +46,7 @@ def fifty_clients_of_two_uids_get_what_they_get_alone():
             alone = {n: outcome(peer.ask(prompt(n), **question(n))) for n in range(CLIENTS)}
         ours, theirs = range(0, CLIENTS, 2), range(1, CLIENTS, 2)
         wait = fork_as(OTHER_UID, lambda: ask_at_once(qwend.socket, theirs))
-        together = ask_at_once(qwend.socket, ours) | wait()
+        together = ask_at_once(qwend.socket, ours) | {int(n): row for n, row in wait().items()}
         for n in range(CLIENTS):
             assert together[n] == alone[n], f"client {n}: {together[n]} among others, {alone[n]} alone"
         assert len({json.dumps(row[0]) for row in alone.values()}) > CLIENTS // 2, "the answers should differ"

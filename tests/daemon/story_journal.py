@@ -4,11 +4,11 @@ import os
 import socket
 import sys
 
+import openmetrics
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
 from qwp import Refused, prompt
-from story_metrics import read_all
 
 SERVING = "f71e587aceaf40c8a359b9788d6cec81"
 STOPPING = "09461abb1e7148b497bd4d710b4c5b44"
@@ -132,7 +132,7 @@ def no_word_of_a_prompt_is_told_anywhere():
             d.event(CRASHED)
             d.event(QUOTA)
             d.event(DENIED)
-            metrics = read_all(d.metrics)
+            metrics = openmetrics.read(d.metrics)
         d.terminate()
         d.event(STOPPING)
         told = "\n".join(f"{k}={v}" for event in d.events for k, v in event.items())

@@ -6,16 +6,15 @@ import select
 import socket
 import sys
 import time
-import traceback
 
 import harness
 import openmetrics
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
+from other_user import OTHER_UID, fork_as
 from qwp import Refused, prompt
 
-OTHER_UID = 65534   # nobody, on every Linux
 CANARY = "canary-0ddba11"
 
 
@@ -27,18 +26,7 @@ class Seen(Fake):
         return super()._write_config(f"{text}metrics = {self.metrics}\n")
 
     def scrape(self):
-        return openmetrics.parse(read_all(self.metrics))
-
-
-def read_all(path):
-    """All that comes until the daemon closes."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as s:
-        s.settimeout(qwp.TIMEOUT_S)
-        s.connect(path)
-        data = b""
-        while chunk := s.recv(1 << 16):
-            data += chunk
-    return data.decode("ascii")
+        return openmetrics.parse(openmetrics.read(self.metrics))
 
 
 def wait_scrape(d, match):
@@ -47,23 +35,6 @@ def wait_scrape(d, match):
     while not match(seen := d.scrape()):
         assert time.monotonic() < end, {k: f.samples for k, f in seen.items()}
     return seen
-
-
-def as_other_user(function):
-    """Runs it in a child with another uid and no groups; its exit says whether it held."""
-    child = os.fork()
-    if not child:
-        try:
-            os.setgroups([])
-            os.setgid(OTHER_UID)
-            os.setuid(OTHER_UID)
-            function()
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(1)
-    assert os.waitpid(child, 0)[1] == 0
 
 
 def of(seen, name, klass="normal", **labels):
@@ -135,15 +106,15 @@ def whoever_is_not_allowed_gets_no_byte():
         return "needs root, to be another user"
     with Seen() as d:
         def other():
-            assert read_all(d.metrics) == ""
+            assert openmetrics.read(d.metrics) == ""
 
-        as_other_user(other)
-        assert "# EOF" in read_all(d.metrics)
+        fork_as(OTHER_UID, other)()
+        assert "# EOF" in openmetrics.read(d.metrics)
     with Seen("--metrics-allow", f"daemon,{OTHER_UID}") as d:
         def allowed():
-            assert read_all(d.metrics).endswith("# EOF\n")
+            assert openmetrics.read(d.metrics).endswith("# EOF\n")
 
-        as_other_user(allowed)
+        fork_as(OTHER_UID, allowed)()
 
 
 def a_reader_that_never_reads_holds_nothing():
@@ -181,7 +152,7 @@ def no_word_of_a_prompt_is_in_the_metrics():
             raise AssertionError("not refused")
         except Refused:
             pass
-        text = read_all(d.metrics)
+        text = openmetrics.read(d.metrics)
         assert CANARY not in text and str(os.getpid()) not in re.findall(r"[0-9]+", text), text
 
 

@@ -2,14 +2,13 @@
 
 import os
 import sys
-import traceback
 
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
+from other_user import OTHER_UID, hold_as
 from qwp import Refused, prompt
 
-OTHER_UID = 65534   # nobody, on every Linux
 MIB = 1 << 20
 
 
@@ -62,40 +61,6 @@ def a_full_share_lets_a_stream_pause_and_go_on():
         check(result, 1, prompt("x"), 200)
 
 
-def as_other_user(work):
-    """Runs work(pause) in a child with another uid.  Returns once it pauses, with what lets it go on to its end."""
-    (child_reads, parent_writes), (parent_reads, child_writes) = os.pipe(), os.pipe()
-    pid = os.fork()
-    if not pid:
-        os.close(parent_reads)
-        os.close(parent_writes)
-
-        def pause():
-            os.write(child_writes, b"x")
-            os.read(child_reads, 1)     # until the parent closes its end
-
-        try:
-            os.setgroups([])
-            os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
-            os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
-            work(pause)
-            os._exit(0)
-        except BaseException:  # told here: the parent only sees that it failed
-            traceback.print_exc()
-            os._exit(1)
-    os.close(child_writes)
-    os.close(child_reads)
-
-    def end():
-        os.close(parent_writes)
-        os.close(parent_reads)
-        assert os.waitpid(pid, 0)[1] == 0, "the other user failed"
-
-    if not os.read(parent_reads, 1):
-        end()
-    return end
-
-
 def a_newcomer_takes_no_connection_and_no_answer_away():
     if os.getuid():
         return "needs root, to be two users"
@@ -110,7 +75,7 @@ def a_newcomer_takes_no_connection_and_no_answer_away():
                 fill(q, MIB)
                 pause()
 
-        end = as_other_user(newcomer)
+        end = hold_as(OTHER_UID, newcomer)
         assert p.status().queued > 10
         p.send(pb.Credit(bytes=MIB), stream)
         check(p.collect(stream, result=result), 1, prompt("x"), 1000)

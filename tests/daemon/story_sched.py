@@ -8,6 +8,7 @@ import fake
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
+from other_user import OTHER_UID, hold_as
 from qwp import prompt
 
 BATCH, NORMAL, INTERACTIVE = pb.PRIORITY_BATCH, pb.PRIORITY_NORMAL, pb.PRIORITY_INTERACTIVE
@@ -192,9 +193,6 @@ def a_batch_request_ends_under_a_stream_of_interactive_ones():
 
 # ---- fairness
 
-OTHER_UID = 65534  # nobody, on every Linux
-
-
 def flood(d, n_peers, tokens):
     """Sixty requests on each of some connections, which nobody reads."""
     peers = [d.peer() for _ in range(n_peers)]
@@ -202,30 +200,6 @@ def flood(d, n_peers, tokens):
         for _ in range(60):
             peer.generate(prompt("x"), max_tokens=tokens)
     return peers
-
-
-def as_other_user(work):
-    """Runs work() as another user in a child that then waits; returns what ends it."""
-    (reads, writes), pid = os.pipe(), os.fork()
-    if not pid:
-        status = 1
-        try:
-            os.close(writes)
-            os.setgroups([])
-            os.setresgid(OTHER_UID, OTHER_UID, OTHER_UID)
-            os.setresuid(OTHER_UID, OTHER_UID, OTHER_UID)
-            kept = work()
-            os.read(reads, 1)  # until the parent closes its end
-            status = 0 if kept else 1
-        finally:
-            os._exit(status)
-    os.close(reads)
-
-    def end():
-        os.close(writes)
-        assert os.waitpid(pid, 0)[1] == 0, "the other user failed"
-
-    return end
 
 
 def served(peer, n, tokens):
@@ -247,7 +221,13 @@ def two_users_are_served_alike_whatever_they_offer():
         return "needs root, to be two users"
     n, short, long = 180, 80, 100
     with Fake(slots=3) as d, d.serving() as q:
-        end = as_other_user(lambda: flood(d, 8, long))
+        
+        def others(pause):
+            kept = flood(d, 8, long)
+            pause()
+            del kept
+
+        end = hold_as(OTHER_UID, others)
         q.wait_status(lambda s: s.requests >= 100)
         peers = flood(d, n // 60, short)
         q.wait_status(lambda s: sum(r.uid == os.getuid() for r in q.call(pb.ListRequests(), pb.Requests).requests) > 100)

@@ -3,14 +3,13 @@
 import os
 import sys
 import time
-import traceback
 
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
+from other_user import OTHER_UID, fork_as
 from qwp import Refused, prompt
 
-OTHER_UID = 65534   # nobody, on every Linux
 
 
 def samples(p, stream, n):
@@ -142,23 +141,15 @@ def others_requests_are_not_shown():
         return "needs root, to be another user"
     with Fake(delay_ms=5) as d, d.serving() as p:
         p.generate(prompt("x"), max_tokens=100000)
-        child = os.fork()
-        if not child:
-            try:
-                os.setgroups([])
-                os.setgid(OTHER_UID)
-                os.setuid(OTHER_UID)
-                with d.peer() as q:
-                    mine = q.generate(prompt("y"), max_tokens=100000)
-                    q.wait_for(pb.Delta, mine)
-                    seen = samples(q, q.open(pb.Subscribe()), 1)[0]
-                    assert seen.running == 2 and [r.uid for r in seen.list] == [OTHER_UID], seen
-                os._exit(0)
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
+
+        def other():
+            with d.peer() as q:
+                mine = q.generate(prompt("y"), max_tokens=100000)
+                q.wait_for(pb.Delta, mine)
+                seen = samples(q, q.open(pb.Subscribe()), 1)[0]
+                assert seen.running == 2 and [r.uid for r in seen.list] == [OTHER_UID], seen
+
+        fork_as(OTHER_UID, other)()
 
 
 def a_watcher_does_not_hold_up_the_end():
