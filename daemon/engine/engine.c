@@ -6,8 +6,11 @@
 
 int engine_init(struct engine *e, int fd)
 {
+    int r;
+
     *e = (struct engine){0};
-    return uplink_init(&e->up, fd);
+    r = uplink_init(&e->up, fd);
+    return r ? r : textwork_init(&e->textwork);
 }
 
 void engine_drop_seq(struct engine *e, int slot)
@@ -21,6 +24,7 @@ void engine_drop_seq(struct engine *e, int slot)
 
 void engine_deinit(struct engine *e)
 {
+    engine_drop_text(e);
     for (int i = 0; e->seqs && i < e->n_slots; i++)
         engine_drop_seq(e, i);
     free(e->seqs);
@@ -44,9 +48,10 @@ void engine_deinit(struct engine *e)
     uplink_deinit(&e->up);
 }
 
-/* A prompt may be a million tokens of text work, seconds of it.  With streams running, each such piece is
- * followed by as much time of steps before the next is taken, so whoever sends nothing but long prompts slows
- * the others to half, not to a token a prompt. */
+/* A prompt may be a million tokens of text work, seconds of it: with streams running a long one is read
+ * beside the steps, and one at a time.  Of the small ones each is followed by as much time of steps before
+ * the next is taken, so whoever sends nothing but prompts slows the others to half, not to a token a prompt.
+ */
 static bool engine_is_heavy(const struct frame *frame)
 {
     return frame->type == MSG_E_SUBMIT || frame->type == MSG_E_TEXT;
@@ -54,7 +59,7 @@ static bool engine_is_heavy(const struct frame *frame)
 
 static bool engine_must_wait(const struct engine *e, const struct frame *frame)
 {
-    return e->text_ns && engine_is_heavy(frame);
+    return engine_is_heavy(frame) && (e->text_ns || e->reading);
 }
 
 static int engine_take_frame(struct engine *e, const struct frame *frame)
@@ -100,8 +105,10 @@ static int engine_make_step(struct engine *e)
 
 int engine_turn(struct engine *e, bool block)
 {
-    int r = uplink_pump(&e->up, block && !engine_has_work(e));
+    int r = engine_take_text(e);
 
+    if (!r)
+        r = uplink_pump(&e->up, block && !engine_has_work(e));
     if (!r)
         r = engine_take_frames(e);
     if (!r && engine_has_work(e))

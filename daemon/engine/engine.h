@@ -1,9 +1,9 @@
 /* engine.h - the process that owns the model and may die at any moment.
  *
- * One thread: frames from the broker between steps, then a step of all sequences that can run.  The engine
- * keeps no truth: everything it knows about a request came in one Submit, and the broker can send the same
- * again, with the ids emitted so far, to the next engine.  Files: load (Start), intake (frames), step (the
- * loop's body), emit (answers). */
+ * One thread: frames from the broker between steps, then a step of all sequences that can run; another one
+ * for long text beside them (textwork.h).  The engine keeps no truth: everything it knows about a request
+ * came in one Submit, and the broker can send the same again, with the ids emitted so far, to the next
+ * engine.  Files: load (Start), intake (frames), step (the loop's body), emit (answers). */
 #pragma once
 
 #include "daemon/model/model.h"
@@ -14,6 +14,7 @@
 #include "prompt.h"
 #include "sched.h"
 #include "seq.h"
+#include "textwork.h"
 #include "uplink.h"
 
 struct engine {
@@ -37,6 +38,9 @@ struct engine {
     /* what Submit made */
     struct seq **seqs; /* [n_slots], NULL: the slot is free */
     uint64_t next_order;
+    struct textwork textwork;
+    struct engine_job
+        *reading; /* owned, but the thread's while it works: text that is read beside the steps */
 
     /* scratch of a step, all sized by Start */
     struct sched_item *items; /* [n_slots], the first n_items are in use */
@@ -67,6 +71,8 @@ int engine_load(struct engine *e, const Qwe__Start *start, int fd);
 
 /* intake.c.  fd: what came with the frame, owned by the callee, or -1. */
 int engine_on_frame(struct engine *e, const struct frame *frame, int fd);
+int engine_take_text(struct engine *e); /* what was read beside the steps, waited for if there are none */
+void engine_drop_text(struct engine *e);
 
 /* cache.c.  A new sequence: its state is fresh, or that of the longest beginning of its tokens that is known.
  */

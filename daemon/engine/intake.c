@@ -6,11 +6,11 @@
 
 #include <string.h>
 
-#include "daemon/model/detok.h"
 #include "daemon/util/log.h"
 #include "prompt.h"
 #include "proto/wire.h"
 #include "score.h"
+#include "textop.h"
 
 static int engine_bad_frame(const struct frame *frame, const char *what)
 {
@@ -116,7 +116,8 @@ static int engine_submit_sampling(const struct engine *e, struct engine_submit *
 }
 
 /* fd: of the sealed memfd that holds the body, or -1. */
-static int engine_submit_prompt(const struct engine *e, int fd, struct engine_submit *s, struct fault *fault)
+static int engine_submit_prompt(const struct tokenizer *tokenizer, int fd, struct engine_submit *s,
+                                struct fault *fault)
 {
     _cleanup_(freep) uint8_t *read = NULL;
     const uint8_t *body = s->msg->body.data;
@@ -129,9 +130,10 @@ static int engine_submit_prompt(const struct engine *e, int fd, struct engine_su
             return r;
         body = read;
     }
-    r = prompt_encode(e->tokenizer, body, n, s->thinking, fault, &s->prompt);
+    s->thinking = !s->msg->has_thinking || s->msg->thinking == QWP__THINKING__THINKING_ON;
+    r = prompt_encode(tokenizer, body, n, s->thinking, fault, &s->prompt);
     if (!r)
-        r = prompt_copy_ids(e->tokenizer, "forced", s->msg->forced, s->msg->n_forced, fault, &s->forced);
+        r = prompt_copy_ids(tokenizer, "forced", s->msg->forced, s->msg->n_forced, fault, &s->forced);
     return r;
 }
 
@@ -243,17 +245,14 @@ static int engine_submit_check(const struct engine_submit *s, struct fault *faul
 }
 
 /* 0, a status code with its fault set, STATUS_TOO_LONG already said (fault->code stays 0), < 0. */
-static int engine_submit_begin(struct engine *e, struct engine_submit *s, int fd, struct fault *fault)
+static int engine_submit_begin(struct engine *e, struct engine_submit *s, struct fault *fault)
 {
     const int slot = engine_find_free_slot(e);
     int r;
 
     if (slot < 0)
         return fault_set(fault, STATUS_INTERNAL, "all %d slots of the engine are in use", e->n_slots);
-    s->thinking = !s->msg->has_thinking || s->msg->thinking == QWP__THINKING__THINKING_ON;
-    r = engine_submit_prompt(e, fd, s, fault);
-    if (!r)
-        r = engine_submit_check_kind(s, fault);
+    r = engine_submit_check_kind(s, fault);
     if (!r)
         r = engine_submit_sampling(e, s, fault);
     if (!r)
@@ -286,136 +285,137 @@ static int engine_refuse(struct engine *e, uint32_t handle, int r, struct fault 
     return engine_put_refused(e, handle, fault);
 }
 
-static int engine_on_submit(struct engine *e, const struct frame *frame, const Qwe__Submit *msg, int fd)
-{
-    _cleanup_(engine_submit_deinit) struct engine_submit s = {.msg = msg, .handle = frame->stream};
-    struct fault fault = {0};
-    int r;
+/* Jobs: frames with text work, which is done at once or, if steps would wait for long, beside them. */
 
-    if (engine_find_slot(e, frame->stream) >= 0)
-        return engine_bad_frame(frame, "the handle is in use");
-    if ((frame->flags & FRAME_HAS_FD) && fd < 0)
-        return engine_bad_frame(frame, "its memfd did not come");
-    r = engine_submit_begin(e, &s, fd, &fault);
-    return r ? engine_refuse(e, frame->stream, r, &fault) : 0;
+struct engine_job {
+    const struct tokenizer *tokenizer; /* borrowed */
+    uint32_t handle;
+    ProtobufCMessage *msg; /* owned: a Submit, or a TextOp if is_text */
+    int fd;                /* owned; that came with it, or -1 */
+    bool is_text;
+    bool is_paused, is_over, is_preempted; /* what came while it was read: for when its sequence begins */
+    union {
+        struct engine_submit submit;
+        struct textop textop;
+    };
+    struct fault fault;
+    int r; /* of the work */
+};
+
+static void engine_job_free(struct engine_job *job)
+{
+    if (!job)
+        return;
+    if (job->is_text)
+        textop_deinit(&job->textop);
+    else
+        engine_submit_deinit(&job->submit);
+    wire_free(job->msg);
+    closep(&job->fd);
+    free(job);
 }
 
-/* text work */
-
-static int engine_put_text(struct engine *e, uint32_t handle, const char *text, size_t n)
+static void engine_job_work(void *arg)
 {
-    Qwe__TextReply reply = QWE__TEXT_REPLY__INIT;
-    Qwp__Text body = QWP__TEXT__INIT;
+    struct engine_job *job = arg;
 
-    body.has_text = 1;
-    body.text = (ProtobufCBinaryData){.data = (uint8_t *)text, .len = n};
-    reply.text = &body;
-    return uplink_put(&e->up, handle, MSG_E_TEXT_REPLY, &reply.base);
+    if (job->is_text)
+        job->r = textop_work(job->tokenizer, &job->textop, &job->fault);
+    else
+        job->r = engine_submit_prompt(job->tokenizer, job->fd, &job->submit, &job->fault);
 }
 
-/* Replies are one frame: what does not fit is refused with the numbers. */
-enum { ENGINE_REPLY_BYTES = FRAME_MAX_BYTES - 64 };
+static void engine_set_paused(struct engine *e, uint32_t handle, bool paused);
+static int engine_end_seq(struct engine *e, uint32_t handle, bool preempted);
 
-static int engine_text_fits(size_t n, const char *what, struct fault *fault)
+/* What the work was for; takes the job. */
+static int engine_job_end(struct engine *e, struct engine_job *job)
 {
-    if (n <= ENGINE_REPLY_BYTES)
-        return 0;
-    return fault_set(fault, STATUS_TOO_LONG, "the %s take %zu bytes, a reply holds %d", what, n,
-                     ENGINE_REPLY_BYTES);
-}
+    int r = job->r;
 
-static int engine_tokenize(struct engine *e, uint32_t handle, const Qwp__Tokenize *msg, struct fault *fault)
-{
-    _cleanup_(token_ids_deinit) struct token_ids ids = TOKEN_IDS_INIT;
-    const char *text = msg->text ? msg->text : "";
-    Qwe__TextReply reply = QWE__TEXT_REPLY__INIT;
-    Qwp__Tokens tokens = QWP__TOKENS__INIT;
-    int r = tokenizer_encode(e->tokenizer, text, strlen(text), prompt_special(msg->has_special, msg->special),
-                             NULL, 0, fault, &ids);
-
+    if (!r && job->is_text)
+        r = uplink_put(&e->up, job->handle, MSG_E_TEXT_REPLY, &job->textop.reply.base);
+    else if (!r)
+        r = engine_submit_begin(e, &job->submit, &job->fault);
     if (r)
-        return r < 0 ? r : STATUS_INVALID;
-    tokens.n_ids = ids.n;
-    tokens.ids = (uint32_t *)ids.id; /* none is negative */
-    reply.tokens = &tokens;
-    r = engine_text_fits(protobuf_c_message_get_packed_size(&reply.base), "token ids", fault);
-    return r ? r : uplink_put(&e->up, handle, MSG_E_TEXT_REPLY, &reply.base);
-}
-
-/* detok_max_bytes() is an upper bound: what is reserved for the last token may lie beyond what is used. */
-enum { ENGINE_TOKEN_SLACK = 4096 };
-
-/* All of the text, or BUF_E_FULL. */
-static int engine_detokenize_into(const struct engine *e, const struct token_ids *ids, struct buf *buf)
-{
-    struct detok d;
-    uint8_t *tail;
-    int r = 0;
-
-    detok_init(&d, e->tokenizer);
-    d.keep_control = true; /* the text that Tokenize would make these ids from */
-    for (size_t i = 0; i < ids->n; i++) {
-        r = buf_reserve(buf, detok_max_bytes(&d, ids->id[i]), &tail);
-        if (r)
-            return r;
-        buf_commit(buf, detok_push(&d, ids->id[i], (char *)tail));
-    }
-    r = buf_reserve(buf, DETOK_HOLD_MAX, &tail);
-    if (!r)
-        buf_commit(buf, detok_flush(&d, (char *)tail));
+        r = engine_refuse(e, job->handle, r, &job->fault);
+    if (!r && !job->is_text)
+        engine_set_paused(e, job->handle, job->is_paused);
+    if (!r && job->is_over)
+        r = engine_end_seq(e, job->handle, job->is_preempted);
+    engine_job_free(job);
     return r;
 }
 
-static int engine_detokenize(struct engine *e, uint32_t handle, const Qwp__Detokenize *msg,
-                             struct fault *fault)
+int engine_take_text(struct engine *e)
 {
-    _cleanup_(token_ids_deinit) struct token_ids ids = TOKEN_IDS_INIT;
-    _cleanup_(buf_deinit) struct buf text = BUF_INIT(ENGINE_REPLY_BYTES + ENGINE_TOKEN_SLACK);
-    int r = prompt_copy_ids(e->tokenizer, "ids", msg->ids, msg->n_ids, fault, &ids);
+    struct engine_job *job = e->reading ? textwork_take(&e->textwork, !engine_has_work(e)) : NULL;
 
-    if (!r)
-        r = engine_detokenize_into(e, &ids, &text);
-    if (r == BUF_E_FULL || (!r && buf_size(&text) > ENGINE_REPLY_BYTES))
-        return fault_set(fault, STATUS_TOO_LONG,
-                         "the decoded ids take more than the %d bytes that a reply holds",
-                         ENGINE_REPLY_BYTES);
-    return r ? r : engine_put_text(e, handle, (const char *)buf_head(&text), buf_size(&text));
+    if (!job)
+        return 0;
+    e->reading = NULL;
+    return engine_job_end(e, job);
 }
 
-static int engine_render(struct engine *e, uint32_t handle, const Qwp__Render *msg, struct fault *fault)
+void engine_drop_text(struct engine *e)
 {
-    _cleanup_(chat_text_deinit) struct chat_text text = CHAT_TEXT_INIT;
-    const bool thinking = !msg->has_thinking || msg->thinking == QWP__THINKING__THINKING_ON;
-    int r = prompt_render(msg->body.data, msg->body.len, thinking, fault, &text);
-
-    if (!r)
-        r = engine_text_fits(text.n, "rendered messages", fault);
-    return r ? r : engine_put_text(e, handle, text.text, text.n);
+    textwork_deinit(&e->textwork);
+    engine_job_free(e->reading);
+    e->reading = NULL;
 }
 
-static int engine_on_text(struct engine *e, const struct frame *frame, const Qwe__TextOp *msg)
-{
-    struct fault fault = {0};
-    int r;
+/* Small ones are done before a thread would have woken up; those in a memfd are large. */
+enum { ENGINE_SMALL_BYTES = 4096 };
 
-    if (msg->tokenize)
-        r = engine_tokenize(e, frame->stream, msg->tokenize, &fault);
-    else if (msg->detokenize)
-        r = engine_detokenize(e, frame->stream, msg->detokenize, &fault);
-    else if (msg->render)
-        r = engine_render(e, frame->stream, msg->render, &fault);
-    else
-        r = fault_set(&fault, STATUS_INVALID, "nothing was asked");
-    return r ? engine_refuse(e, frame->stream, r, &fault) : 0;
+/* msg and fd are taken over. */
+static int engine_on_job(struct engine *e, const struct frame *frame, ProtobufCMessage **msg, int *fd)
+{
+    const bool is_small = frame->length <= ENGINE_SMALL_BYTES && *fd < 0;
+    struct engine_job *job;
+
+    if (frame->type == MSG_E_SUBMIT && engine_find_slot(e, frame->stream) >= 0)
+        return engine_bad_frame(frame, "the handle is in use");
+    if ((frame->flags & FRAME_HAS_FD) && *fd < 0)
+        return engine_bad_frame(frame, "its memfd did not come");
+    job = calloc(1, sizeof(*job));
+    if (!job)
+        return engine_refuse(e, frame->stream, -ENOMEM, &(struct fault){0});
+    *job = (struct engine_job){.tokenizer = e->tokenizer,
+                               .handle = frame->stream,
+                               .msg = steal(msg),
+                               .fd = *fd,
+                               .is_text = frame->type == MSG_E_TEXT};
+    *fd = -1;
+    if (job->is_text) {
+        job->textop.msg = (const Qwe__TextOp *)job->msg;
+    } else {
+        job->submit.msg = (const Qwe__Submit *)job->msg;
+        job->submit.handle = job->handle;
+        job->is_paused = job->submit.msg->has_paused && job->submit.msg->paused;
+    }
+    if (!is_small && engine_has_work(e)) {
+        e->reading = job;
+        textwork_give(&e->textwork, engine_job_work, job);
+        return 0;
+    }
+    engine_job_work(job);
+    return engine_job_end(e, job);
 }
 
 /* the rest */
+
+static bool engine_is_reading(const struct engine *e, uint32_t handle)
+{
+    return e->reading && !e->reading->is_text && e->reading->handle == handle;
+}
 
 static void engine_set_paused(struct engine *e, uint32_t handle, bool paused)
 {
     const int slot = engine_find_slot(e, handle);
 
-    if (slot >= 0) /* else it ended while the frame was under way */
+    if (engine_is_reading(e, handle))
+        e->reading->is_paused = paused;
+    else if (slot >= 0) /* else it ended while the frame was under way */
         e->seqs[slot]->paused = paused;
 }
 
@@ -425,6 +425,11 @@ static int engine_end_seq(struct engine *e, uint32_t handle, bool preempted)
     const int slot = engine_find_slot(e, handle);
     int r;
 
+    if (engine_is_reading(e, handle)) {
+        e->reading->is_over = true;
+        e->reading->is_preempted = preempted;
+        return 0;
+    }
     if (slot < 0)
         return 0;
     r = preempted ? engine_cache_on_preempt(e, e->seqs[slot]) : 0;
@@ -432,18 +437,18 @@ static int engine_end_seq(struct engine *e, uint32_t handle, bool preempted)
     return r;
 }
 
-static int engine_dispatch(struct engine *e, const struct frame *frame, const ProtobufCMessage *msg, int fd)
+/* msg and fd may be taken over. */
+static int engine_dispatch(struct engine *e, const struct frame *frame, ProtobufCMessage **msg, int *fd)
 {
     if (frame->type == MSG_E_START)
         return e->serving ? engine_bad_frame(frame, "already started")
-                          : engine_load(e, (const Qwe__Start *)msg, fd);
+                          : engine_load(e, (const Qwe__Start *)*msg, *fd);
     if (!e->serving)
         return engine_bad_frame(frame, "not started");
     switch (frame->type) {
     case MSG_E_SUBMIT:
-        return engine_on_submit(e, frame, (const Qwe__Submit *)msg, fd);
     case MSG_E_TEXT:
-        return engine_on_text(e, frame, (const Qwe__TextOp *)msg);
+        return engine_on_job(e, frame, msg, fd);
     case MSG_E_PAUSE:
     case MSG_E_RESUME:
         engine_set_paused(e, frame->stream, frame->type == MSG_E_PAUSE);
@@ -469,7 +474,7 @@ int engine_on_frame(struct engine *e, const struct frame *frame, int fd)
     r = wire_unpack(type, frame->body, frame->length, &fault, &msg);
     if (r)
         return r < 0 ? r : engine_bad_frame(frame, fault.text);
-    r = engine_dispatch(e, frame, msg, owned_fd);
+    r = engine_dispatch(e, frame, &msg, &owned_fd);
     wire_free(msg);
     return r;
 }

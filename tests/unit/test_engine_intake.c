@@ -466,37 +466,140 @@ static void test_engine_tokenizes_and_back(void **state)
     peer_free(peer);
 }
 
-/* However many long questions wait, a stream has as much time between two of them as one takes. */
-static void test_engine_text_work_takes_half_the_time_of_a_stream(void **state)
+/* A turn while stream 1 runs is a step of it, whatever else there is to do. */
+static void turn_and_step(struct peer *peer)
 {
-    enum { N = 8, TEXT_BYTES = 200000 };
+    const struct peer_stream *stream = peer_stream(peer, 1);
+    const int before = stream->n_ids;
+
+    assert_int_equal(peer_turn(peer), 0);
+    if (!stream->finished)
+        assert_int_equal(stream->n_ids, before + 1);
+}
+
+static struct peer *start_with_stream(void)
+{
     struct peer_request q = some_request(1);
-    Qwp__Tokenize t = QWP__TOKENIZE__INIT;
-    Qwe__TextOp op = QWE__TEXT_OP__INIT;
     struct peer *peer = start();
-    int n_steps = 0;
 
     q.max_tokens = CONTEXT - 16;
     peer_submit(peer, &q);
     assert_int_equal(peer_turn(peer), 0);
+    return peer;
+}
+
+static void test_engine_text_work_costs_a_stream_no_step(void **state)
+{
+    enum { N = 8, TEXT_BYTES = 200000 };
+    Qwp__Tokenize t = QWP__TOKENIZE__INIT;
+    Qwe__TextOp op = QWE__TEXT_OP__INIT;
+    struct peer *peer = start_with_stream();
+
     t.text = calloc(1, TEXT_BYTES + 1);
     assert_non_null(t.text);
-    memset(t.text, 'a',
-           TEXT_BYTES); /* about a millisecond for each 10 kB; a step of this model takes less than one */
+    memset(t.text, 'a', TEXT_BYTES); /* many steps of this model, each */
     op.tokenize = &t;
     for (uint32_t i = 0; i < N; i++)
         peer_put(peer, 2 + i, MSG_E_TEXT, &op.base, -1);
-    while (!peer_stream(peer, 2)->reply)
-        assert_int_equal(peer_turn(peer), 0);
-    for (; !peer_stream(peer, 3)->reply && !peer_stream(peer, 1)->finished; n_steps++)
-        assert_int_equal(peer_turn(peer), 0);
-    if (n_steps < 8) /* 3: while the second is read, 64 KiB a turn */
-        fail_msg("the stream made %d steps between two questions of %d bytes", n_steps, TEXT_BYTES);
     for (uint32_t i = 0; i < N; i++)
         while (!peer_stream(peer, 2 + i)->reply)
-            assert_int_equal(peer_turn(peer), 0);
+            turn_and_step(peer);
     free(t.text);
     peer_free(peer);
+}
+
+/* In a memfd, so that it is read beside the steps. */
+static struct peer_request long_request(uint32_t handle)
+{
+    struct peer_request q = some_request(handle);
+
+    q.by_memfd = true;
+    return q;
+}
+
+static void test_engine_reads_a_long_prompt_beside_the_steps(void **state)
+{
+    struct peer *peer = start();
+    struct peer_request q = long_request(7);
+    int32_t alone[6];
+
+    peer_submit(peer, &q);
+    memcpy(alone, peer_finish(peer, 7)->ids, sizeof(alone));
+    peer_free(peer);
+    peer = start_with_stream();
+    peer_submit(peer, &q);
+    while (!peer_stream(peer, 7)->started)
+        turn_and_step(peer);
+    assert_memory_equal(peer_finish(peer, 7)->ids, alone, sizeof(alone));
+    peer_free(peer);
+}
+
+static void test_engine_refuses_a_long_prompt_beside_the_steps(void **state)
+{
+    struct peer *peer = start_with_stream();
+    struct peer_request q = long_request(7);
+    char *text = calloc(1, 100001);
+
+    assert_non_null(text);
+    memset(text, 'a', 100000);
+    q.prompt = NULL;
+    q.raw = text;
+    peer_submit(peer, &q);
+    while (!peer_stream(peer, 7)->refused)
+        turn_and_step(peer);
+    assert_int_equal(peer_stream(peer, 7)->code, STATUS_TOO_LONG);
+    assert_non_null(strstr(peer_stream(peer, 7)->text, "the context 512"));
+    free(text);
+    peer_free(peer);
+}
+
+/* The broker waits for an answer to each Submit, so there is one; its slot is free again. */
+static void test_engine_ends_what_is_cancelled_while_it_is_read(void **state)
+{
+    const Qwe__CancelSeq nothing = QWE__CANCEL_SEQ__INIT;
+    static const uint16_t types[] = {MSG_E_CANCEL, MSG_E_PREEMPT};
+    struct peer *peer = start_with_stream();
+
+    for (uint32_t i = 0; i < ARRAY_SIZE(types); i++) {
+        struct peer_request q = long_request(10 + i);
+
+        peer_submit(peer, &q);
+        peer_put(peer, q.handle, types[i], &nothing.base, -1);
+        while (!peer_stream(peer, q.handle)->started)
+            turn_and_step(peer);
+        turn_and_step(peer);
+        assert_int_equal(peer_stream(peer, q.handle)->n_ids, 0);
+        assert_null(peer->e.seqs[1]);
+    }
+    peer_free(peer);
+}
+
+static void test_engine_pauses_what_is_paused_while_it_is_read(void **state)
+{
+    const Qwe__Pause nothing = QWE__PAUSE__INIT;
+    struct peer *peer = start_with_stream();
+    struct peer_request q = long_request(10);
+
+    peer_submit(peer, &q);
+    peer_put(peer, q.handle, MSG_E_PAUSE, &nothing.base, -1);
+    while (!peer_stream(peer, q.handle)->started)
+        turn_and_step(peer);
+    for (int i = 0; i < 5; i++)
+        turn_and_step(peer);
+    assert_int_equal(peer_stream(peer, q.handle)->n_ids, 0);
+    peer_put(peer, q.handle, MSG_E_RESUME, &nothing.base, -1);
+    assert_int_equal(peer_finish(peer, q.handle)->n_ids, 6);
+    peer_free(peer);
+}
+
+static void test_engine_ends_while_it_reads(void **state)
+{
+    struct peer *peer = start_with_stream();
+    struct peer_request q = long_request(10);
+
+    peer_submit(peer, &q);
+    assert_int_equal(peer_turn(peer), 0);
+    peer_free(peer); /* leak and thread checks of the sanitizers see to the rest */
 }
 
 static void test_engine_renders_messages(void **state)
@@ -667,7 +770,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_engine_keeps_fds_with_their_frames),
         cmocka_unit_test(test_engine_refuses_an_unsealed_or_huge_memfd),
         cmocka_unit_test(test_engine_tokenizes_and_back),
-        cmocka_unit_test(test_engine_text_work_takes_half_the_time_of_a_stream),
+        cmocka_unit_test(test_engine_text_work_costs_a_stream_no_step),
+        cmocka_unit_test(test_engine_reads_a_long_prompt_beside_the_steps),
+        cmocka_unit_test(test_engine_refuses_a_long_prompt_beside_the_steps),
+        cmocka_unit_test(test_engine_ends_what_is_cancelled_while_it_is_read),
+        cmocka_unit_test(test_engine_pauses_what_is_paused_while_it_is_read),
+        cmocka_unit_test(test_engine_ends_while_it_reads),
         cmocka_unit_test(test_engine_renders_messages),
         cmocka_unit_test(test_engine_refuses_text_work_that_is_too_much),
         cmocka_unit_test(test_engine_gives_up_on_frames_that_break_the_protocol),
