@@ -9,9 +9,10 @@
  * by one step; until that was measured, less than what a reader notices as a stop. */
 static const double sched_alone_ns = 250e6, sched_beside_ns = 75e6;
 enum { SCHED_PIECE_FIRST = 32 }; /* before anything was measured */
-/* Of each new measurement: follows a change of load within some ten steps, and one outlier moves it little.
- */
-static const double sched_smooth = 0.2;
+/* Of each new measurement: follows a change of load within some ten steps.  A step in which another process
+ * had the core for its slice took a hundred times as long on a fast machine, so no sample counts for more
+ * than twice what is believed: one outlier moves it by a fifth. */
+static const double sched_smooth = 0.2, sched_outlier = 2;
 /* VTC's weight of a decoded token until both costs were measured, and what is believed of them then: a row of
  * a step can hardly be cheaper than a prompt token, and one that seems a thousand times as dear is noise. */
 static const double sched_row_price_first = 2, sched_row_price_min = 0.5, sched_row_price_max = 1024;
@@ -24,7 +25,7 @@ static const double sched_owed_min = -SCHED_PIECE_MAX, sched_owed_max = 4 * SCHE
 
 static void sched_smooth_to(double *value, double sample)
 {
-    *value = *value > 0 ? *value + sched_smooth * (sample - *value) : sample;
+    *value = *value > 0 ? *value + sched_smooth * (MIN(sample, sched_outlier * *value) - *value) : sample;
 }
 
 void sched_cost_add_decode(struct sched_cost *cost, double ns)

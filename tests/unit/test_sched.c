@@ -260,6 +260,22 @@ static void test_sched_cost_settles_on_the_budget(void **state)
     }
 }
 
+/* Steps during which somebody else had the core. */
+static void test_sched_cost_believes_no_outlier(void **state)
+{
+    struct sched_cost cost = {};
+
+    sched_cost_add_decode(&cost, 100);
+    sched_cost_add_decode(&cost, 5000);
+    assert_true(cost.step_ns <= 120);
+    for (int i = 0; i < 20; i++)
+        sched_cost_add_decode(&cost, 1000); /* that is no outlier any more */
+    assert_true(cost.step_ns > 900 && cost.step_ns <= 1000);
+    sched_cost_add_piece(&cost, 10, cost.step_ns + 1000);
+    sched_cost_add_piece(&cost, 10, cost.step_ns + 100000);
+    assert_true(cost.tok_ns <= 120);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +296,7 @@ int main(void)
         cmocka_unit_test(test_sched_step_gives_lower_bands_their_share),
         cmocka_unit_test(test_sched_join_forgets_who_left_longest_ago),
         cmocka_unit_test(test_sched_cost_settles_on_the_budget),
+        cmocka_unit_test(test_sched_cost_believes_no_outlier),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
