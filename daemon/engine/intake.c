@@ -183,9 +183,9 @@ static int engine_submit_fits(struct engine *e, struct engine_submit *s)
 static void engine_submit_join(struct engine *e, const Qwe__Submit *msg, struct seq *seq)
 {
     static const enum sched_band bands[] = {
-        [QWP__PRIORITY__PRIORITY_INTERACTIVE] = SCHED_INTERACTIVE,
-        [QWP__PRIORITY__PRIORITY_NORMAL] = SCHED_NORMAL,
-        [QWP__PRIORITY__PRIORITY_BATCH] = SCHED_BATCH,
+        [QWP__PRIORITY__PRIORITY_INTERACTIVE] = SCHED_BAND_INTERACTIVE,
+        [QWP__PRIORITY__PRIORITY_NORMAL] = SCHED_BAND_NORMAL,
+        [QWP__PRIORITY__PRIORITY_BATCH] = SCHED_BAND_BATCH,
     };
     const uint32_t weight = msg->has_weight ? msg->weight : SCHED_WEIGHT;
 

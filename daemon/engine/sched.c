@@ -172,11 +172,11 @@ static struct sched_room sched_measure(const struct sched *sched, const struct s
         if (sched_is_decode(&items[i])) {
             n_decode++;
             decodes = true;
-            hurries |= items[i].band != SCHED_BATCH;
+            hurries |= items[i].band != SCHED_BAND_BATCH;
         }
     for (int b = 0; b < SCHED_BAND_N; b++)
         room.of_band[b] =
-            MIN(sched_budget(&sched->cost, b == SCHED_BATCH ? !decodes : !hurries), max_tok - n_decode);
+            MIN(sched_budget(&sched->cost, b == SCHED_BAND_BATCH ? !decodes : !hurries), max_tok - n_decode);
     return room;
 }
 

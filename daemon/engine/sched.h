@@ -25,7 +25,7 @@ enum {
     SCHED_WEIGHT = 100,    /* the usual one */
     SCHED_WEIGHT_MAX = 10000,
 };
-enum sched_band { SCHED_INTERACTIVE, SCHED_NORMAL, SCHED_BATCH, SCHED_BAND_N };
+enum sched_band { SCHED_BAND_INTERACTIVE, SCHED_BAND_NORMAL, SCHED_BAND_BATCH, SCHED_BAND_N };
 
 struct sched_cost { /* measured, smoothed; 0: not yet */
     double step_ns; /* of a step that only decodes */

@@ -114,11 +114,11 @@ static void test_sched_step_starts_small_before_anything_was_measured(void **sta
 
 static void test_sched_step_reads_interactive_before_normal_before_batch(void **state)
 {
-    check_picks(ITEMS({300, 1, .band = SCHED_BATCH}, {300, 2, .band = SCHED_NORMAL},
-                      {300, 3, .band = SCHED_INTERACTIVE}),
+    check_picks(ITEMS({300, 1, .band = SCHED_BAND_BATCH}, {300, 2, .band = SCHED_BAND_NORMAL},
+                      {300, 3, .band = SCHED_BAND_INTERACTIVE}),
                 &fast, 512, PICKS({2, 175}));
-    check_picks(ITEMS({300, 1, .band = SCHED_BATCH}, {100, 2, .band = SCHED_NORMAL},
-                      {50, 3, .band = SCHED_INTERACTIVE}),
+    check_picks(ITEMS({300, 1, .band = SCHED_BAND_BATCH}, {100, 2, .band = SCHED_BAND_NORMAL},
+                      {50, 3, .band = SCHED_BAND_INTERACTIVE}),
                 &fast, 512, PICKS({0, 25}, {1, 100}, {2, 50}));
 }
 
@@ -197,8 +197,9 @@ static void test_sched_step_gives_lower_bands_their_share(void **state)
     int longest_wait = 0, waits = 0;
 
     for (int i = 0; i < 2000; i++) {
-        const struct sched_item items[] = {
-            {900, 1, 0, SCHED_INTERACTIVE}, {900, 2, 1, SCHED_NORMAL}, {900, 3, 2, SCHED_BATCH}};
+        const struct sched_item items[] = {{900, 1, 0, SCHED_BAND_INTERACTIVE},
+                                           {900, 2, 1, SCHED_BAND_NORMAL},
+                                           {900, 3, 2, SCHED_BAND_BATCH}};
         struct sched_pick picks[3];
         const int n = sched_step(sched, items, 3, 512, picks);
 
@@ -209,8 +210,8 @@ static void test_sched_step_gives_lower_bands_their_share(void **state)
         longest_wait = MAX(longest_wait, waits);
     }
     all = read[0] + read[1] + read[2];
-    assert_true(read[SCHED_BATCH] >= 0.098 * all && read[SCHED_BATCH] <= 0.11 * all);
-    assert_true(read[SCHED_NORMAL] >= 0.29 * all && read[SCHED_NORMAL] <= 0.31 * all);
+    assert_true(read[SCHED_BAND_BATCH] >= 0.098 * all && read[SCHED_BAND_BATCH] <= 0.11 * all);
+    assert_true(read[SCHED_BAND_NORMAL] >= 0.29 * all && read[SCHED_BAND_NORMAL] <= 0.31 * all);
     assert_in_range(longest_wait, 5, 15);
 }
 
