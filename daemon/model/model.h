@@ -65,6 +65,16 @@ int state_save(struct state *state, int ckpt,
 int state_load(struct state *state, int slot, int ckpt); /* and back */
 int state_copy_page(struct state *state, int32_t to, int32_t from);
 
+/* To the host and back, in parts: a page of all attention layers, one DeltaNet layer of a checkpoint or slot.
+ * Bytes as the backend has them: of use to the same backend with the same shapes only. */
+size_t state_page_part_bytes(const struct state *state);
+size_t state_slot_part_bytes(const struct state *state);
+int state_n_slot_parts(const struct state *state);
+int state_get_page(struct state *state, int32_t page, void *host);
+int state_put_page(struct state *state, int32_t page, const void *host);
+int state_get_ckpt_part(struct state *state, int ckpt, int part, void *host);
+int state_put_slot_part(struct state *state, int slot, int part, const void *host);
+
 /* Runs batch through all layers; then logits of rows[n_rows] (ascending rows of the step) into ret_logits,
  * host, [n_rows][n_vocab].  n_rows may be 0.  The spans' slots and pages are advanced.  Allocates nothing.  0
  * or < 0 (backend unusable).  The caller keeps to the state's sizes: ids below n_vocab, pages below n_pages,

@@ -246,3 +246,57 @@ int state_copy_page(struct state *s, int32_t to, int32_t from)
     }
     return 0;
 }
+
+/* to the host and back */
+
+size_t state_page_part_bytes(const struct state *s)
+{
+    return s->page_bytes * (size_t)s->config->n_attn;
+}
+
+size_t state_slot_part_bytes(const struct state *s)
+{
+    return s->slot_bytes;
+}
+
+int state_n_slot_parts(const struct state *s)
+{
+    return s->config->n_delta;
+}
+
+int state_get_page(struct state *s, int32_t page, void *host)
+{
+    for (int i = 0; i < s->config->n_attn; i++) {
+        int r = s->kern->ops->copy_out(s->kern, (uint8_t *)host + (size_t)i * s->page_bytes,
+                                       state_kv(s, i) + (size_t)page * s->page_bytes, s->page_bytes);
+
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int state_put_page(struct state *s, int32_t page, const void *host)
+{
+    for (int i = 0; i < s->config->n_attn; i++) {
+        int r = s->kern->ops->copy_in(s->kern, state_kv(s, i) + (size_t)page * s->page_bytes,
+                                      (const uint8_t *)host + (size_t)i * s->page_bytes, s->page_bytes);
+
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+int state_get_ckpt_part(struct state *s, int ckpt, int part, void *host)
+{
+    const size_t slot = (size_t)(s->size.n_slots + ckpt);
+
+    return s->kern->ops->copy_out(s->kern, host, state_delta(s, part) + slot * s->slot_bytes, s->slot_bytes);
+}
+
+int state_put_slot_part(struct state *s, int slot, int part, const void *host)
+{
+    return s->kern->ops->copy_in(s->kern, state_delta(s, part) + (size_t)slot * s->slot_bytes, host,
+                                 s->slot_bytes);
+}
