@@ -118,7 +118,11 @@ static const struct wire_table {
     {&qwp__done__descriptor, {{"text", 0, CAP_LINE}}},
     /* broker -> engine */
     {&qwe__start__descriptor,
-     {{"model_path", 0, CAP_PATH}, {"backend", 0, CAP_WORD}, {"isa", 0, CAP_WORD}, {"kv_type", 0, CAP_WORD}}},
+     {{"model_path", 0, CAP_PATH},
+      {"backend", 0, CAP_WORD},
+      {"isa", 0, CAP_WORD},
+      {"kv_type", 0, CAP_WORD},
+      {"cache_dir", 0, CAP_PATH}}},
     {&qwe__submit__descriptor,
      {{"body", 0, CAP_PROMPT}, {"stop", CAP_STOPS, CAP_STOP}, {"forced", CAP_TOKENS, 0}}},
     {&qwe__weights__descriptor,

@@ -56,6 +56,7 @@ static int link_on_beat(struct link_call *call)
     const Qwe__Beat *beat = (Qwe__Beat *)call->msg;
 
     broker->supervise.cache_used_bytes = beat->cache_used_bytes;
+    broker->supervise.cache_dir_used_bytes = beat->cache_dir_used_bytes;
     if (beat->has_read_ns && beat->has_step_ns)
         forecast_note_beat(&broker->forecast, beat->read_ns, beat->step_ns);
     supervise_on_progress(&broker->supervise, true);

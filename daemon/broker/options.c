@@ -30,6 +30,8 @@ static const struct conf_key options_keys[] = {
     KEY(cache_mib, CONF_UINT,
         "memory for the prefix cache, MiB; 0: none (a quarter of what is free, 8192 at most)",
         .max = OPTIONS_CACHE_MIB_MAX),
+    KEY(cache_dir, CONF_STRING, "folder that keeps the prefix cache over a restart, prompts included (none)"),
+    KEY(cache_dir_mib, CONF_UINT, "what its files may take, MiB (4096)", .min = 1, .max = 1 << 24),
     KEY(cpu_isa, CONF_STRING, "instruction set of the CPU kernels (the best this machine has)"),
     KEY(engine, CONF_STRING, "engine binary (installed, else beside this binary)"),
     KEY(drain_s, CONF_UINT, "seconds that running requests get after SIGTERM (30)", .max = 3600),
@@ -59,6 +61,7 @@ static int options_set_defaults(struct options *options)
         .kv = options_kv_types[0],
         .slots = 4,
         .cache_mib = OPTIONS_CACHE_AUTO,
+        .cache_dir_mib = 4096,
         .drain_s = 30,
         .engine_timeout_s = 20,
         .load_timeout_s =
@@ -81,6 +84,7 @@ void options_deinit(struct options *options)
     freep(&options->model);
     freep(&options->engine);
     freep(&options->cpu_isa);
+    freep(&options->cache_dir);
     conf_files_deinit(&options->files);
 }
 

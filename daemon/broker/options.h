@@ -9,11 +9,13 @@ enum { OPTIONS_CACHE_MIB_MAX = 1 << 20, OPTIONS_CACHE_AUTO };
 struct options {
     char *socket, *model, *engine, *cpu_isa; /* owned; model is NULL only before options_read() */
     char *metrics, *metrics_allow;           /* owned; NULL: not given */
+    char *cache_dir;                         /* owned; NULL: none */
     const char *backend, *kv;
     uint32_t context, slots, threads;
     uint32_t drain_s, engine_timeout_s, load_timeout_s, slow_s, linger_s;
     uint32_t max_connections, max_requests, max_mib;
     uint32_t cache_mib; /* OPTIONS_CACHE_AUTO: the engine decides */
+    uint32_t cache_dir_mib;
     bool allow_root, verbose;
     int argc; /* what it was read from, borrowed: for reading it again */
     char **argv;

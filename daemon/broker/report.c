@@ -83,6 +83,8 @@ static void report_fill_engine(const Qwe__Ready *ready, Qwp__StatusReply *reply)
     reply->cache_pages = ready->cache_pages;
     reply->has_cache_checkpoints = ready->has_cache_checkpoints;
     reply->cache_checkpoints = ready->cache_checkpoints;
+    reply->has_cache_dir_bytes = ready->has_cache_dir_bytes;
+    reply->cache_dir_bytes = ready->cache_dir_bytes;
     reply->has_weights_adopted = ready->has_weights_adopted;
     reply->weights_adopted = ready->weights_adopted;
 }
@@ -120,6 +122,8 @@ void report_status(struct client *client, uint32_t stream)
         report_fill_engine(supervise->ready, &reply);
     reply.has_cache_used_bytes = supervise->ready != NULL;
     reply.cache_used_bytes = supervise->cache_used_bytes;
+    reply.has_cache_dir_used_bytes = reply.has_cache_dir_bytes;
+    reply.cache_dir_used_bytes = supervise->cache_dir_used_bytes;
     reply.has_engine_pid = supervise->pid > 0;
     reply.engine_pid = (uint32_t)supervise->pid;
     reply.has_slots = supervise->ready != NULL;

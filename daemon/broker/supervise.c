@@ -21,7 +21,9 @@
 enum {
     SUPERVISE_BACKOFF_MIN_MS = 10, /* after a death among finished steps: somebody waits for the next token */
     SUPERVISE_BACKOFF_MAX_MS = 5000,
-    SUPERVISE_END_MS = 2000,   /* a step on a slow CPU may take its time; then it is killed */
+    SUPERVISE_END_MS = 2000, /* a step on a slow CPU may take its time; then it is killed */
+    SUPERVISE_SAVE_MS =
+        10000, /* one with a cache_dir writes for up to 8 s; with drain_s within TimeoutStopSec */
     SUPERVISE_SLOTS_MAX = 256, /* what an engine may claim to run at once */
 };
 #define SUPERVISE_MINUTE_NS 60000000000ull
@@ -79,6 +81,9 @@ static void supervise_fill_start(const struct options *options, Qwe__Start *star
     start->kv_type = (char *)options->kv;
     start->has_cache_mib = options->cache_mib != OPTIONS_CACHE_AUTO;
     start->cache_mib = options->cache_mib;
+    start->cache_dir = options->cache_dir;
+    start->has_cache_dir_mib = options->cache_dir != NULL;
+    start->cache_dir_mib = options->cache_dir_mib;
 }
 
 static int supervise_send_start(struct supervise *s)
@@ -358,6 +363,7 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
     supervise_on_progress(s, false);
     s->load_permille = 1000;
     s->cache_used_bytes = 0; /* the next Beat says otherwise */
+    s->cache_dir_used_bytes = ready->cache_dir_used_bytes;
     snprintf(s->note, sizeof(s->note), "%s", ready->note ? ready->note : "");
     loop_unwatch(s->watch);
     log_event_info(&event, "engine %d serves %s on %s, %u slots of %u tokens%s%s%s", s->pid,
@@ -407,7 +413,7 @@ void supervise_deinit(struct supervise *s)
 {
     link_close(&s->broker->link); /* an engine ends by itself when its socket does */
     if (s->pid)
-        spawn_end(s->pid, SUPERVISE_END_MS);
+        spawn_end(s->pid, s->broker->options->cache_dir ? SUPERVISE_SAVE_MS : SUPERVISE_END_MS);
     s->pid = 0;
     loop_event_free(&s->restart);
     loop_event_free(&s->watch);

@@ -32,8 +32,8 @@ struct supervise {
     Qwe__Ready *ready; /* owned; of the last engine that was; NULL before the first */
     struct kept kept;  /* weights for the next engine */
     uint32_t load_permille, n_restarts, backoff_ms;
-    uint64_t cache_used_bytes; /* as the last Beat has it */
-    uint64_t progress_ns;      /* when the engine last showed that it gets on */
+    uint64_t cache_used_bytes, cache_dir_used_bytes; /* as the last Beat has them */
+    uint64_t progress_ns;                            /* when the engine last showed that it gets on */
     uint64_t deaths_ns[SUPERVISE_DEATHS_MAX + 1];
     unsigned n_deaths;
     int failed_code; /* with SUPERVISE_FAILED: what requests are refused with */

@@ -58,7 +58,7 @@ static void engine_cache_mark(struct seq *seq, int pos)
 {
     int i = seq->n_marks;
 
-    if (!engine_cache_is_far(seq, pos))
+    if (i == SEQ_MARKS_MAX || !engine_cache_is_far(seq, pos))
         return;
     for (; i && seq->marks[i - 1] > pos; i--)
         seq->marks[i] = seq->marks[i - 1];
@@ -66,18 +66,41 @@ static void engine_cache_mark(struct seq *seq, int pos)
     seq->n_marks++;
 }
 
+static int engine_cache_take(struct engine *e, struct seq *seq, const struct prefix_hit *hit)
+{
+    return hit->n_tok ? engine_cache_share(e, seq, hit) : state_clear_slot(e->state, seq->slot);
+}
+
+/* One token must be left: somebody needs its logits. */
+static int engine_cache_max(const struct seq *seq)
+{
+    return seq->scores ? seq->n_prompt - 1 + seq->n_scored : seq->n_ids - 1;
+}
+
+int engine_cache_begin_again(struct engine *e, struct seq *seq, int pos)
+{
+    struct prefix_hit hit;
+    int r;
+
+    prefix_find(e->prefix, seq->owner, seq->ids, engine_cache_max(seq), engine_table(e, seq), &hit);
+    seq->last_mark = 0;
+    r = engine_cache_take(e, seq, &hit);
+    engine_cache_mark(seq, pos);
+    return r;
+}
+
 int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *prompt)
 {
     struct prefix_hit hit = {};
-    /* one token must be left: somebody needs its logits */
-    const int n_max = seq->scores ? seq->n_prompt - 1 + seq->n_scored : seq->n_ids - 1;
-    int r;
+    const int n_max = engine_cache_max(seq);
+    int r = 0;
 
     if (seq->finish)
         return 0; /* nothing will be read */
     if (seq->uses_cache)
         prefix_find(e->prefix, seq->owner, seq->ids, n_max, engine_table(e, seq), &hit);
-    r = hit.n_tok ? engine_cache_share(e, seq, &hit) : state_clear_slot(e->state, seq->slot);
+    if (!seq->uses_cache || !engine_disk_begin(e, seq, n_max, hit.n_tok))
+        r = engine_cache_take(e, seq, &hit);
     if (r || !seq->uses_cache)
         return r;
     seq->keeps_end = prompt->goes_on;
@@ -94,12 +117,18 @@ int engine_cache_cut(const struct seq *seq, int n_tok)
     return seq->n_marks ? MIN(n_tok, seq->marks[0] - seq->n_read) : n_tok;
 }
 
-static int engine_cache_keep(struct engine *e, struct seq *seq)
+int engine_cache_keep(struct engine *e, struct seq *seq, uint64_t file)
 {
     int ckpt, r = prefix_add(e->prefix, seq->owner, seq->ids, seq->n_read, engine_table(e, seq), &ckpt);
 
     seq->last_mark = seq->n_read;
-    return r ? MIN(r, 0) : state_save(e->state, ckpt, seq->slot);
+    if (r)
+        return MIN(r, 0);
+    if (file)
+        prefix_set_file(e->prefix, ckpt, file);
+    else
+        e->saver.is_done = false;
+    return state_save(e->state, ckpt, seq->slot);
 }
 
 int engine_cache_on_read(struct engine *e, struct seq *seq)
@@ -109,14 +138,14 @@ int engine_cache_on_read(struct engine *e, struct seq *seq)
     seq->n_marks--;
     for (int i = 0; i < seq->n_marks; i++)
         seq->marks[i] = seq->marks[i + 1];
-    return engine_cache_keep(e, seq);
+    return engine_cache_keep(e, seq, 0);
 }
 
 int engine_cache_on_end(struct engine *e, struct seq *seq)
 {
     if (!seq->uses_cache || !seq->keeps_end || !engine_cache_is_far(seq, seq->n_read))
         return 0;
-    return engine_cache_keep(e, seq);
+    return engine_cache_keep(e, seq, 0);
 }
 
 /* Where it is, so that it goes on without reading again. */
@@ -124,11 +153,14 @@ int engine_cache_on_preempt(struct engine *e, struct seq *seq)
 {
     if (!seq->uses_cache || seq->n_read - seq->last_mark < PREFIX_MIN_TOK)
         return 0;
-    return engine_cache_keep(e, seq);
+    return engine_cache_keep(e, seq, 0);
 }
 
 void engine_cache_forget(struct engine *e, const struct seq *seq)
 {
-    if (seq->uses_cache)
-        prefix_forget(e->prefix, seq->owner, seq->ids, seq->n_read);
+    if (!seq->uses_cache)
+        return;
+    prefix_forget(e->prefix, seq->owner, seq->ids, seq->n_read);
+    if (e->spill && seq->owner <= UINT32_MAX)
+        spill_forget(e->spill, (uint32_t)seq->owner, seq->ids, seq->n_read);
 }

@@ -172,14 +172,19 @@ int engine_put_beat(struct engine *e, uint64_t now_ns)
     Qwe__Beat beat = QWE__BEAT__INIT;
 
     const uint64_t cache_bytes = e->prefix ? prefix_used_bytes(e->prefix) : 0;
+    const uint64_t disk_bytes = e->spill ? spill_used_bytes(e->spill) : 0;
+    const bool is_same = cache_bytes == e->beat_cache_bytes && disk_bytes == e->beat_disk_bytes;
 
-    if (now_ns - e->beat_ns < ENGINE_BEAT_NS && (engine_has_work(e) || cache_bytes == e->beat_cache_bytes))
+    if (now_ns - e->beat_ns < ENGINE_BEAT_NS && (engine_has_work(e) || is_same))
         return 0;
     e->beat_ns = now_ns;
     e->beat_cache_bytes = cache_bytes;
+    e->beat_disk_bytes = disk_bytes;
     beat.has_steps = beat.has_cache_used_bytes = 1;
     beat.steps = e->n_steps;
     beat.cache_used_bytes = cache_bytes;
+    beat.has_cache_dir_used_bytes = e->spill != NULL;
+    beat.cache_dir_used_bytes = disk_bytes;
     beat.has_read_ns = beat.has_step_ns = 1;
     beat.read_ns = (uint64_t)e->sched.cost.tok_ns;
     beat.step_ns = (uint64_t)e->sched.cost.step_ns;

@@ -16,6 +16,7 @@ int engine_init(struct engine *e, int fd)
 void engine_drop_seq(struct engine *e, int slot)
 {
     if (e->seqs[slot]) {
+        engine_disk_drop(e, e->seqs[slot]);
         engine_drop_pages(e, e->seqs[slot]);
         sched_leave(&e->sched, e->seqs[slot]->account);
     }
@@ -38,6 +39,7 @@ void engine_deinit(struct engine *e)
     free(e->banned);
     free(e->stops_at);
     free(e->tables);
+    engine_disk_close(e);
     prefix_free(e->prefix);
     pages_deinit(&e->pages);
     sampler_free(e->sampler);
@@ -57,9 +59,10 @@ static bool engine_is_heavy(const struct frame *frame)
     return frame->type == MSG_E_SUBMIT || frame->type == MSG_E_TEXT;
 }
 
+/* One reads from disk at a time. */
 static bool engine_must_wait(const struct engine *e, const struct frame *frame)
 {
-    return engine_is_heavy(frame) && (e->text_ns || e->reading);
+    return engine_is_heavy(frame) && (e->text_ns || e->reading || e->reader.seq);
 }
 
 static int engine_take_frame(struct engine *e, const struct frame *frame)
@@ -97,9 +100,10 @@ static int engine_make_step(struct engine *e)
 {
     const uint64_t t0 = clock_now_ns();
     int r = engine_step(e);
-    const uint64_t ns = clock_now_ns() - t0;
+    const uint64_t now = clock_now_ns();
 
-    e->text_ns -= MIN(e->text_ns, ns);
+    e->text_ns -= MIN(e->text_ns, now - t0);
+    engine_disk_rest(e, now);
     return r;
 }
 
@@ -108,9 +112,11 @@ int engine_turn(struct engine *e, bool block)
     int r = engine_take_text(e);
 
     if (!r)
-        r = uplink_pump(&e->up, block && !engine_has_work(e));
+        r = uplink_pump(&e->up, block && !engine_has_work(e) ? engine_disk_wait_ms(e) : 0);
     if (!r)
         r = engine_take_frames(e);
+    if (!r)
+        r = engine_disk_turn(e);
     if (!r && engine_has_work(e))
         r = engine_make_step(e);
     return r;
@@ -125,5 +131,7 @@ int engine_run(struct engine *e)
     while (!r);
     if (r == ENGINE_E_FAILED)
         r = uplink_drain(&e->up);
+    else if (r == UPLINK_E_EOF)
+        engine_disk_stop(e);
     return r < 0 ? r : 0;
 }

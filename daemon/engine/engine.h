@@ -14,6 +14,7 @@
 #include "prompt.h"
 #include "sched.h"
 #include "seq.h"
+#include "spill.h"
 #include "textwork.h"
 #include "uplink.h"
 
@@ -34,6 +35,19 @@ struct engine {
     struct pages pages;    /* all of the state's: as many as slots can use, and the cache's beside them */
     int32_t *tables;       /* [n_slots][pages_per_slot] which pages each slot's sequence has */
     struct prefix *prefix; /* NULL: off */
+    struct spill *spill;   /* the cache's files; NULL: none */
+    struct engine_saver {
+        int node;             /* whose checkpoint is being written; 0: none */
+        uint64_t made, id;    /* which checkpoint, which file */
+        uint64_t rest_ns;     /* nothing is written before */
+        bool is_done;         /* nothing is left to write */
+        int32_t *ids, *pages; /* [context], [pages_per_slot] on the way to the node */
+    } saver;
+    struct engine_reader {
+        struct seq *seq; /* borrowed, whose beginning is being read; NULL: none */
+        uint64_t id, until_ns;
+        int n_tok;
+    } reader;
 
     /* what Submit made */
     struct seq **seqs; /* [n_slots], NULL: the slot is free */
@@ -52,7 +66,7 @@ struct engine {
     int *rows;                /* [n_slots] */
     float *logits;            /* [n_slots][n_vocab] */
     struct sched sched;
-    uint64_t n_steps, beat_ns, beat_cache_bytes; /* the last two: of the last Beat */
+    uint64_t n_steps, beat_ns, beat_cache_bytes, beat_disk_bytes; /* the last three: of the last Beat */
     uint64_t
         text_ns; /* of text work that running streams waited for, and that steps have not made up for yet */
 };
@@ -74,13 +88,31 @@ int engine_on_frame(struct engine *e, const struct frame *frame, int fd);
 int engine_take_text(struct engine *e); /* what was read beside the steps, waited for if there are none */
 void engine_drop_text(struct engine *e);
 
+/* cache_disk.c */
+int engine_disk_open(struct engine *e, const Qwe__Start *start, const char *kv_name);
+void engine_disk_close(struct engine *e);
+/* Whether a file has much more of the sequence's beginning than n_have tokens of its first n_max: the
+ * sequence then waits for it, and Started is said when it is there. */
+bool engine_disk_begin(struct engine *e, struct seq *seq, int n_max, int n_have);
+void engine_disk_drop(struct engine *e, const struct seq *seq); /* nobody waits any more */
+int engine_disk_turn(struct engine *e);                         /* a slice of reading, or of writing */
+int engine_disk_wait_ms(const struct engine *e);                /* until its next turn; -1: none is due */
+void engine_disk_rest(struct engine *e, uint64_t now_ns);       /* a step was made */
+void engine_disk_stop(struct engine *e);                        /* the end: what is not written yet */
+
 /* cache.c.  A new sequence: its state is fresh, or that of the longest beginning of its tokens that is known.
  */
 int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *prompt);
-int engine_cache_cut(const struct seq *seq, int n_tok);            /* n_tok, or fewer: to the next mark */
-int engine_cache_on_read(struct engine *e, struct seq *seq);       /* n_read has moved */
-int engine_cache_on_end(struct engine *e, struct seq *seq);        /* its answer is whole */
-int engine_cache_on_preempt(struct engine *e, struct seq *seq);    /* it will come again */
+/* The file that it waited for was not to be had: from memory, or from its first token on.  pos: where the
+ * file ended.
+ */
+int engine_cache_begin_again(struct engine *e, struct seq *seq, int pos);
+int engine_cache_keep(struct engine *e, struct seq *seq,
+                      uint64_t file);                           /* where it is; file: has the same; 0: none */
+int engine_cache_cut(const struct seq *seq, int n_tok);         /* n_tok, or fewer: to the next mark */
+int engine_cache_on_read(struct engine *e, struct seq *seq);    /* n_read has moved */
+int engine_cache_on_end(struct engine *e, struct seq *seq);     /* its answer is whole */
+int engine_cache_on_preempt(struct engine *e, struct seq *seq); /* it will come again */
 void engine_cache_forget(struct engine *e, const struct seq *seq); /* its numbers broke */
 /* Pages for the next n_tok tokens: there always are some, since the cache never holds more than its own. */
 void engine_take_pages(struct engine *e, struct seq *seq, int n_tok);

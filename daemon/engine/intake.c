@@ -261,7 +261,7 @@ static int engine_submit_begin(struct engine *e, struct engine_submit *s, struct
         r = engine_submit_check(s, fault);
     if (!r)
         r = engine_submit_seq(e, s, slot, fault);
-    if (r)
+    if (r || e->seqs[slot]->waits)
         return r;
     r = engine_put_started(e, e->seqs[slot]);
     if (!r && e->seqs[slot]->finish) { /* the forced ids were the whole answer */

@@ -415,6 +415,11 @@ static int engine_put_ready(struct engine_load *load, const struct state_size *s
     ready.cache_pages = (uint32_t)load->cache_pages;
     ready.cache_checkpoints = (uint32_t)size->n_ckpts;
     ready.state_bytes = state_bytes(e->model, size) - ready.cache_bytes;
+    ready.has_cache_dir_bytes = ready.has_cache_dir_used_bytes = e->spill != NULL;
+    if (e->spill) {
+        ready.cache_dir_bytes = spill_max_bytes(e->spill);
+        ready.cache_dir_used_bytes = e->beat_disk_bytes = spill_used_bytes(e->spill);
+    }
     ready.weights_locked = e->model->weights.mem.locked;
     ready.warnings = warnings;
     if (!ready.weights_locked)
@@ -459,6 +464,8 @@ int engine_load(struct engine *e, const Qwe__Start *start, int fd)
         r = engine_load_scratch(e);
     if (!r)
         r = engine_load_prefix(&load, &size);
+    if (!r)
+        r = engine_disk_open(e, start, kv_name);
     if (!r)
         r = engine_selftest(e, &load.fault);
     if (r)

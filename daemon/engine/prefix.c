@@ -498,7 +498,8 @@ int prefix_add(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids, 
         return r;
     node = prefix_at(p, prefix_make_node(p, owner, ids, n_ids, pages, &place.walk));
     node->ckpt = p->ckpts[--p->n_free_ckpts];
-    node->last_used = p->tick;
+    node->last_used = node->made = p->tick;
+    node->file = 0;
     p->scopes[node->scope].n_ckpts++;
     *ret_ckpt = node->ckpt;
     return PREFIX_OK;
@@ -520,6 +521,71 @@ void prefix_forget(struct prefix *p, uint64_t owner, const int32_t *ids, int n_i
 uint64_t prefix_used_bytes(const struct prefix *p)
 {
     return prefix_bytes(p, p->size.n_ckpts - p->n_free_ckpts, p->size.n_pages - p->n_free_pages);
+}
+
+/* copying elsewhere */
+
+/* Tokens behind the last one on the way that a file has. */
+static int prefix_unsaved_tok(const struct prefix *p, int node)
+{
+    int above = prefix_at(p, node)->parent;
+
+    while (prefix_at(p, above)->parent && (prefix_at(p, above)->ckpt < 0 || !prefix_at(p, above)->file))
+        above = prefix_at(p, above)->parent;
+    return prefix_at(p, node)->pos - prefix_at(p, above)->pos;
+}
+
+static bool prefix_is_unsaved(const struct prefix *p, int node, uint64_t max_owner, int min_tok)
+{
+    const struct prefix_node *n = prefix_at(p, node);
+
+    return n->parent && n->ckpt >= 0 && !n->file && p->scopes[n->scope].owner <= max_owner &&
+           prefix_unsaved_tok(p, node) >= min_tok;
+}
+
+static double prefix_unsaved_value(const struct prefix *p, int node)
+{
+    const int n_tok = prefix_unsaved_tok(p, node);
+    const uint64_t bytes = prefix_bytes(p, 1, CEIL_DIV(n_tok, KERN_PAGE_TOK));
+
+    return (double)n_tok / (double)bytes / (double)(p->tick - prefix_at(p, node)->last_used + 1);
+}
+
+int prefix_find_unsaved(const struct prefix *p, uint64_t max_owner, int min_tok)
+{
+    const int n_nodes = 3 * p->size.n_ckpts + 1;
+    double most = 0;
+    int found = 0;
+
+    for (int i = 1; i < n_nodes; i++) {
+        if (!prefix_is_unsaved(p, i, max_owner, min_tok) || (found && prefix_unsaved_value(p, i) <= most))
+            continue;
+        most = prefix_unsaved_value(p, i);
+        found = i;
+    }
+    for (int i = found; i; i = prefix_at(p, i)->parent)
+        if (prefix_is_unsaved(p, i, max_owner, min_tok))
+            found = i;
+    return found;
+}
+
+void prefix_copy_path(const struct prefix *p, int node, int32_t *ids, int32_t *pages)
+{
+    const int n = prefix_at(p, node)->pos;
+
+    prefix_list_pages(p, node, pages);
+    for (int pos = 0; pos < n; pos += KERN_PAGE_TOK)
+        memcpy(ids + pos, prefix_page_ids(p, pages[pos / KERN_PAGE_TOK]),
+               (size_t)MIN(KERN_PAGE_TOK, n - pos) * sizeof(*ids));
+}
+
+void prefix_set_file(struct prefix *p, int ckpt, uint64_t file)
+{
+    const int n_nodes = 3 * p->size.n_ckpts + 1;
+
+    for (int i = 1; i < n_nodes; i++)
+        if (prefix_at(p, i)->parent && prefix_at(p, i)->ckpt == ckpt)
+            prefix_at(p, i)->file = file;
 }
 
 /* making */

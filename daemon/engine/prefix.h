@@ -37,6 +37,8 @@ struct prefix_node { /* links are indices; 0: none, since the first node and the
     int ckpt;           /* -1: none */
     int first_ref;      /* its edge's pages, from the one that holds the parent's pos on */
     uint64_t last_used; /* tick */
+    uint64_t made;      /* tick of its checkpoint */
+    uint64_t file;      /* on disk, once it was written or read there (spill.h); 0: never */
 };
 
 struct prefix_ref { /* one page of an edge */
@@ -90,3 +92,11 @@ int prefix_add(struct prefix *prefix, uint64_t owner, const int32_t *ids, int n_
 void prefix_forget(struct prefix *prefix, uint64_t owner, const int32_t *ids, int n_ids);
 
 uint64_t prefix_used_bytes(const struct prefix *prefix);
+
+/* for what copies checkpoints elsewhere */
+/* Of those without a file, min_tok or more behind the last one on their way that has one, of owners up to
+ * max_owner: what is worth most, or the first such one above it.  0: there is none. */
+int prefix_find_unsaved(const struct prefix *prefix, uint64_t max_owner, int min_tok);
+/* The tokens that lead to the node, and the pages that they lie in. */
+void prefix_copy_path(const struct prefix *prefix, int node, int32_t *ids, int32_t *pages);
+void prefix_set_file(struct prefix *prefix, int ckpt, uint64_t file);

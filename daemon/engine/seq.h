@@ -35,6 +35,7 @@ struct seq {
     /* of the prefix cache and the pages, set by the owner (cache.c) */
     uint64_t owner;                    /* a uid, or a number above all of them: a gateway's user */
     bool uses_cache, keeps_end;        /* keeps_end: a prompt may go on where its answer ends */
+    bool waits;                        /* for its beginning, which is read from disk */
     int n_pages;                       /* of its slot's table */
     int n_cached;                      /* tokens that another had read */
     int marks[SEQ_MARKS_MAX], n_marks; /* positions still ahead at which its state is to be kept, ascending */

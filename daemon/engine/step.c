@@ -7,7 +7,7 @@
 
 static bool engine_slot_runs(const struct engine *e, int slot)
 {
-    return e->seqs[slot] && !e->seqs[slot]->paused;
+    return e->seqs[slot] && !e->seqs[slot]->paused && !e->seqs[slot]->waits;
 }
 
 bool engine_has_work(const struct engine *e)

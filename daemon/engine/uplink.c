@@ -35,11 +35,11 @@ void uplink_deinit(struct uplink *up)
     sock_deinit(&up->sock);
 }
 
-static int uplink_wait(struct uplink *up, short events)
+static int uplink_wait(struct uplink *up, short events, int wait_ms)
 {
     struct pollfd pfd = {.fd = up->sock.fd, .events = events};
 
-    if (poll(&pfd, 1, -1) < 0 && errno != EINTR)
+    if (poll(&pfd, 1, wait_ms) < 0 && errno != EINTR)
         return err_errno();
     return 0;
 }
@@ -96,12 +96,12 @@ int uplink_drain(struct uplink *up)
     int r;
 
     while (!(r = uplink_flush(up)) && buf_size(&up->sock.out))
-        if ((r = uplink_wait(up, POLLOUT)))
+        if ((r = uplink_wait(up, POLLOUT, -1)))
             break;
     return r;
 }
 
-int uplink_pump(struct uplink *up, bool block)
+int uplink_pump(struct uplink *up, int wait_ms)
 {
     bool any = false;
     int r;
@@ -110,11 +110,12 @@ int uplink_pump(struct uplink *up, bool block)
         r = uplink_flush(up);
         if (!r)
             r = uplink_read(up, &any);
-        if (r || any || !block)
+        if (r || any || !wait_ms)
             return r;
-        r = uplink_wait(up, POLLIN | (buf_size(&up->sock.out) ? POLLOUT : 0));
+        r = uplink_wait(up, POLLIN | (buf_size(&up->sock.out) ? POLLOUT : 0), wait_ms);
         if (r)
             return r;
+        wait_ms = MIN(wait_ms, 0); /* a time is waited for once */
     }
 }
 
@@ -163,7 +164,7 @@ static int uplink_append(struct uplink *up, uint32_t stream, uint16_t type, uint
     if (n > FRAME_MAX_BYTES)
         return err_origin(-EMSGSIZE); /* callers bound what they say */
     while ((r = frame_open(&up->sock.out, stream, type, flags, n, &body)) == BUF_E_FULL) {
-        r = uplink_wait(up, POLLOUT);
+        r = uplink_wait(up, POLLOUT, -1);
         if (!r)
             r = uplink_flush(up);
         if (r)

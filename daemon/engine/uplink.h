@@ -21,9 +21,10 @@ struct uplink {
 int uplink_init(struct uplink *up, int fd); /* takes fd, also on failure */
 void uplink_deinit(struct uplink *up);
 
-/* Reads and writes what can be; reads nothing while a whole frame waits to be taken.  block: until there is
- * something to take.  0, UPLINK_E_EOF: the broker is gone, < 0. */
-int uplink_pump(struct uplink *up, bool block);
+/* Reads and writes what can be; reads nothing while a whole frame waits to be taken.  wait_ms: how long it
+ * waits for something to take; 0: not at all, -1: until there is some.  0, UPLINK_E_EOF: the broker is gone,
+ * < 0. */
+int uplink_pump(struct uplink *up, int wait_ms);
 
 int uplink_drain(struct uplink *up); /* waits until everything was written */
 

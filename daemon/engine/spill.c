@@ -1,0 +1,318 @@
+/* spill.c - the folder of spilled checkpoints: what is there at the start, and what has to go.  See spill.h.
+ */
+#include "spill_folder.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+
+#include "daemon/util/log.h"
+
+/* files */
+
+uint64_t spill_now_s(void)
+{
+    return (uint64_t)time(NULL);
+}
+
+ssize_t spill_pread(int fd, void *data, size_t n, uint64_t offset)
+{
+    size_t have = 0;
+
+    while (have < n) {
+        const ssize_t k = pread(fd, (uint8_t *)data + have, n - have, (off_t)(offset + have));
+
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k < 0)
+            return -errno;
+        if (!k)
+            break;
+        have += (size_t)k;
+    }
+    return (ssize_t)have;
+}
+
+static void spill_remove(struct spill *s, uint64_t id)
+{
+    const struct spill_entry *entry = spill_index_find(s->index, id);
+    char name[SPILL_NAME_BYTES];
+
+    spill_name_put(entry->uid, id, name);
+    (void)unlinkat(s->dir_fd, name, 0);
+    spill_index_remove(s->index, id);
+}
+
+void spill_remove_all(struct spill *s, uint64_t id)
+{
+    const struct spill_entry *entry;
+
+    while ((entry = spill_index_last_behind(s->index, id)))
+        spill_remove(s, entry->id);
+}
+
+static int spill_read_header(const struct spill *s, int fd, struct spill_header *ret_header,
+                             struct stat *ret_st, struct fault *fault)
+{
+    uint8_t data[SPILL_HEADER_BYTES];
+    ssize_t n;
+
+    if (fstat(fd, ret_st) < 0)
+        return fault_set(fault, SPILL_E_BAD, "%s", strerror(errno));
+    if (!S_ISREG(ret_st->st_mode))
+        return fault_set(fault, SPILL_E_BAD, "it is no regular file");
+    n = spill_pread(fd, data, sizeof(data), 0);
+    if (n < 0)
+        return fault_set(fault, SPILL_E_BAD, "%s", strerror((int)-n));
+    return spill_header_read(&s->shape, data, (size_t)n, (uint64_t)ret_st->st_size, ret_header, fault);
+}
+
+int spill_open_file(const struct spill *s, const char *name, struct spill_header *ret_header,
+                    struct stat *ret_st, int *ret_fd, struct fault *fault)
+{
+    _cleanup_(closep) int fd = openat(s->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    int r;
+
+    if (fd < 0)
+        return fault_set(fault, SPILL_E_BAD, "%s", strerror(errno));
+    r = spill_read_header(s, fd, ret_header, ret_st, fault);
+    if (!r)
+        *ret_fd = steal_fd(&fd);
+    return r;
+}
+
+bool spill_make_room(struct spill *s, uint32_t uid, uint64_t bytes, uint64_t spare, uint64_t keep_from)
+{
+    const struct spill_entry *victim;
+    bool fits;
+
+    while ((victim = spill_index_victim(s->index, uid, bytes, spill_now_s(), spare, keep_from, &fits)))
+        spill_remove(s, victim->id);
+    return fits;
+}
+
+int spill_find(struct spill *s, uint32_t uid, const int32_t *ids, int n_ids, uint64_t *ret_id)
+{
+    const struct spill_entry *entry = spill_index_match(s->index, uid, ids, n_ids);
+
+    if (!entry)
+        return 0;
+    *ret_id = entry->id;
+    return entry->n_tok;
+}
+
+void spill_forget(struct spill *s, uint32_t uid, const int32_t *ids, int n_ids)
+{
+    const struct spill_entry *entry;
+
+    while ((entry = spill_index_match(s->index, uid, ids, n_ids)))
+        spill_remove_all(s, entry->id);
+}
+
+/* opening */
+
+struct spill_list {
+    struct spill_entry entries[SPILL_FILES_MAX];
+    int n, n_other, n_lost;
+};
+
+static int spill_list_check(const struct spill *s, const char *name, struct spill_entry *ret_entry,
+                            struct fault *fault)
+{
+    _cleanup_(closep) int fd = -1;
+    struct spill_header header;
+    struct stat st;
+    uint32_t uid;
+    uint64_t id;
+    int r = spill_open_file(s, name, &header, &st, &fd, fault);
+
+    if (r)
+        return r;
+    (void)spill_name_read(name, &uid, &id); /* the caller has seen that it can be */
+    if (uid != header.uid || id != header.id)
+        return fault_set(fault, SPILL_E_BAD, "it is number %" PRIu64 " of uid %u", header.id, header.uid);
+    *ret_entry = (struct spill_entry){
+        .id = id,
+        .parent = header.parent,
+        .ids_sum = header.ids_sum,
+        .bytes = (uint64_t)st.st_size,
+        .used_s = (uint64_t)MAX(st.st_mtim.tv_sec, 0),
+        .uid = uid,
+        .n_base = header.n_base,
+        .n_tok = header.n_tok,
+    };
+    return SPILL_OK;
+}
+
+static void spill_list_file(struct spill *s, const char *name, struct spill_list *list)
+{
+    struct fault fault = {0};
+    uint32_t uid;
+    uint64_t id;
+    int r = SPILL_E_OTHER;
+
+    if (!strcmp(name, SPILL_NEW)) {
+        (void)unlinkat(s->dir_fd, name, 0); /* an engine died over it */
+        return;
+    }
+    if (!spill_name_read(name, &uid, &id)) {
+        log_warn("cache folder %s: %.64s is no file of this service; left alone", s->folder, name);
+        return;
+    }
+    if (list->n < SPILL_FILES_MAX)
+        r = spill_list_check(s, name, &list->entries[list->n], &fault);
+    list->n += !r;
+    if (!r)
+        return;
+    list->n_other += r == SPILL_E_OTHER;
+    if (r != SPILL_E_OTHER)
+        log_warn("cache file %s/%s: %s; removed", s->folder, name, fault.text);
+    (void)unlinkat(s->dir_fd, name, 0);
+}
+
+static int spill_list_compare(const void *a, const void *b)
+{
+    const struct spill_entry *x = a, *y = b;
+
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* Parents have the lower ids. */
+static void spill_list_take(struct spill *s, struct spill_list *list)
+{
+    char name[SPILL_NAME_BYTES];
+
+    qsort(list->entries, (size_t)list->n, sizeof(*list->entries), spill_list_compare);
+    for (int i = 0; i < list->n; i++) {
+        const struct spill_entry *entry = &list->entries[i];
+
+        s->next_id = entry->id + 1;
+        if (!spill_index_add(s->index, entry))
+            continue;
+        list->n_lost++;
+        spill_name_put(entry->uid, entry->id, name);
+        (void)unlinkat(s->dir_fd, name, 0);
+    }
+}
+
+static int spill_list_read(struct spill *s, struct spill_list *list, struct fault *fault)
+{
+    const int fd = openat(s->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+
+    if (!dir) {
+        fault_set(fault, SPILL_E_OFF, "%s: %s", s->folder, strerror(errno));
+        if (fd >= 0)
+            close(fd);
+        return SPILL_E_OFF;
+    }
+    while ((entry = readdir(dir)))
+        if (strcmp(entry->d_name, ".") && strcmp(entry->d_name, ".."))
+            spill_list_file(s, entry->d_name, list);
+    closedir(dir);
+    return SPILL_OK;
+}
+
+static int spill_list_all(struct spill *s, struct fault *fault)
+{
+    _cleanup_(freep) struct spill_list *list = calloc(1, sizeof(*list));
+    int r;
+
+    if (!list)
+        return err_origin(-ENOMEM);
+    r = spill_list_read(s, list, fault);
+    if (r)
+        return r;
+    spill_list_take(s, list);
+    (void)spill_make_room(s, 0, 0, 0, UINT64_MAX);
+    log_info("cache folder %s: %d files with %" PRIu64 " of %" PRIu64 " MiB; removed %d of another model or "
+             "engine, %d that went on behind one that is gone",
+             s->folder, s->index->n, s->index->bytes >> 20, s->index->max_bytes >> 20, list->n_other,
+             list->n_lost);
+    return SPILL_OK;
+}
+
+/* Prompts lie in it: it must be ours and nobody else's. */
+static int spill_open_folder(struct spill *s, struct fault *fault)
+{
+    struct stat st;
+
+    if (mkdir(s->folder, 0700) < 0 && errno != EEXIST)
+        return fault_set(fault, SPILL_E_OFF, "%s cannot be made: %s", s->folder, strerror(errno));
+    s->dir_fd = open(s->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->dir_fd < 0 || fstat(s->dir_fd, &st) < 0)
+        return fault_set(fault, SPILL_E_OFF, "%s: %s", s->folder, strerror(errno));
+    if (st.st_uid != geteuid() || (st.st_mode & 077))
+        return fault_set(fault, SPILL_E_OFF, "%s is uid %u's with mode %03o, should be uid %u's with 700",
+                         s->folder, st.st_uid, st.st_mode & 0777u, geteuid());
+    if (flock(s->dir_fd, LOCK_EX | LOCK_NB) < 0)
+        return fault_set(fault, SPILL_E_OFF, "%s: %s", s->folder,
+                         errno == EWOULDBLOCK ? "another engine uses it" : strerror(errno));
+    return SPILL_OK;
+}
+
+int spill_open(const struct spill_config *config, struct fault *fault, struct spill **ret_spill)
+{
+    _cleanup_(spill_freep) struct spill *s = calloc(1, sizeof(*s));
+    const size_t n_page = state_page_part_bytes(config->state), n_part = state_slot_part_bytes(config->state);
+    int r;
+
+    if (!s)
+        return err_origin(-ENOMEM);
+    *s = (struct spill){.dir_fd = -1, .state = config->state, .next_id = 1, .writes = true};
+    s->out.fd = s->in.fd = -1;
+    memcpy(s->shape.key, config->key, sizeof(s->shape.key));
+    s->shape.page_bytes = n_page;
+    s->shape.state_bytes = n_part * (uint64_t)state_n_slot_parts(config->state);
+    s->n_host = MAX(MAX(n_page, n_part), (size_t)64 << 10);
+    s->host = malloc(s->n_host);
+    s->folder = strdup(config->folder);
+    if (!s->host || !s->folder)
+        return err_origin(-ENOMEM);
+    r = spill_index_new(config->max_bytes, &s->index);
+    if (!r)
+        r = spill_open_folder(s, fault);
+    if (!r)
+        r = spill_list_all(s, fault);
+    if (!r)
+        *ret_spill = steal(&s);
+    return r;
+}
+
+struct spill *spill_free(struct spill *s)
+{
+    if (!s)
+        return NULL;
+    spill_write_drop(s);
+    spill_read_drop(s);
+    closep(&s->dir_fd);
+    free(s->folder);
+    free(s->index);
+    free(s->host);
+    free(s);
+    return NULL;
+}
+
+uint64_t spill_used_bytes(const struct spill *s)
+{
+    return s->index->bytes;
+}
+
+uint64_t spill_max_bytes(const struct spill *s)
+{
+    return s->index->max_bytes;
+}
+
+bool spill_writes(const struct spill *s)
+{
+    return s->writes;
+}
+
+uint64_t spill_next_id(const struct spill *s)
+{
+    return s->next_id;
+}

@@ -1,0 +1,56 @@
+/* spill_folder.h - the inside of struct spill; included by spill.c, spill_read.c and spill_write.c. */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "spill.h"
+#include "spill_index.h"
+#include "xxh64.h"
+
+#define SPILL_NEW "new" /* what is being written */
+
+struct spill_out {
+    int fd; /* owned; -1: nothing is being written */
+    struct spill_header header;
+    struct xxh64 sum;
+    int part;        /* the next one: pages, then layers of the state */
+    uint64_t offset; /* where it goes */
+};
+
+struct spill_in {
+    uint64_t chain[SPILL_DEPTH_MAX]; /* ids, the first one has no parent */
+    int n_chain, i_chain;
+    const int32_t *ids, *pages; /* borrowed */
+    int slot;
+    int fd; /* owned; of chain[i_chain], -1: not open yet */
+    struct spill_header header;
+    struct xxh64 sum;
+    int part;
+    uint64_t offset;
+};
+
+struct spill {
+    int dir_fd;
+    char *folder;
+    struct state *state; /* borrowed */
+    struct spill_shape shape;
+    struct spill_index *index;
+    uint64_t next_id;
+    bool writes;
+    uint8_t *host; /* [n_host] one part on its way */
+    size_t n_host;
+    struct spill_out out;
+    struct spill_in in;
+};
+
+uint64_t spill_now_s(void);
+/* All that was asked for, or as far as the file goes; < 0. */
+ssize_t spill_pread(int fd, void *data, size_t n, uint64_t offset);
+/* A name may stand for anything by now: nothing of it is waited for, no link is followed.  SPILL_E_OTHER,
+ * SPILL_E_BAD. */
+int spill_open_file(const struct spill *spill, const char *name, struct spill_header *ret_header,
+                    struct stat *ret_st, int *ret_fd, struct fault *fault);
+/* The file, and whatever goes on behind it. */
+void spill_remove_all(struct spill *spill, uint64_t id);
+/* Until uid may add `bytes` behind `spare`, without what was written from keep_from on; false: it may not. */
+bool spill_make_room(struct spill *spill, uint32_t uid, uint64_t bytes, uint64_t spare, uint64_t keep_from);
