@@ -274,6 +274,9 @@ int qwend_status(qwend *q, qwend_status_info *ret)
         .cached_tokens = reply->cached_tokens,
         .cache_pages = reply->cache_pages,
         .cache_checkpoints = reply->cache_checkpoints,
+        .cache_dir_bytes = reply->cache_dir_bytes,
+        .cache_dir_used_bytes = reply->cache_dir_used_bytes,
+        .preemptions = reply->preemptions,
     };
     call_status_model(reply->model, ret);
     return 0;

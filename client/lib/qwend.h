@@ -184,6 +184,8 @@ typedef struct {
     int weights_locked;
     uint64_t cache_bytes, cache_used_bytes, cached_tokens; /* of the prefix cache; cached_tokens: of prompt_tokens */
     uint32_t cache_pages, cache_checkpoints;             /* how many it has room for */
+    uint64_t cache_dir_bytes, cache_dir_used_bytes;      /* of its files; 0: it has none */
+    uint64_t preemptions;                                /* slots that batch requests gave to interactive ones */
 } qwend_status_info;
 int qwend_status(qwend *q, qwend_status_info *ret);      /* blocking; strings are borrowed until the next call */
 typedef struct {

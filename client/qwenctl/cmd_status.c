@@ -36,11 +36,14 @@ static void status_json(FILE *out, const qwend_status_info *info)
     json_uint(&json, "cache_used_bytes", info->cache_used_bytes);
     json_uint(&json, "cache_pages", info->cache_pages);
     json_uint(&json, "cache_checkpoints", info->cache_checkpoints);
+    json_uint(&json, "cache_dir_bytes", info->cache_dir_bytes);
+    json_uint(&json, "cache_dir_used_bytes", info->cache_dir_used_bytes);
     json_uint(&json, "running", info->running);
     json_uint(&json, "queued", info->queued);
     json_uint(&json, "connections", info->connections);
     json_uint(&json, "engine_restarts", info->engine_restarts);
     json_uint(&json, "requests", info->requests);
+    json_uint(&json, "preemptions", info->preemptions);
     json_uint(&json, "prompt_tokens", info->prompt_tokens);
     json_uint(&json, "cached_tokens", info->cached_tokens);
     json_uint(&json, "output_tokens", info->output_tokens);
@@ -71,10 +74,14 @@ static void status_text(FILE *out, const qwend_status_info *info)
         fprintf(out, "cache     %.0f of %.0f MiB in use; room for %u tokens and %u checkpoints\n",
                 (double)info->cache_used_bytes / mib, (double)info->cache_bytes / mib, 64 * info->cache_pages,
                 info->cache_checkpoints);
+    if (info->cache_dir_bytes)
+        fprintf(out, "on disk   %.0f of %.0f MiB of the cache's files\n",
+                (double)info->cache_dir_used_bytes / mib, (double)info->cache_dir_bytes / mib);
     fprintf(out, "context   %u tokens a request (trained: %u), %u at a time\n", info->context,
             info->context_trained, info->slots);
-    fprintf(out, "requests  %u running, %u queued, %llu since start; %u connections\n", info->running,
-            info->queued, (unsigned long long)info->requests, info->connections);
+    fprintf(out, "requests  %u running, %u queued, %llu since start, preempted %llu times; %u connections\n",
+            info->running, info->queued, (unsigned long long)info->requests,
+            (unsigned long long)info->preemptions, info->connections);
     fprintf(out, "tokens    %llu in prompts, %llu of them from the cache, %llu written\n",
             (unsigned long long)info->prompt_tokens, (unsigned long long)info->cached_tokens,
             (unsigned long long)info->output_tokens);

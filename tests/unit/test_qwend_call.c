@@ -115,7 +115,8 @@ static void test_status_gives_every_field(void **state)
                   "isa=\"avx2\" context=12 slots=13 threads=14 running=15 queued=16 connections=17 "
                   "engine_restarts=18 prompt_tokens=19 output_tokens=20 requests=21 load_permille=1000 "
                   "note=\"n\" weights_bytes=22 state_bytes=23 weights_locked=true kv_type=\"f16\" "
-                  "cache_bytes=24 cache_used_bytes=25 cache_pages=26 cache_checkpoints=27 cached_tokens=28\n"
+                  "cache_bytes=24 cache_used_bytes=25 cache_pages=26 cache_checkpoints=27 cached_tokens=28 "
+                  "cache_dir_bytes=29 cache_dir_used_bytes=30 preemptions=31\n"
                   "await Status\nsend StatusReply+end state=LOADING\neof\n",
                   0);
     qwend_status_info info;
@@ -138,6 +139,9 @@ static void test_status_gives_every_field(void **state)
     assert_int_equal(info.cache_pages, 26);
     assert_int_equal(info.cache_checkpoints, 27);
     assert_int_equal(info.cached_tokens, 28);
+    assert_int_equal(info.cache_dir_bytes, 29);
+    assert_int_equal(info.cache_dir_used_bytes, 30);
+    assert_int_equal(info.preemptions, 31);
     assert_true(info.uptime_s == 1.5);
     assert_int_equal(qwend_status(peer.q, &info), 0);
     assert_string_equal(info.state_name, "loading");
