@@ -13,9 +13,12 @@
 
 /* files */
 
-uint64_t spill_now_s(void)
+uint64_t spill_now_ns(void)
 {
-    return (uint64_t)time(NULL);
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now); /* as the files' times are */
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 ssize_t spill_pread(int fd, void *data, size_t n, uint64_t offset)
@@ -89,7 +92,7 @@ bool spill_make_room(struct spill *s, uint32_t uid, uint64_t bytes, uint64_t spa
     const struct spill_entry *victim;
     bool fits;
 
-    while ((victim = spill_index_victim(s->index, uid, bytes, spill_now_s(), spare, keep_from, &fits)))
+    while ((victim = spill_index_victim(s->index, uid, bytes, spill_now_ns(), spare, keep_from, &fits)))
         spill_remove(s, victim->id);
     return fits;
 }
@@ -139,7 +142,7 @@ static int spill_list_check(const struct spill *s, const char *name, struct spil
         .parent = header.parent,
         .ids_sum = header.ids_sum,
         .bytes = (uint64_t)st.st_size,
-        .used_s = (uint64_t)MAX(st.st_mtim.tv_sec, 0),
+        .used_ns = (uint64_t)MAX(st.st_mtim.tv_sec, 0) * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
         .uid = uid,
         .n_base = header.n_base,
         .n_tok = header.n_tok,
@@ -153,6 +156,7 @@ static void spill_list_file(struct spill *s, const char *name, struct spill_list
     uint32_t uid;
     uint64_t id;
     int r = SPILL_E_OTHER;
+    bool is_gone;
 
     if (!strcmp(name, SPILL_NEW)) {
         (void)unlinkat(s->dir_fd, name, 0); /* an engine died over it */
@@ -168,9 +172,9 @@ static void spill_list_file(struct spill *s, const char *name, struct spill_list
     if (!r)
         return;
     list->n_other += r == SPILL_E_OTHER;
+    is_gone = unlinkat(s->dir_fd, name, 0) == 0;
     if (r != SPILL_E_OTHER)
-        log_warn("cache file %s/%s: %s; removed", s->folder, name, fault.text);
-    (void)unlinkat(s->dir_fd, name, 0);
+        log_warn("cache file %s/%s: %s; %s", s->folder, name, fault.text, is_gone ? "removed" : "left alone");
 }
 
 static int spill_list_compare(const void *a, const void *b)

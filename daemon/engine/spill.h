@@ -18,8 +18,8 @@
 #include "daemon/model/model.h"
 #include "spill_file.h"
 
-/* 4 MiB: 2 to 8 ms from the page cache, less than a step of a model whose pages are that large. */
-enum { SPILL_SLICE_BYTES = 4 << 20 };
+/* Half a millisecond from or to the page cache. */
+enum { SPILL_SLICE_BYTES = 1 << 20 };
 
 struct spill;
 struct spill_config {

@@ -43,7 +43,7 @@ struct spill {
     struct spill_in in;
 };
 
-uint64_t spill_now_s(void);
+uint64_t spill_now_ns(void);
 /* All that was asked for, or as far as the file goes; < 0. */
 ssize_t spill_pread(int fd, void *data, size_t n, uint64_t offset);
 /* A name may stand for anything by now: nothing of it is waited for, no link is followed.  SPILL_E_OTHER,

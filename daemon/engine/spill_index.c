@@ -149,15 +149,15 @@ static uint32_t spill_index_largest(const struct spill_index *index, uint32_t ui
     return largest;
 }
 
-static double spill_index_value(const struct spill_entry *e, uint64_t now_s)
+static double spill_index_value(const struct spill_entry *e, uint64_t now_ns)
 {
-    const uint64_t age = now_s > e->used_s ? now_s - e->used_s : 0;
+    const double age_s = now_ns > e->used_ns ? (double)(now_ns - e->used_ns) * 1e-9 : 0;
 
-    return (double)(e->n_tok - e->n_base) / (double)e->bytes / (double)(age + 1);
+    return (double)(e->n_tok - e->n_base) / (double)e->bytes / (age_s + 1);
 }
 
 struct spill_entry *spill_index_victim(struct spill_index *index, uint32_t uid, uint64_t bytes,
-                                       uint64_t now_s, uint64_t spare, uint64_t keep, bool *ret_fits)
+                                       uint64_t now_ns, uint64_t spare, uint64_t keep, bool *ret_fits)
 {
     struct spill_entry *least = NULL;
     uint32_t largest;
@@ -174,7 +174,7 @@ struct spill_entry *spill_index_victim(struct spill_index *index, uint32_t uid, 
             break;
         if (e->n_children || e->id == spare || e->id >= keep)
             continue;
-        if (!least || spill_index_value(e, now_s) < spill_index_value(least, now_s))
+        if (!least || spill_index_value(e, now_ns) < spill_index_value(least, now_ns))
             least = e;
     }
     return least;

@@ -16,7 +16,7 @@ enum { SPILL_FILES_MAX = 4096, SPILL_DEPTH_MAX = 64 };
 
 struct spill_entry {
     uint64_t id, parent, ids_sum, bytes;
-    uint64_t used_s; /* when it was last of use, seconds since the epoch */
+    uint64_t used_ns; /* when it was last of use, since the epoch */
     uint32_t uid;
     int n_base, n_tok;
     int depth, n_children; /* depth: files that it takes to read it, itself included */
@@ -46,4 +46,4 @@ struct spill_entry *spill_index_last_behind(struct spill_index *index, uint64_t 
 /* What has to go so that uid may add `bytes`: never an entry from id `keep` on, nor one that spare leads to.
  * NULL: nothing has to if *ret_fits, else nothing may. */
 struct spill_entry *spill_index_victim(struct spill_index *index, uint32_t uid, uint64_t bytes,
-                                       uint64_t now_s, uint64_t spare, uint64_t keep, bool *ret_fits);
+                                       uint64_t now_ns, uint64_t spare, uint64_t keep, bool *ret_fits);

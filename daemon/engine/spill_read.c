@@ -144,7 +144,7 @@ static void spill_touch(struct spill *s)
     for (int i = 0; i < s->in.n_chain; i++) {
         struct spill_entry *entry = spill_index_find(s->index, s->in.chain[i]);
 
-        entry->used_s = spill_now_s();
+        entry->used_ns = spill_now_ns();
         spill_name_put(entry->uid, entry->id, name);
         (void)utimensat(s->dir_fd, name, NULL, AT_SYMLINK_NOFOLLOW);
     }

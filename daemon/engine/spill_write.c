@@ -124,7 +124,7 @@ static int spill_write_end(struct spill *s)
                                       .parent = h->parent,
                                       .ids_sum = h->ids_sum,
                                       .bytes = spill_file_bytes(&s->shape, h),
-                                      .used_s = spill_now_s(),
+                                      .used_ns = spill_now_ns(),
                                       .uid = h->uid,
                                       .n_base = h->n_base,
                                       .n_tok = h->n_tok};

@@ -118,7 +118,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                                      .parent = h.parent,
                                      .ids_sum = h.ids_sum,
                                      .bytes = spill_file_bytes(&fuzz_shape, &h),
-                                     .used_s = h.pages_sum % 2000,
+                                     .used_ns = h.pages_sum % 2000,
                                      .uid = h.uid,
                                      .n_base = h.n_base,
                                      .n_tok = h.n_tok};

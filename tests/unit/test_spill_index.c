@@ -155,7 +155,7 @@ static int add(struct spill_index *index, uint64_t id, uint64_t parent, uint32_t
                                       .parent = parent,
                                       .ids_sum = sum_of(ids, n_tok),
                                       .bytes = MIB,
-                                      .used_s = id,
+                                      .used_ns = id * 1000000000,
                                       .uid = uid,
                                       .n_base = n_base,
                                       .n_tok = n_tok};
@@ -242,7 +242,7 @@ static int make_room(struct spill_index *index, uint32_t uid, uint64_t bytes, ui
     const struct spill_entry *victim;
     int n = 0;
 
-    while ((victim = spill_index_victim(index, uid, bytes, 1000, spare, keep, ret_fits))) {
+    while ((victim = spill_index_victim(index, uid, bytes, 1000000000000, spare, keep, ret_fits))) {
         ret_ids[n++] = victim->id;
         spill_index_remove(index, victim->id);
     }
