@@ -17,6 +17,7 @@ import resource
 import signal
 import statistics
 import sys
+import tempfile
 import threading
 import time
 
@@ -31,6 +32,7 @@ FIGURES = {  # name: (part, what)
     "kills_different": ("kills", "streams that ended otherwise than undisturbed"),
     "kill_to_token_p99_ms": ("kills", "from a kill to the next token of a stream that it hit"),
     "turn2_ttft_ratio": ("chat", "time to the first token of the second turn of a long chat: warm / cold (no_cache)"),
+    "restart_ttft_ratio": ("restart", "that of the second turn after a restart with cache_dir / without a restart"),
     "trace_reprocessed_ratio": ("trace", "turns 2 to 20 of a chat: tokens read / tokens that the turn added"),
     "stall_ratio": ("stall", "longest gap of a stream while another user's long prompt is read / its median gap alone"),
     "fairness_error": ("fairness", "two users, 10:1 offered: |share of the tokens - 0.5| / 0.5"),
@@ -304,6 +306,25 @@ class Bench:
             self.counts["chat_tokens"] = warm[-1].result.usage.prompt_tokens
             self.counts["chat_cached_tokens"] = warm[-1].result.usage.cached_tokens
             return {"turn2_ttft_ratio": statistics.median(s.ttft() for s in warm) / statistics.median(s.ttft() for s in cold)}
+
+    def restart(self):
+        warm, again = [], []
+        with tempfile.TemporaryDirectory(prefix="qwend-bench-") as root:
+            folder = os.path.join(root, "cache")
+            for _ in range(self.n(3, 11)):
+                with self.start(2, "--cache-dir", folder) as daemon, qwp.Peer(daemon.socket) as peer:
+                    n_tokens = int(min(4096, self.context * 0.6) * min(1.0, self.args.scale * 2))
+                    document = self.document(peer, n_tokens)
+                    first = ask(peer, chat(document), 16)
+                    warm.append(ask(peer, chat(document, first.result.answer or "yes", "And what else?"), 4))
+                    daemon.terminate()
+                with self.start(2, "--cache-dir", folder) as daemon, qwp.Peer(daemon.socket) as peer:
+                    # not the same question, whose end is known as well
+                    again.append(ask(peer, chat(document, first.result.answer or "yes", "And who else?"), 4))
+        self.counts["restart_tokens"] = again[-1].result.usage.prompt_tokens
+        self.counts["restart_cached_tokens"] = again[-1].result.usage.cached_tokens
+        self.counts["restart_ttft_ms"] = [statistics.median(s.ttft() for s in kind) * 1e3 for kind in (warm, again)]
+        return {"restart_ttft_ratio": statistics.median(s.ttft() for s in again) / statistics.median(s.ttft() for s in warm)}
 
     def trace(self):
         with self.start(2) as daemon, qwp.Peer(daemon.socket) as peer:

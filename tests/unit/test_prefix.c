@@ -304,6 +304,58 @@ static void test_prefix_keeps_where_two_texts_part(void **state)
     world_close();
 }
 
+/* Where the node ends; its tokens and pages are those of the text that was kept there. */
+static int unsaved(uint64_t max_owner, int min_tok)
+{
+    const int node = prefix_find_unsaved(w.prefix, max_owner, min_tok);
+    const struct prefix_node *n = &w.prefix->nodes[node];
+    int32_t ids[LEN_MAX], pages[PAGES_MAX];
+
+    if (!node)
+        return 0;
+    prefix_copy_path(w.prefix, node, ids, pages);
+    assert_memory_equal(ids, w.known[n->ckpt].ids, sizeof(*ids) * (size_t)n->pos);
+    for (int i = 0; i < n->pos; i++)
+        assert_true(w.kv[pages[i / KERN_PAGE_TOK]][i % KERN_PAGE_TOK] == digest(&w.known[n->ckpt], i + 1));
+    return n->pos;
+}
+
+static void save(int min_tok)
+{
+    const int node = prefix_find_unsaved(w.prefix, UINT32_MAX, min_tok);
+
+    assert_true(node);
+    prefix_set_file(w.prefix, w.prefix->nodes[node].ckpt, 5);
+    assert_int_equal(w.prefix->nodes[node].file, 5);
+}
+
+/* What lies above goes first; many short pieces add up; what was saved is not offered again, unless it is
+ * new. */
+static void test_prefix_offers_what_no_file_has(void **state)
+{
+    world_open(8, 32);
+    assert_int_equal(unsaved(UINT32_MAX, 1), 0);
+    keep(1, 0, 70);
+    keep(1, 0, 140);
+    keep(1, 0, 300);
+    assert_int_equal(unsaved(0, 32), 0); /* nobody's whose number is above */
+    assert_int_equal(unsaved(UINT32_MAX, 301), 0);
+    assert_int_equal(unsaved(UINT32_MAX, 200), 300); /* of which the short ones are a part */
+    assert_int_equal(unsaved(UINT32_MAX, 100), 140);
+    assert_int_equal(unsaved(UINT32_MAX, 32), 70);
+    save(100);
+    assert_int_equal(unsaved(UINT32_MAX, 161), 0);
+    assert_int_equal(unsaved(UINT32_MAX, 160), 300);
+    save(160);
+    assert_int_equal(unsaved(UINT32_MAX, 32), 70);
+    save(32);
+    assert_int_equal(unsaved(UINT32_MAX, 1), 0);
+    keep(2, 0, 100);
+    assert_int_equal(unsaved(1, 1), 0);
+    assert_int_equal(unsaved(2, 1), 100);
+    world_close();
+}
+
 static void test_prefix_evicts_what_saves_least(void **state)
 {
     world_open(3, 32);
@@ -521,6 +573,7 @@ int main(void)
         cmocka_unit_test(test_prefix_compares_every_token),
         cmocka_unit_test(test_prefix_never_crosses_uids),
         cmocka_unit_test(test_prefix_keeps_where_two_texts_part),
+        cmocka_unit_test(test_prefix_offers_what_no_file_has),
         cmocka_unit_test(test_prefix_evicts_what_saves_least),
         cmocka_unit_test(test_prefix_evicts_by_what_a_byte_saves),
         cmocka_unit_test(test_prefix_evicts_what_was_used_longest_ago),
