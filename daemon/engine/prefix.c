@@ -44,6 +44,7 @@ static int prefix_ref_new(struct prefix *p, int32_t page)
 
     assert(ref);
     p->free_ref = p->refs[ref].next;
+    p->n_free_refs--;
     p->refs[ref] = (struct prefix_ref){.page = page};
     return ref;
 }
@@ -54,6 +55,11 @@ static int prefix_find_scope(const struct prefix *p, uint64_t owner)
         if (p->scopes[i].root && p->scopes[i].owner == owner)
             return i;
     return -1;
+}
+
+static bool prefix_is_public(const struct prefix *p, int scope)
+{
+    return p->scopes[scope].root && p->scopes[scope].owner >= PREFIX_PUBLIC;
 }
 
 /* Only called while a checkpoint is free, and no scope is kept without one: there is a place. */
@@ -77,7 +83,11 @@ static void prefix_hold(struct prefix *p, int scope, int32_t page)
     assert(p->n_free_pages > 0);
     pages_hold(p->pages, page);
     p->n_free_pages--;
-    p->scopes[scope].n_pages++;
+    p->of_public[page] = prefix_is_public(p, scope);
+    if (p->of_public[page])
+        p->n_public_pages++;
+    else
+        p->scopes[scope].n_pages++;
 }
 
 /* Frees the ref; returns the one behind it. */
@@ -88,10 +98,15 @@ static int prefix_drop_ref(struct prefix *p, int scope, int ref)
 
     p->refs[ref] = (struct prefix_ref){.next = p->free_ref};
     p->free_ref = ref;
+    p->n_free_refs++;
     if (--p->held[page] == 0) {
         pages_drop(p->pages, page);
         p->n_free_pages++;
-        p->scopes[scope].n_pages--;
+        if (p->of_public[page])
+            p->n_public_pages--;
+        else
+            p->scopes[scope].n_pages--;
+        p->of_public[page] = false;
     }
     return next;
 }
@@ -178,24 +193,42 @@ static void prefix_list_pages(const struct prefix *p, int node, int32_t *pages)
     }
 }
 
+/* The node of the longest beginning with a checkpoint: the owner's, or a longer public one.  0: none. */
+static int prefix_find_hit(const struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids,
+                           int *ret_n_known)
+{
+    const int own = prefix_find_scope(p, owner);
+    const struct prefix_walk w = own < 0 ? (struct prefix_walk){} : prefix_walk(p, own, ids, n_ids);
+    int hit = w.hit;
+
+    *ret_n_known = w.n_same;
+    for (int i = 0; owner < PREFIX_PUBLIC && i < p->size.n_ckpts; i++) {
+        const int other = prefix_is_public(p, i) ? prefix_walk(p, i, ids, n_ids).hit : 0;
+
+        if (other && (!hit || prefix_at(p, other)->pos > prefix_at(p, hit)->pos))
+            hit = other;
+    }
+    return hit;
+}
+
 void prefix_find(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids, int32_t *pages,
                  struct prefix_hit *ret_hit)
 {
-    const int scope = prefix_find_scope(p, owner);
-    struct prefix_walk w;
+    struct prefix_node *node;
+    int hit, n_known;
 
     *ret_hit = (struct prefix_hit){.ckpt = -1};
     p->tick++;
-    if (scope < 0)
+    hit = prefix_find_hit(p, owner, ids, n_ids, &n_known);
+    node = prefix_at(p, hit);
+    ret_hit->n_known = MAX(n_known, hit ? node->pos : 0);
+    if (!hit)
         return;
-    w = prefix_walk(p, scope, ids, n_ids);
-    ret_hit->n_known = w.n_same;
-    if (!w.hit)
-        return;
-    prefix_at(p, w.hit)->last_used = p->tick;
-    ret_hit->n_tok = prefix_at(p, w.hit)->pos;
-    ret_hit->ckpt = prefix_at(p, w.hit)->ckpt;
-    prefix_list_pages(p, w.hit, pages);
+    node->last_used = p->tick;
+    ret_hit->n_tok = node->pos;
+    ret_hit->ckpt = node->ckpt;
+    ret_hit->owner = p->scopes[node->scope].owner;
+    prefix_list_pages(p, hit, pages);
 }
 
 /* the shape of the tree */
@@ -386,14 +419,17 @@ struct prefix_need {
 };
 
 /* The scope that would hold the most once the need is met; the asking one if it is a draw.  -1: the asking
- * one, which holds nothing yet. */
+ * one, which holds nothing yet, or nobody.  For a public one all others give way. */
 static int prefix_find_largest(const struct prefix *p, const struct prefix_need *need)
 {
-    int largest = prefix_find_scope(p, need->owner);
-    uint64_t bytes = prefix_scope_bytes(p, largest) + prefix_bytes(p, need->n_ckpts, need->n_pages);
+    const bool is_public = need->owner >= PREFIX_PUBLIC;
+    int largest = is_public ? -1 : prefix_find_scope(p, need->owner);
+    uint64_t bytes =
+        is_public ? 0 : prefix_scope_bytes(p, largest) + prefix_bytes(p, need->n_ckpts, need->n_pages);
 
     for (int i = 0; i < p->size.n_ckpts; i++) {
-        if (!p->scopes[i].root || p->scopes[i].owner == need->owner || prefix_scope_bytes(p, i) <= bytes)
+        if (!p->scopes[i].root || prefix_is_public(p, i) || p->scopes[i].owner == need->owner ||
+            prefix_scope_bytes(p, i) <= bytes)
             continue;
         bytes = prefix_scope_bytes(p, i);
         largest = i;
@@ -401,17 +437,39 @@ static int prefix_find_largest(const struct prefix *p, const struct prefix_need 
     return largest;
 }
 
+int prefix_n_public_ckpts(const struct prefix *p)
+{
+    int n = 0;
+
+    for (int i = 0; i < p->size.n_ckpts; i++)
+        if (prefix_is_public(p, i))
+            n += p->scopes[i].n_ckpts;
+    return n;
+}
+
+/* Pages on the way that are not the service's. */
+static int prefix_n_own_pages(const struct prefix *p, const int32_t *pages, int n_ids)
+{
+    int n = 0;
+
+    for (int i = 0; i < CEIL_DIV(n_ids, KERN_PAGE_TOK); i++)
+        n += !p->of_public[pages[i]];
+    return n;
+}
+
 /* Whether the whole path to n_ids could ever be had beside those who hold no more than it takes: else nothing
  * is given up in vain. */
-static bool prefix_may_fit(const struct prefix *p, uint64_t owner, int n_ids)
+static bool prefix_may_fit(const struct prefix *p, uint64_t owner, int n_ids, const int32_t *pages)
 {
-    const int n_pages = CEIL_DIV(n_ids, KERN_PAGE_TOK);
-    int free_pages = p->size.n_pages, free_ckpts = p->size.n_ckpts;
+    const int n_pages = prefix_n_own_pages(p, pages, n_ids);
+    int free_pages = p->size.n_pages - p->n_public_pages,
+        free_ckpts = p->size.n_ckpts - prefix_n_public_ckpts(p);
 
-    for (int i = 0; i < p->size.n_ckpts; i++) {
+    for (int i = 0; i < p->size.n_ckpts && owner < PREFIX_PUBLIC; i++) {
         const struct prefix_scope *scope = &p->scopes[i];
 
-        if (!scope->root || scope->owner == owner || prefix_scope_bytes(p, i) > prefix_bytes(p, 1, n_pages))
+        if (!scope->root || prefix_is_public(p, i) || scope->owner == owner ||
+            prefix_scope_bytes(p, i) > prefix_bytes(p, 1, n_pages))
             continue;
         free_pages -= scope->n_pages;
         free_ckpts -= scope->n_ckpts;
@@ -424,7 +482,7 @@ static bool prefix_may_fit(const struct prefix *p, uint64_t owner, int n_ids)
 struct prefix_place {
     struct prefix_walk walk;
     bool have;
-    int n_new_pages;
+    int n_new_pages, n_new_refs;
 };
 
 static struct prefix_place prefix_find_place(const struct prefix *p, uint64_t owner, const int32_t *ids,
@@ -439,6 +497,8 @@ static struct prefix_place prefix_find_place(const struct prefix *p, uint64_t ow
     if (place.walk.n_same < n_ids)
         for (int i = place.walk.n_same / KERN_PAGE_TOK; i < CEIL_DIV(n_ids, KERN_PAGE_TOK); i++)
             place.n_new_pages += p->held[pages[i]] == 0;
+    place.n_new_refs =
+        CEIL_DIV(n_ids, KERN_PAGE_TOK) - place.walk.n_same / KERN_PAGE_TOK + 1; /* 1: a split */
     return place;
 }
 
@@ -446,12 +506,12 @@ static struct prefix_place prefix_find_place(const struct prefix *p, uint64_t ow
 static int prefix_make_room(struct prefix *p, uint64_t owner, const int32_t *ids, int n_ids,
                             const int32_t *pages, struct prefix_place *ret_place)
 {
-    if (!prefix_may_fit(p, owner, n_ids))
+    if (!prefix_may_fit(p, owner, n_ids, pages))
         return PREFIX_E_FULL;
     for (;;) {
         struct prefix_place place = prefix_find_place(p, owner, ids, n_ids, pages);
         const struct prefix_need need = {owner, 1, place.n_new_pages};
-        const bool short_of_pages = place.n_new_pages > p->n_free_pages;
+        const bool short_of_pages = place.n_new_pages > p->n_free_pages || place.n_new_refs > p->n_free_refs;
         int largest, least;
 
         if (p->n_free_ckpts && !short_of_pages) {
@@ -515,6 +575,18 @@ void prefix_forget(struct prefix *p, uint64_t owner, const int32_t *ids, int n_i
         if (!hit)
             return;
         prefix_evict(p, hit);
+    }
+}
+
+void prefix_keep_only(struct prefix *p, uint64_t owner, int n_tok)
+{
+    const int n_nodes = 3 * p->size.n_ckpts + 1, scope = prefix_find_scope(p, owner);
+
+    for (int i = 1; i < n_nodes && scope >= 0; i++) {
+        const struct prefix_node *node = prefix_at(p, i);
+
+        if (node->parent && node->scope == scope && node->ckpt >= 0 && node->pos != n_tok)
+            prefix_evict(p, i);
     }
 }
 
@@ -597,10 +669,11 @@ static int prefix_n_nodes(const struct prefix_size *size)
     return 3 * size->n_ckpts + 1;
 }
 
-/* Pages that lie in one edge, and one that an edge shares with its parent's. */
+/* Pages that lie in one edge, one that an edge shares with its parent's; and as many again, since each user's
+ * edges may begin with the pages of public ones.  Where these do not do, room is made. */
 static int prefix_n_refs(const struct prefix_size *size)
 {
-    return size->n_pages + 2 * size->n_ckpts + 1;
+    return 2 * size->n_pages + 2 * size->n_ckpts + 1;
 }
 
 static void prefix_fill(struct prefix *p)
@@ -610,6 +683,7 @@ static void prefix_fill(struct prefix *p)
     for (int i = prefix_n_refs(&p->size) - 1; i > 0; i--) {
         p->refs[i].next = p->free_ref;
         p->free_ref = i;
+        p->n_free_refs++;
     }
     for (int i = 0; i < p->size.n_ckpts; i++)
         p->ckpts[i] = p->size.n_ckpts - 1 - i;
@@ -632,7 +706,8 @@ int prefix_new(struct pages *pages, const struct prefix_size *size, struct prefi
     p->ckpts = calloc((size_t)size->n_ckpts, sizeof(*p->ckpts));
     p->held = calloc((size_t)pages->n, sizeof(*p->held));
     p->ids = calloc((size_t)pages->n * KERN_PAGE_TOK, sizeof(*p->ids));
-    if (!p->nodes || !p->refs || !p->scopes || !p->ckpts || !p->held || !p->ids)
+    p->of_public = calloc((size_t)pages->n, sizeof(*p->of_public));
+    if (!p->nodes || !p->refs || !p->scopes || !p->ckpts || !p->held || !p->ids || !p->of_public)
         return err_origin(-ENOMEM);
     prefix_fill(p);
     *ret_prefix = steal(&p);
@@ -649,6 +724,7 @@ struct prefix *prefix_free(struct prefix *p)
     free(p->ckpts);
     free(p->held);
     free(p->ids);
+    free(p->of_public);
     free(p);
     return NULL;
 }

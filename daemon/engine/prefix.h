@@ -17,13 +17,18 @@
  * bytes gives way, so nobody loses anything to an owner that holds more than he does, and one who is alone
  * has it all.
  *
+ * What the administrator publishes lies in scopes of its own, from PREFIX_PUBLIC on: everybody's look-up goes
+ * there too, nobody's text is added there, nothing of it gives way, and its pages are the service's also
+ * where a user's edge begins with them.
+ *
  * Pure: no clock, no kernels.  All memory is taken by prefix_new(). */
 #pragma once
 
 #include "pages.h"
 
 enum { PREFIX_OK, PREFIX_E_HAVE = 20, PREFIX_E_FULL };
-enum { PREFIX_MIN_TOK = 32 }; /* fewer are read sooner than they are worth a checkpoint's bytes */
+enum { PREFIX_MIN_TOK = 32 };      /* fewer are read sooner than they are worth a checkpoint's bytes */
+#define PREFIX_PUBLIC (1ull << 63) /* owners from here on: above all uids and accounts */
 
 struct prefix_size {
     int n_ckpts, n_pages; /* what the cache may hold at a time */
@@ -61,7 +66,9 @@ struct prefix {
     int *ckpts;                  /* stack of those that are free */
     int32_t *held;               /* [pages->n] edges that a page belongs to */
     int32_t *ids;                /* [pages->n][KERN_PAGE_TOK] what was read into a page that is held */
-    int free_node, free_ref, n_free_ckpts, n_free_pages;
+    bool *of_public;             /* [pages->n] held, and first by a public scope */
+    int n_public_pages;
+    int free_node, free_ref, n_free_refs, n_free_ckpts, n_free_pages;
     uint64_t tick;
     uint64_t n_evicted; /* checkpoints, since the start */
 };
@@ -72,9 +79,10 @@ struct prefix *prefix_free(struct prefix *prefix);
 CLEANUP_FUNC(struct prefix, prefix_free)
 
 struct prefix_hit {
-    int n_tok;   /* read before; 0: nothing is known */
-    int ckpt;    /* the state at n_tok */
-    int n_known; /* >= n_tok: tokens up to here were read before, yet no state was kept: seen twice now */
+    int n_tok;      /* read before; 0: nothing is known */
+    int ckpt;       /* the state at n_tok */
+    int n_known;    /* >= n_tok: tokens up to here were read before, yet no state was kept: seen twice now */
+    uint64_t owner; /* whose it is: the asking one's, or a public one */
 };
 /* The longest beginning of ids with a checkpoint.  pages [CEIL_DIV(n_ids, KERN_PAGE_TOK)]: set for the first
  * CEIL_DIV(n_tok, KERN_PAGE_TOK); the caller holds what it keeps before it calls again, and writes to none.
@@ -92,6 +100,11 @@ int prefix_add(struct prefix *prefix, uint64_t owner, const int32_t *ids, int n_
 void prefix_forget(struct prefix *prefix, uint64_t owner, const int32_t *ids, int n_ids);
 
 uint64_t prefix_used_bytes(const struct prefix *prefix);
+
+/* public ones */
+void prefix_keep_only(struct prefix *prefix, uint64_t owner,
+                      int n_tok); /* of its checkpoints the one at n_tok; 0: none */
+int prefix_n_public_ckpts(const struct prefix *prefix);
 
 /* for what copies checkpoints elsewhere */
 /* Of those without a file, min_tok or more behind the last one on their way that has one, of owners up to

@@ -19,7 +19,7 @@ enum { LEN_MAX = 512, PAGES_MAX = LEN_MAX / KERN_PAGE_TOK, SEQS = 4, CKPTS_MAX =
 enum { CKPT_BYTES = 1600, PAGE_BYTES = 1600 };
 
 struct text {
-    uint32_t uid;
+    uint64_t uid;
     int n;
     int32_t ids[LEN_MAX];
 };
@@ -55,9 +55,11 @@ static void world_close(void)
     pages_deinit(&w.pool);
 }
 
+static bool one_digest; /* of all uids, where they share pages */
+
 static uint64_t digest(const struct text *t, int n)
 {
-    uint64_t h = 0xcbf29ce484222325 ^ t->uid;
+    uint64_t h = 0xcbf29ce484222325 ^ (one_digest ? 0 : t->uid);
 
     for (int i = 0; i < n; i++)
         h = (h ^ (uint64_t)t->ids[i]) * 0x100000001b3 + (uint64_t)i;
@@ -90,11 +92,12 @@ static struct prefix_hit naive_find(const struct text *t, int max)
         const struct text *known = &w.known[i];
         int n;
 
-        if (!is_alive(i) || known->uid != t->uid)
+        if (!is_alive(i) || (known->uid != t->uid && (known->uid < PREFIX_PUBLIC || t->uid >= PREFIX_PUBLIC)))
             continue;
         n = n_same(known, t, max);
-        hit.n_known = MAX(hit.n_known, n);
-        if (n < known->n || n <= hit.n_tok)
+        if (known->uid == t->uid || n == known->n)
+            hit.n_known = MAX(hit.n_known, n);
+        if (n < known->n || n < hit.n_tok || (n == hit.n_tok && known->uid != t->uid))
             continue;
         hit.n_tok = n;
         hit.ckpt = i;
@@ -190,14 +193,14 @@ static void check_books(void)
         n_pages -= p->scopes[i].n_pages;
         assert_true(!p->scopes[i].root == !p->scopes[i].n_ckpts);
     }
-    assert_int_equal(n_pages, 0);
+    assert_int_equal(n_pages, p->n_public_pages);
     assert_int_equal(n_ckpts, p->size.n_ckpts - p->n_free_ckpts);
     assert_int_equal(prefix_used_bytes(p),
                      n_ckpts * CKPT_BYTES + (p->size.n_pages - p->n_free_pages) * PAGE_BYTES);
 }
 
 /* Reads a whole text, keeping its state at the end; returns what prefix_add() said. */
-static int keep(uint32_t uid, int32_t first, int n)
+static int keep(uint64_t uid, int32_t first, int n)
 {
     struct reader *r = &w.readers[0];
     struct text t = {.uid = uid, .n = n};
@@ -213,7 +216,7 @@ static int keep(uint32_t uid, int32_t first, int n)
     return result;
 }
 
-static int find(uint32_t uid, int32_t first, int n)
+static int find(uint64_t uid, int32_t first, int n)
 {
     struct text t = {.uid = uid, .n = n};
     int32_t pages[PAGES_MAX];
@@ -223,7 +226,7 @@ static int find(uint32_t uid, int32_t first, int n)
     return look_up(&t, n, pages);
 }
 
-static int scope_bytes(uint32_t uid)
+static int scope_bytes(uint64_t uid)
 {
     for (int i = 0; i < w.prefix->size.n_ckpts; i++)
         if (w.prefix->scopes[i].root && w.prefix->scopes[i].owner == uid)
@@ -353,6 +356,78 @@ static void test_prefix_offers_what_no_file_has(void **state)
     keep(2, 0, 100);
     assert_int_equal(unsaved(1, 1), 0);
     assert_int_equal(unsaved(2, 1), 100);
+    world_close();
+}
+
+static void test_prefix_finds_a_public_beginning_for_everybody(void **state)
+{
+    one_digest = true;
+    world_open(8, 32);
+    keep(1, 0, 70);
+    keep(PREFIX_PUBLIC, 0, 130); /* not from what a user had read */
+    assert_int_equal(w.prefix->n_public_pages, 3);
+    assert_int_equal(find(1, 0, 300), 130); /* longer than his own */
+    assert_int_equal(find(2, 0, 300), 130);
+    assert_int_equal(find(2, 0, 129), 0);
+    assert_int_equal(find(1, 0, 129), 70);
+    assert_int_equal(find(PREFIX_PUBLIC + 1, 0, 300), 0);
+    keep(1, 0, 200);
+    assert_int_equal(find(1, 0, 300), 200);
+    assert_int_equal(find(2, 0, 300), 130); /* nothing of his */
+    assert_int_equal(find(PREFIX_PUBLIC, 0, 300), 130);
+    assert_int_equal(scope_bytes(1),
+                     2 * CKPT_BYTES + 4 * PAGE_BYTES); /* 0-70 of his own; full public ones are not his */
+    prefix_keep_only(w.prefix, PREFIX_PUBLIC, 0);
+    check_books();
+    assert_int_equal(find(2, 0, 300), 0);
+    assert_int_equal(find(1, 0, 300), 200);
+    one_digest = false;
+    world_close();
+}
+
+/* A cache that users have filled, and that they fill again. */
+static void test_prefix_gives_no_public_one_up(void **state)
+{
+    one_digest = true;
+    world_open(6, 16);
+    for (int i = 0; i < 6; i++)
+        keep(1 + (uint64_t)i % 2, 1000 * i, 200);
+    assert_int_equal(keep(PREFIX_PUBLIC, 9000, 448), PREFIX_OK);
+    assert_int_equal(keep(PREFIX_PUBLIC + 1, 8000, 448), PREFIX_OK);
+    assert_int_equal(w.prefix->n_public_pages, 14);
+    for (int i = 0; i < 40; i++)
+        keep(1 + (uint64_t)i % 5, 100 * i, 60 + i);
+    assert_int_equal(keep(PREFIX_PUBLIC + 2, 7000, 448), PREFIX_E_FULL);
+    assert_int_equal(keep(9, 7000, 448), PREFIX_E_FULL);
+    for (uint64_t uid = 1; uid <= 5; uid++) /* who have less than he would */
+        prefix_keep_only(w.prefix, uid, 0);
+    assert_int_equal(keep(9, 9000, 500), PREFIX_OK); /* of which only the end is new */
+    assert_int_equal(find(3, 9000, 500), 448);
+    assert_int_equal(find(3, 8000, 500), 448);
+    prefix_keep_only(w.prefix, PREFIX_PUBLIC, 0);
+    check_books();
+    assert_int_equal(find(9, 9000, 500), 500); /* he still has all of it */
+    assert_int_equal(w.prefix->n_public_pages, 14);
+    prefix_keep_only(w.prefix, 9, 0);
+    check_books();
+    assert_int_equal(w.prefix->n_public_pages, 7);
+    one_digest = false;
+    world_close();
+}
+
+/* Each of many users goes on behind it: the list of edges' pages is as long as it needs to be, or room is
+ * made. */
+static void test_prefix_lets_many_go_on_behind_a_public_one(void **state)
+{
+    one_digest = true;
+    world_open(CKPTS_MAX, 20);
+    assert_int_equal(keep(PREFIX_PUBLIC, 0, 448), PREFIX_OK);
+    for (uint64_t uid = 1; uid < 60; uid++) {
+        keep(uid, 0, 449 + (int)uid % 40);
+        assert_true(w.prefix->n_free_refs >= 0);
+        assert_true(find(uid, 0, 500) >= 448);
+    }
+    one_digest = false;
     world_close();
 }
 
@@ -574,6 +649,9 @@ int main(void)
         cmocka_unit_test(test_prefix_never_crosses_uids),
         cmocka_unit_test(test_prefix_keeps_where_two_texts_part),
         cmocka_unit_test(test_prefix_offers_what_no_file_has),
+        cmocka_unit_test(test_prefix_finds_a_public_beginning_for_everybody),
+        cmocka_unit_test(test_prefix_gives_no_public_one_up),
+        cmocka_unit_test(test_prefix_lets_many_go_on_behind_a_public_one),
         cmocka_unit_test(test_prefix_evicts_what_saves_least),
         cmocka_unit_test(test_prefix_evicts_by_what_a_byte_saves),
         cmocka_unit_test(test_prefix_evicts_what_was_used_longest_ago),
