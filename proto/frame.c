@@ -143,6 +143,8 @@ static const struct {
     {MSG_E_RESUME, "Resume"},
     {MSG_E_TEXT, "TextOp"},
     {MSG_E_PREEMPT, "Preempt"},
+    {MSG_E_PUBLISH, "Publish"},
+    {MSG_E_UNPUBLISH, "Unpublish"},
     {MSG_E_LOADING, "Loading"},
     {MSG_E_READY, "Ready"},
     {MSG_E_FAILED, "Failed"},
@@ -152,6 +154,7 @@ static const struct {
     {MSG_E_TEXT_REPLY, "TextReply"},
     {MSG_E_BEAT, "Beat"},
     {MSG_E_WEIGHTS, "Weights"},
+    {MSG_E_PUBLISHED, "Published"},
 };
 
 const char *msg_type_name(uint16_t type)

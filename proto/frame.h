@@ -71,6 +71,8 @@ enum msg_type {
     MSG_E_RESUME = 1004,
     MSG_E_TEXT = 1005,
     MSG_E_PREEMPT = 1008,
+    MSG_E_PUBLISH = 1011,
+    MSG_E_UNPUBLISH = 1012,
     /* engine -> broker */
     MSG_E_LOADING = 1100,
     MSG_E_READY = 1101,
@@ -81,6 +83,7 @@ enum msg_type {
     MSG_E_TEXT_REPLY = 1106,
     MSG_E_BEAT = 1107,
     MSG_E_WEIGHTS = 1108,
+    MSG_E_PUBLISHED = 1110,
 };
 
 struct frame {

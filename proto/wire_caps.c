@@ -39,6 +39,7 @@ enum {
     CAP_SCORES = 65536, /* tokens of a Score: its reply takes half a frame */
     CAP_PIECES = 256,
     CAP_PIECE = 64 << 10,
+    CAP_PUBLICS = 16,
     CAP_REQUESTS = 4096,       /* listed at a time */
     CAP_SAMPLE_REQUESTS = 128, /* more than a terminal shows */
 };
@@ -111,7 +112,9 @@ static const struct wire_table {
       {"backend", 0, CAP_WORD},
       {"isa", 0, CAP_WORD},
       {"note", 0, CAP_LINE},
-      {"kv_type", 0, CAP_WORD}}},
+      {"kv_type", 0, CAP_WORD},
+      {"publics", CAP_PUBLICS, 0}}},
+    {&qwp__public_prefix__descriptor, {{"name", 0, CAP_WORD}, {"text", 0, CAP_LINE}}},
     {&qwp__request_info__descriptor, {{"request_id", 0, CAP_ID}, {"client", 0, CAP_NAME}}},
     {&qwp__requests__descriptor, {{"requests", CAP_REQUESTS, 0}}},
     {&qwp__sample__descriptor, {{"list", CAP_SAMPLE_REQUESTS, 0}}},
@@ -125,6 +128,7 @@ static const struct wire_table {
       {"cache_dir", 0, CAP_PATH}}},
     {&qwe__submit__descriptor,
      {{"body", 0, CAP_PROMPT}, {"stop", CAP_STOPS, CAP_STOP}, {"forced", CAP_TOKENS, 0}}},
+    {&qwe__publish__descriptor, {{"name", 0, CAP_WORD}}},
     {&qwe__weights__descriptor,
      {{"model_path", 0, CAP_PATH},
       {"header_digest", 0, CAP_DIGEST},
@@ -138,6 +142,7 @@ static const struct wire_table {
       {"kv_type", 0, CAP_WORD},
       {"note", 0, CAP_LINE},
       {"warnings", CAP_WARNINGS, CAP_LINE}}},
+    {&qwe__published__descriptor, {{"text", 0, CAP_LINE}}},
     {&qwe__failed__descriptor, {{"text", 0, CAP_LINE}}},
     {&qwe__piece__descriptor, {{"text", 0, CAP_PIECE}}},
     {&qwe__emit__descriptor,

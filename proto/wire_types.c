@@ -45,6 +45,8 @@ static const struct {
     {MSG_E_RESUME, &qwe__resume__descriptor},
     {MSG_E_TEXT, &qwe__text_op__descriptor},
     {MSG_E_PREEMPT, &qwe__preempt__descriptor},
+    {MSG_E_PUBLISH, &qwe__publish__descriptor},
+    {MSG_E_UNPUBLISH, &qwe__unpublish__descriptor},
     {MSG_E_LOADING, &qwe__loading__descriptor},
     {MSG_E_READY, &qwe__ready__descriptor},
     {MSG_E_FAILED, &qwe__failed__descriptor},
@@ -54,6 +56,7 @@ static const struct {
     {MSG_E_TEXT_REPLY, &qwe__text_reply__descriptor},
     {MSG_E_BEAT, &qwe__beat__descriptor},
     {MSG_E_WEIGHTS, &qwe__weights__descriptor},
+    {MSG_E_PUBLISHED, &qwe__published__descriptor},
 };
 
 const ProtobufCMessageDescriptor *wire_message_type(uint16_t type)

@@ -32,6 +32,7 @@ static int engine_cache_share(struct engine *e, struct seq *seq, const struct pr
     int r = state_load(e->state, seq->slot, hit->ckpt);
 
     seq->n_read = seq->n_cached = seq->last_mark = hit->n_tok;
+    seq->lender = hit->owner >= PREFIX_PUBLIC && hit->owner != seq->owner ? hit->owner : 0;
     for (; seq->n_pages < hit->n_tok / KERN_PAGE_TOK; seq->n_pages++)
         pages_hold(&e->pages, table[seq->n_pages]);
     if (!r && hit->n_tok % KERN_PAGE_TOK) {
@@ -156,11 +157,12 @@ int engine_cache_on_preempt(struct engine *e, struct seq *seq)
     return engine_cache_keep(e, seq, 0);
 }
 
-void engine_cache_forget(struct engine *e, const struct seq *seq)
+int engine_cache_forget(struct engine *e, const struct seq *seq)
 {
     if (!seq->uses_cache)
-        return;
+        return 0;
     prefix_forget(e->prefix, seq->owner, seq->ids, seq->n_read);
     if (e->spill && seq->owner <= UINT32_MAX)
         spill_forget(e->spill, (uint32_t)seq->owner, seq->ids, seq->n_read);
+    return seq->lender ? engine_publish_distrust(e, seq->lender) : 0;
 }

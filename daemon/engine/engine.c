@@ -8,7 +8,7 @@ int engine_init(struct engine *e, int fd)
 {
     int r;
 
-    *e = (struct engine){0};
+    *e = (struct engine){.publishing = {.fd = -1}};
     r = uplink_init(&e->up, fd);
     return r ? r : textwork_init(&e->textwork);
 }
@@ -39,6 +39,7 @@ void engine_deinit(struct engine *e)
     free(e->banned);
     free(e->stops_at);
     free(e->tables);
+    engine_publish_close(e);
     engine_disk_close(e);
     prefix_free(e->prefix);
     pages_deinit(&e->pages);
@@ -111,12 +112,15 @@ int engine_turn(struct engine *e, bool block)
 {
     int r = engine_take_text(e);
 
+    block = block && !engine_has_work(e) && !engine_publish_is_due(e);
     if (!r)
-        r = uplink_pump(&e->up, block && !engine_has_work(e) ? engine_disk_wait_ms(e) : 0);
+        r = uplink_pump(&e->up, block ? engine_disk_wait_ms(e) : 0);
     if (!r)
         r = engine_take_frames(e);
     if (!r)
         r = engine_disk_turn(e);
+    if (!r)
+        r = engine_publish_turn(e);
     if (!r && engine_has_work(e))
         r = engine_make_step(e);
     return r;

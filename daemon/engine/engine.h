@@ -18,6 +18,8 @@
 #include "textwork.h"
 #include "uplink.h"
 
+enum { ENGINE_PUBLICS_MAX = 16 };
+
 struct engine {
     struct uplink up;
     bool serving; /* Start was answered by Ready */
@@ -48,6 +50,19 @@ struct engine {
         uint64_t id, until_ns;
         int n_tok;
     } reader;
+
+    /* what Publish made */
+    struct engine_public {
+        uint32_t handle; /* 0: the place is free */
+        char name[32];
+        int n_tok; /* 0: it is being read */
+    } publics[ENGINE_PUBLICS_MAX];
+    struct engine_publishing {
+        struct engine_public *item; /* borrowed; NULL: none is being read */
+        int fd;                     /* owned; its text, until the tokens are known; -1 */
+        struct token_ids ids;       /* its tokens */
+        struct seq *seq;            /* borrowed; NULL: it waits until nothing runs */
+    } publishing;
 
     /* what Submit made */
     struct seq **seqs; /* [n_slots], NULL: the slot is free */
@@ -103,9 +118,8 @@ void engine_disk_stop(struct engine *e);                        /* the end: what
 /* cache.c.  A new sequence: its state is fresh, or that of the longest beginning of its tokens that is known.
  */
 int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *prompt);
-/* The file that it waited for was not to be had: from memory, or from its first token on.  pos: where the
- * file ended.
- */
+/* From memory, or from its first token on: the file that it waited for, which ended at pos, was not to be
+ * had. */
 int engine_cache_begin_again(struct engine *e, struct seq *seq, int pos);
 int engine_cache_keep(struct engine *e, struct seq *seq,
                       uint64_t file);                           /* where it is; file: has the same; 0: none */
@@ -113,11 +127,20 @@ int engine_cache_cut(const struct seq *seq, int n_tok);         /* n_tok, or few
 int engine_cache_on_read(struct engine *e, struct seq *seq);    /* n_read has moved */
 int engine_cache_on_end(struct engine *e, struct seq *seq);     /* its answer is whole */
 int engine_cache_on_preempt(struct engine *e, struct seq *seq); /* it will come again */
-void engine_cache_forget(struct engine *e, const struct seq *seq); /* its numbers broke */
+int engine_cache_forget(struct engine *e, const struct seq *seq); /* its numbers broke */
 /* Pages for the next n_tok tokens: there always are some, since the cache never holds more than its own. */
 void engine_take_pages(struct engine *e, struct seq *seq, int n_tok);
 void engine_drop_pages(struct engine *e, struct seq *seq);
 int32_t *engine_table(const struct engine *e, const struct seq *seq);
+
+/* publish.c.  fd: of the sealed memfd that has the text; borrowed. */
+int engine_publish(struct engine *e, uint32_t handle, const char *name, int fd);
+void engine_unpublish(struct engine *e, uint32_t handle);
+int engine_publish_turn(struct engine *e);                     /* begins, or ends, what is being read */
+bool engine_publish_is_due(const struct engine *e);            /* its turn has something to do */
+int engine_publish_yield(struct engine *e);                    /* its slot is needed, if it has one */
+int engine_publish_distrust(struct engine *e, uint64_t owner); /* its numbers broke */
+void engine_publish_close(struct engine *e);
 
 /* step.c */
 bool engine_has_work(const struct engine *e);

@@ -34,6 +34,19 @@ static int engine_find_free_slot(const struct engine *e)
     return -1;
 }
 
+/* What is being published gives its own up if there is no other.  *ret_slot -1: there is none. */
+static int engine_take_slot(struct engine *e, int *ret_slot)
+{
+    int r = 0;
+
+    *ret_slot = engine_find_free_slot(e);
+    if (*ret_slot < 0 && e->publishing.seq) {
+        r = engine_publish_yield(e);
+        *ret_slot = engine_find_free_slot(e);
+    }
+    return r;
+}
+
 /* Submit */
 
 struct engine_submit {
@@ -247,9 +260,10 @@ static int engine_submit_check(const struct engine_submit *s, struct fault *faul
 /* 0, a status code with its fault set, STATUS_TOO_LONG already said (fault->code stays 0), < 0. */
 static int engine_submit_begin(struct engine *e, struct engine_submit *s, struct fault *fault)
 {
-    const int slot = engine_find_free_slot(e);
-    int r;
+    int slot, r = engine_take_slot(e, &slot);
 
+    if (r)
+        return r;
     if (slot < 0)
         return fault_set(fault, STATUS_INTERNAL, "all %d slots of the engine are in use", e->n_slots);
     r = engine_submit_check_kind(s, fault);
@@ -449,6 +463,14 @@ static int engine_dispatch(struct engine *e, const struct frame *frame, Protobuf
     case MSG_E_SUBMIT:
     case MSG_E_TEXT:
         return engine_on_job(e, frame, msg, fd);
+    case MSG_E_PUBLISH: {
+        const char *name = ((const Qwe__Publish *)*msg)->name;
+
+        return engine_publish(e, frame->stream, name ? name : "", *fd);
+    }
+    case MSG_E_UNPUBLISH:
+        engine_unpublish(e, frame->stream);
+        return 0;
     case MSG_E_PAUSE:
     case MSG_E_RESUME:
         engine_set_paused(e, frame->stream, frame->type == MSG_E_PAUSE);

@@ -83,8 +83,8 @@ static void prefix_hold(struct prefix *p, int scope, int32_t page)
     assert(p->n_free_pages > 0);
     pages_hold(p->pages, page);
     p->n_free_pages--;
-    p->of_public[page] = prefix_is_public(p, scope);
-    if (p->of_public[page])
+    p->lender[page] = (int16_t)(prefix_is_public(p, scope) ? scope + 1 : 0);
+    if (p->lender[page])
         p->n_public_pages++;
     else
         p->scopes[scope].n_pages++;
@@ -102,11 +102,11 @@ static int prefix_drop_ref(struct prefix *p, int scope, int ref)
     if (--p->held[page] == 0) {
         pages_drop(p->pages, page);
         p->n_free_pages++;
-        if (p->of_public[page])
+        if (p->lender[page])
             p->n_public_pages--;
         else
             p->scopes[scope].n_pages--;
-        p->of_public[page] = false;
+        p->lender[page] = 0;
     }
     return next;
 }
@@ -453,7 +453,7 @@ static int prefix_n_own_pages(const struct prefix *p, const int32_t *pages, int 
     int n = 0;
 
     for (int i = 0; i < CEIL_DIV(n_ids, KERN_PAGE_TOK); i++)
-        n += !p->of_public[pages[i]];
+        n += !p->lender[pages[i]];
     return n;
 }
 
@@ -578,6 +578,11 @@ void prefix_forget(struct prefix *p, uint64_t owner, const int32_t *ids, int n_i
     }
 }
 
+bool prefix_has_owner(const struct prefix *p, uint64_t owner)
+{
+    return prefix_find_scope(p, owner) >= 0;
+}
+
 void prefix_keep_only(struct prefix *p, uint64_t owner, int n_tok)
 {
     const int n_nodes = 3 * p->size.n_ckpts + 1, scope = prefix_find_scope(p, owner);
@@ -588,6 +593,25 @@ void prefix_keep_only(struct prefix *p, uint64_t owner, int n_tok)
         if (node->parent && node->scope == scope && node->ckpt >= 0 && node->pos != n_tok)
             prefix_evict(p, i);
     }
+}
+
+/* Whether some of the pages on the way to the node are the public scope's. */
+static bool prefix_is_lent(const struct prefix *p, int node, int scope)
+{
+    for (; node; node = prefix_at(p, node)->parent)
+        for (int ref = prefix_at(p, node)->first_ref; ref; ref = p->refs[ref].next)
+            if (p->lender[p->refs[ref].page] == scope + 1)
+                return true;
+    return false;
+}
+
+void prefix_drop_public(struct prefix *p, uint64_t owner)
+{
+    const int n_nodes = 3 * p->size.n_ckpts + 1, scope = prefix_find_scope(p, owner);
+
+    for (int i = 1; i < n_nodes && scope >= 0; i++)
+        if (prefix_at(p, i)->parent && prefix_at(p, i)->ckpt >= 0 && prefix_is_lent(p, i, scope))
+            prefix_evict(p, i);
 }
 
 uint64_t prefix_used_bytes(const struct prefix *p)
@@ -706,8 +730,8 @@ int prefix_new(struct pages *pages, const struct prefix_size *size, struct prefi
     p->ckpts = calloc((size_t)size->n_ckpts, sizeof(*p->ckpts));
     p->held = calloc((size_t)pages->n, sizeof(*p->held));
     p->ids = calloc((size_t)pages->n * KERN_PAGE_TOK, sizeof(*p->ids));
-    p->of_public = calloc((size_t)pages->n, sizeof(*p->of_public));
-    if (!p->nodes || !p->refs || !p->scopes || !p->ckpts || !p->held || !p->ids || !p->of_public)
+    p->lender = calloc((size_t)pages->n, sizeof(*p->lender));
+    if (!p->nodes || !p->refs || !p->scopes || !p->ckpts || !p->held || !p->ids || !p->lender)
         return err_origin(-ENOMEM);
     prefix_fill(p);
     *ret_prefix = steal(&p);
@@ -724,7 +748,7 @@ struct prefix *prefix_free(struct prefix *p)
     free(p->ckpts);
     free(p->held);
     free(p->ids);
-    free(p->of_public);
+    free(p->lender);
     free(p);
     return NULL;
 }

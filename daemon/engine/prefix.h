@@ -19,7 +19,7 @@
  *
  * What the administrator publishes lies in scopes of its own, from PREFIX_PUBLIC on: everybody's look-up goes
  * there too, nobody's text is added there, nothing of it gives way, and its pages are the service's also
- * where a user's edge begins with them.
+ * where a user's edge begins with them.  When it goes, what users have behind it goes as well.
  *
  * Pure: no clock, no kernels.  All memory is taken by prefix_new(). */
 #pragma once
@@ -66,7 +66,7 @@ struct prefix {
     int *ckpts;                  /* stack of those that are free */
     int32_t *held;               /* [pages->n] edges that a page belongs to */
     int32_t *ids;                /* [pages->n][KERN_PAGE_TOK] what was read into a page that is held */
-    bool *of_public;             /* [pages->n] held, and first by a public scope */
+    int16_t *lender;             /* [pages->n] of a public scope's page that scope + 1; 0: a user's */
     int n_public_pages;
     int free_node, free_ref, n_free_refs, n_free_ckpts, n_free_pages;
     uint64_t tick;
@@ -103,8 +103,10 @@ uint64_t prefix_used_bytes(const struct prefix *prefix);
 
 /* public ones */
 void prefix_keep_only(struct prefix *prefix, uint64_t owner,
-                      int n_tok); /* of its checkpoints the one at n_tok; 0: none */
+                      int n_tok); /* of its checkpoints the one there */
+void prefix_drop_public(struct prefix *prefix, uint64_t owner);
 int prefix_n_public_ckpts(const struct prefix *prefix);
+bool prefix_has_owner(const struct prefix *prefix, uint64_t owner); /* anything of his */
 
 /* for what copies checkpoints elsewhere */
 /* Of those without a file, min_tok or more behind the last one on their way that has one, of owners up to

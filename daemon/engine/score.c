@@ -74,10 +74,11 @@ static int score_refuse(struct engine *e, struct seq *seq, int at)
     struct fault fault;
     int r;
 
-    engine_cache_forget(e, seq);
     log_err("request %u: the model gave no usable number for token %d; refused", seq->handle, at);
     fault_set(&fault, STATUS_NUMERICS, "the model gave no usable number for token %d", at);
     r = engine_put_refused(e, seq->handle, &fault);
+    if (!r)
+        r = engine_cache_forget(e, seq);
     engine_drop_seq(e, seq->slot);
     return r;
 }

@@ -36,6 +36,8 @@ struct seq {
     uint64_t owner;                    /* a uid, or a number above all of them: a gateway's user */
     bool uses_cache, keeps_end;        /* keeps_end: a prompt may go on where its answer ends */
     bool waits;                        /* for its beginning, which is read from disk */
+    bool yields;                       /* reads only while no other runs */
+    uint64_t lender;                   /* the public owner whose pages it begins with; 0: none */
     int n_pages;                       /* of its slot's table */
     int n_cached;                      /* tokens that another had read */
     int marks[SEQ_MARKS_MAX], n_marks; /* positions still ahead at which its state is to be kept, ascending */

@@ -5,9 +5,25 @@
 #include "daemon/util/log.h"
 #include "score.h"
 
+static bool engine_slot_is_live(const struct engine *e, int slot)
+{
+    return e->seqs[slot] && !e->seqs[slot]->paused;
+}
+
+/* To whatever is of a client: it runs, waits for a file, or its text is being read. */
+static bool engine_slot_yields(const struct engine *e, int slot)
+{
+    for (int i = 0; i < e->n_slots; i++)
+        if (i != slot && engine_slot_is_live(e, i))
+            return true;
+    return e->reading;
+}
+
 static bool engine_slot_runs(const struct engine *e, int slot)
 {
-    return e->seqs[slot] && !e->seqs[slot]->paused && !e->seqs[slot]->waits;
+    if (!engine_slot_is_live(e, slot) || e->seqs[slot]->waits)
+        return false;
+    return !e->seqs[slot]->yields || !engine_slot_yields(e, slot);
 }
 
 bool engine_has_work(const struct engine *e)
@@ -96,7 +112,8 @@ static int engine_advance(struct engine *e, struct seq *seq, const float *logits
         log_err("request %u: the model gave no usable number for token %d; refused", seq->handle, seq->n_ids);
         fault_set(&fault, STATUS_NUMERICS, "the model gave no usable number for token %d", seq->n_ids);
         r = engine_put_refused(e, seq->handle, &fault);
-        engine_cache_forget(e, seq);
+        if (!r)
+            r = engine_cache_forget(e, seq);
         engine_drop_seq(e, slot);
         return r;
     }
