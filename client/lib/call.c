@@ -234,6 +234,26 @@ const char *call_state_name(bool is_known, Qwp__StatusReply__State state)
     return names[is_known ? state : 0];
 }
 
+static int call_publics(qwend *q, const Qwp__StatusReply *reply, qwend_status_info *ret)
+{
+    qwend_public *publics = calloc(reply->n_publics + 1, sizeof(*publics));
+
+    if (!publics)
+        return err_origin(-ENOMEM);
+    for (size_t i = 0; i < reply->n_publics; i++) {
+        const Qwp__PublicPrefix *from = reply->publics[i];
+
+        publics[i] = (qwend_public){.name = call_or_empty(from->name),
+                                    .text = call_or_empty(from->text),
+                                    .state = from->has_state ? (int)from->state : 0,
+                                    .tokens = from->tokens};
+    }
+    q->held_block = publics;
+    ret->publics = publics;
+    ret->n_publics = reply->n_publics;
+    return 0;
+}
+
 int qwend_status(qwend *q, qwend_status_info *ret)
 {
     const Qwp__Status question = QWP__STATUS__INIT;
@@ -279,7 +299,7 @@ int qwend_status(qwend *q, qwend_status_info *ret)
         .preemptions = reply->preemptions,
     };
     call_status_model(reply->model, ret);
-    return 0;
+    return call_publics(q, reply, ret);
 }
 
 /* One entry of the list; hex is its place for the id. */

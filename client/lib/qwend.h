@@ -175,6 +175,11 @@ int qwend_score(qwend *q, const qwend_req *req, const char *text, size_t n, qwen
 int qwend_score_ids(qwend *q, const qwend_req *req, const uint32_t *ids, size_t n, qwend_scores *ret);
 
 /* service */
+typedef struct {                                         /* a beginning of prompts that was read for everybody */
+    const char *name, *text;                             /* text: why it was refused */
+    int state;                                           /* 1 waiting 2 ready 3 refused */
+    uint32_t tokens;
+} qwend_public;
 typedef struct {
     int state;                  /* 1 starting 2 loading 3 serving 4 degraded 5 draining 6 failed */
     const char *state_name, *server, *model, *file, *quantisation, *backend, *isa, *kv_type, *numerics_id, *note;
@@ -186,6 +191,8 @@ typedef struct {
     uint32_t cache_pages, cache_checkpoints;             /* how many it has room for */
     uint64_t cache_dir_bytes, cache_dir_used_bytes;      /* of its files; 0: it has none */
     uint64_t preemptions;                                /* slots that batch requests gave to interactive ones */
+    const qwend_public *publics;                         /* [n_publics] */
+    size_t n_publics;
 } qwend_status_info;
 int qwend_status(qwend *q, qwend_status_info *ret);      /* blocking; strings are borrowed until the next call */
 typedef struct {

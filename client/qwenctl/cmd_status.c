@@ -2,6 +2,40 @@
 #include "cmd.h"
 #include "json.h"
 
+static const char *status_public_state(const qwend_public *public)
+{
+    static const char *const names[] = {"unknown", "waiting", "ready", "refused"};
+
+    return names[public->state >= 1 && public->state <= 3 ? public->state : 0];
+}
+
+static void status_json_publics(struct json *json, const qwend_status_info *info)
+{
+    json_open(json, "publics", '[');
+    for (size_t i = 0; i < info->n_publics; i++) {
+        json_open(json, NULL, '{');
+        json_text(json, "name", info->publics[i].name, (size_t)-1);
+        json_text(json, "state", status_public_state(&info->publics[i]), (size_t)-1);
+        json_uint(json, "tokens", info->publics[i].tokens);
+        json_text(json, "text", info->publics[i].text, (size_t)-1);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+static void status_text_publics(FILE *out, const qwend_status_info *info)
+{
+    for (size_t i = 0; i < info->n_publics; i++) {
+        const qwend_public *public = &info->publics[i];
+
+        if (public->state == 2)
+            fprintf(out, "public    %s: %u tokens\n", public->name, public->tokens);
+        else
+            fprintf(out, "public    %s: %s%s%s\n", public->name, status_public_state(public),
+                    *public->text ? ": " : "", public->text);
+    }
+}
+
 static void status_json(FILE *out, const qwend_status_info *info)
 {
     struct json json = {.file = out};
@@ -47,6 +81,7 @@ static void status_json(FILE *out, const qwend_status_info *info)
     json_uint(&json, "prompt_tokens", info->prompt_tokens);
     json_uint(&json, "cached_tokens", info->cached_tokens);
     json_uint(&json, "output_tokens", info->output_tokens);
+    status_json_publics(&json, info);
     json_close(&json, '}');
     fputc('\n', out);
 }
@@ -77,6 +112,7 @@ static void status_text(FILE *out, const qwend_status_info *info)
     if (info->cache_dir_bytes)
         fprintf(out, "on disk   %.0f of %.0f MiB of the cache's files\n",
                 (double)info->cache_dir_used_bytes / mib, (double)info->cache_dir_bytes / mib);
+    status_text_publics(out, info);
     fprintf(out, "context   %u tokens a request (trained: %u), %u at a time\n", info->context,
             info->context_trained, info->slots);
     fprintf(out, "requests  %u running, %u queued, %llu since start, preempted %llu times; %u connections\n",

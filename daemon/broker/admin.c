@@ -1,7 +1,7 @@
 /* admin.c - reading the configuration again, and holding the service.  See admin.h.
  *
- * A reload takes over the classes.  The keys of [daemon] are read and checked with them, but what they say is
- * used at the start only; which of them changed is said. */
+ * A reload takes over the classes and the public prefixes.  The keys of [daemon] are read and checked with
+ * them, but what they say is used at the start only; which of them changed is said. */
 #include "admin.h"
 
 #include <stdio.h>
@@ -21,8 +21,8 @@ enum { ADMIN_TEXT_BYTES = sizeof(((struct fault *)0)->text) };
 
 /* reload */
 /* Reads everything into new places; nothing of the broker's has changed when this fails. */
-static int admin_read(const struct options *now, struct policy **ret_policy, char text[ADMIN_TEXT_BYTES],
-                      struct fault *fault)
+static int admin_read(const struct options *now, struct policy **ret_policy, struct publish **ret_publish,
+                      char text[ADMIN_TEXT_BYTES], struct fault *fault)
 {
     enum options_action action;
     struct options options;
@@ -30,6 +30,8 @@ static int admin_read(const struct options *now, struct policy **ret_policy, cha
 
     if (!r)
         r = policy_read(&options.files, ret_policy, fault);
+    if (!r)
+        r = publish_read(&options.files, ret_publish, fault);
     if (!r)
         options_name_changes(now, &options, text, ADMIN_TEXT_BYTES);
     options_deinit(&options);
@@ -60,11 +62,12 @@ static const char *admin_state(const struct broker *broker)
 static int admin_reload_now(struct broker *broker, char text[ADMIN_TEXT_BYTES], struct fault *fault)
 {
     _cleanup_(freep) struct policy *policy = NULL;
-    char changes[ADMIN_TEXT_BYTES];
+    _cleanup_(publish_freep) struct publish *publish = NULL;
+    char changes[ADMIN_TEXT_BYTES], publics[40];
     int r;
 
     sd_notify_put("RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)(clock_now_ns() / 1000));
-    r = admin_read(broker->options, &policy, changes, fault);
+    r = admin_read(broker->options, &policy, &publish, changes, fault);
     if (r < 0)
         fault_set(fault, STATUS_INTERNAL, "%s", strerror(-r));
     if (r) {
@@ -73,8 +76,10 @@ static int admin_reload_now(struct broker *broker, char text[ADMIN_TEXT_BYTES], 
         return r;
     }
     admin_take_policy(broker, &policy);
-    snprintf(text, ADMIN_TEXT_BYTES, "reloaded: %zu classes%s%.400s", broker->policy->n,
-             *changes ? "; only a restart changes " : "", changes);
+    publish_replace(broker, &publish);
+    snprintf(publics, sizeof(publics), ", public prefixes: %zu", broker->publish->n);
+    snprintf(text, ADMIN_TEXT_BYTES, "reloaded: %zu classes%s%s%.400s", broker->policy->n,
+             broker->publish->n ? publics : "", *changes ? "; only a restart changes " : "", changes);
     log_info("%s", text);
     sd_notify_put("READY=1\nSTATUS=%s", admin_state(broker));
     return 0;

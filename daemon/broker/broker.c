@@ -127,6 +127,7 @@ static void broker_submit(struct broker *broker)
     textop_pump(broker);
     if (broker_submit_replays(broker))
         broker_submit_next(broker);
+    publish_pump(broker);
 }
 
 static bool broker_is_working(const struct broker *broker)
@@ -310,7 +311,7 @@ static int broker_init_events(struct broker *broker)
 }
 
 int broker_init(struct broker *broker, const struct options *options, struct policy **policy,
-                struct fault *fault)
+                struct publish **publish, struct fault *fault)
 {
     const uint64_t max[QUOTA_SLOT_N] = {
         [QUOTA_CONNECTIONS] = options->max_connections,
@@ -319,7 +320,8 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     };
     int r;
 
-    *broker = (struct broker){.options = options, .policy = steal(policy), .started_ns = clock_now_ns()};
+    *broker = (struct broker){
+        .options = options, .policy = steal(policy), .publish = steal(publish), .started_ns = clock_now_ns()};
     broker->link.sock.fd = broker->listener.bound.fd = broker->listener.spare_fd = -1;
     broker->scrape.bound = BOUND_NULL;
     broker->supervise.broker = broker;
@@ -378,6 +380,7 @@ void broker_deinit(struct broker *broker)
     queue_deinit(&broker->queue);
     accounts_deinit(&broker->accounts);
     freep(&broker->policy);
+    broker->publish = publish_free(broker->publish);
     for (size_t i = 0; i < ARRAY_SIZE(timers); i++)
         loop_event_free(timers[i]);
     for (size_t i = 0; i < BROKER_SIGNALS; i++)

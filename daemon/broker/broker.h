@@ -13,6 +13,7 @@
 #include "meter.h"
 #include "metrics.h"
 #include "options.h"
+#include "publish.h"
 #include "quarantine.h"
 #include "queue.h"
 #include "quota.h"
@@ -30,6 +31,7 @@ struct broker {
     struct metrics metrics;
     struct meter read, written; /* tokens of prompts that were not cached; of answers */
     struct policy *policy;      /* owned */
+    struct publish *publish;    /* owned */
     struct accounts accounts;
     struct quota quota;
     struct queue queue;
@@ -54,10 +56,10 @@ struct broker {
     } totals;
 };
 
-/* options are borrowed, *policy is taken over, whatever is returned.  The fault says what is wrong for a
- * start that a person can mend; < 0 otherwise. */
+/* options are borrowed, *policy and *publish are taken over, whatever is returned.  The fault says what is
+ * wrong for a start that a person can mend; < 0 otherwise. */
 int broker_init(struct broker *broker, const struct options *options, struct policy **policy,
-                struct fault *fault);
+                struct publish **publish, struct fault *fault);
 int broker_run(struct broker *broker); /* until it has drained */
 void broker_deinit(struct broker *broker);
 

@@ -107,6 +107,12 @@ static int link_on_refused(struct link_call *call)
     return 0;
 }
 
+static int link_on_published(struct link_call *call)
+{
+    supervise_on_progress(&call->link->broker->supervise, false);
+    return publish_on_published(call->link->broker, call->frame->stream, (Qwe__Published *)call->msg);
+}
+
 static int link_on_text_reply(struct link_call *call)
 {
     supervise_on_progress(&call->link->broker->supervise, false);
@@ -124,7 +130,7 @@ static const struct link_row {
     {MSG_E_READY, link_on_ready, 0},     {MSG_E_FAILED, link_on_failed, 0},
     {MSG_E_STARTED, link_on_started, 0}, {MSG_E_EMIT, link_on_emit, 0},
     {MSG_E_REFUSED, link_on_refused, 0}, {MSG_E_TEXT_REPLY, link_on_text_reply, 0},
-    {MSG_E_BEAT, link_on_beat, 0},
+    {MSG_E_BEAT, link_on_beat, 0},       {MSG_E_PUBLISHED, link_on_published, 0},
 };
 
 static void link_stop(struct link *link)

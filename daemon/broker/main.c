@@ -25,11 +25,11 @@ static int main_open_std_fds(void)
     return fd < 0 ? MAIN_FAILED : 0;
 }
 
-static int main_serve(const struct options *options, struct policy **policy)
+static int main_serve(const struct options *options, struct policy **policy, struct publish **publish)
 {
     struct fault fault = {};
     struct broker broker;
-    int r = broker_init(&broker, options, policy, &fault);
+    int r = broker_init(&broker, options, policy, publish, &fault);
 
     if (!r)
         r = broker_run(&broker);
@@ -43,7 +43,7 @@ static int main_serve(const struct options *options, struct policy **policy)
     return r ? MAIN_FAILED : 0;
 }
 
-static int main_run(const struct options *options, struct policy **policy)
+static int main_run(const struct options *options, struct policy **policy, struct publish **publish)
 {
     log_init("qwend", options->verbose);
     log_open_journal(JOURNAL_PATH);
@@ -54,13 +54,14 @@ static int main_run(const struct options *options, struct policy **policy)
     }
     signal(SIGPIPE, SIG_IGN); /* of stderr; sockets are written with MSG_NOSIGNAL */
     sd_init();
-    return main_serve(options, policy);
+    return main_serve(options, policy, publish);
 }
 
 int main(int argc, char **argv)
 {
     enum options_action action = OPTIONS_RUN;
     _cleanup_(freep) struct policy *policy = NULL;
+    _cleanup_(publish_freep) struct publish *publish = NULL;
     struct options options;
     struct fault fault = {};
     int r;
@@ -70,6 +71,8 @@ int main(int argc, char **argv)
     r = options_read(&options, argc, argv, &action, &fault);
     if (!r && action == OPTIONS_RUN)
         r = policy_read(&options.files, &policy, &fault);
+    if (!r && action == OPTIONS_RUN)
+        r = publish_read(&options.files, &publish, &fault);
     if (r) {
         fprintf(stderr, "qwend: %s\n", r > 0 ? fault.text : strerror(-r));
         r = MAIN_USAGE;
@@ -78,7 +81,7 @@ int main(int argc, char **argv)
     } else if (action == OPTIONS_VERSION) {
         puts("qwend " QWEND_VERSION);
     } else {
-        r = main_run(&options, &policy);
+        r = main_run(&options, &policy, &publish);
     }
     options_deinit(&options);
     return r;

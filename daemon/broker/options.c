@@ -159,7 +159,8 @@ static int options_scan(int argc, char **argv, struct options *target, const cha
 
 static int options_read_files(struct options *options, const char *config, struct fault *fault)
 {
-    static const char *const others[] = {"class *", "default", NULL}; /* policy_read.c's */
+    static const char *const others[] = {"class *", "default", "public *",
+                                         NULL}; /* policy_read.c's, publish.c's */
     int r = conf_files_find(config ? config : OPTIONS_CONFIG_DEFAULT, config, &options->files, fault);
 
     for (size_t i = 0; i < options->files.n && !r; i++)

@@ -170,9 +170,10 @@ static int policy_open_section(struct policy *policy, const struct conf_place *p
     const char *name = place->section + strlen("class ");
 
     if (strncmp(place->section, "class ", strlen("class ")))
-        return fault_set(fault, POLICY_E_INVALID,
-                         "%s:%d: unknown section [%.64s], should be [daemon], [class NAME] or [default]",
-                         place->path, place->line, place->section);
+        return fault_set(
+            fault, POLICY_E_INVALID,
+            "%s:%d: unknown section [%.64s], should be [daemon], [class NAME], [default] or [public NAME]",
+            place->path, place->line, place->section);
     if (!policy_is_name(name))
         return fault_set(fault, POLICY_E_INVALID,
                          "%s:%d: the class is called '%.64s', should be 1 to %d letters, digits, '_', '-'",
@@ -221,8 +222,8 @@ static int policy_take(void *arg, const struct conf_place *place, const char *va
     struct policy_class *class = &policy->otherwise;
     int *seen = reader->seen[POLICY_CLASSES_MAX], r = POLICY_OK;
 
-    if (!strcmp(place->section, "daemon")) /* options.c reads it */
-        return POLICY_OK;
+    if (!strcmp(place->section, "daemon") || !strncmp(place->section, "public ", strlen("public ")))
+        return POLICY_OK; /* options.c reads it, publish.c them */
     if (strcmp(place->section, "default")) {
         r = policy_open_section(policy, place, &class, fault);
         if (r)

@@ -108,8 +108,39 @@ static void report_fill_counts(const struct broker *broker, Qwp__StatusReply *re
     reply->preemptions = broker->totals.preemptions;
 }
 
+struct report_publics {
+    Qwp__PublicPrefix items[PUBLISH_MAX], *list[PUBLISH_MAX];
+};
+
+static void report_fill_publics(const struct publish *publish, struct report_publics *publics,
+                                Qwp__StatusReply *reply)
+{
+    static const Qwp__PublicPrefix__State states[] = {
+        [PUBLISH_WAITING] = QWP__PUBLIC_PREFIX__STATE__WAITING,
+        [PUBLISH_SENT] = QWP__PUBLIC_PREFIX__STATE__WAITING,
+        [PUBLISH_READY] = QWP__PUBLIC_PREFIX__STATE__READY,
+        [PUBLISH_REFUSED] = QWP__PUBLIC_PREFIX__STATE__REFUSED,
+    };
+
+    for (size_t i = 0; i < publish->n; i++) {
+        const struct publish_item *from = &publish->items[i];
+        Qwp__PublicPrefix *to = publics->list[i] = &publics->items[i];
+
+        qwp__public_prefix__init(to);
+        to->name = (char *)from->name;
+        to->has_state = true;
+        to->state = states[from->state];
+        to->has_tokens = from->state == PUBLISH_READY;
+        to->tokens = from->tokens;
+        to->text = from->state == PUBLISH_REFUSED ? (char *)from->text : NULL;
+    }
+    reply->publics = publics->list;
+    reply->n_publics = publish->n;
+}
+
 void report_status(struct client *client, uint32_t stream)
 {
+    struct report_publics publics;
     struct broker *broker = client->broker;
     struct supervise *supervise = &broker->supervise;
     Qwp__StatusReply reply = QWP__STATUS_REPLY__INIT;
@@ -118,6 +149,7 @@ void report_status(struct client *client, uint32_t stream)
     reply.state = report_state(broker);
     reply.server = (char *)REPORT_SERVER;
     report_fill_counts(broker, &reply);
+    report_fill_publics(broker->publish, &publics, &reply);
     if (supervise->ready)
         report_fill_engine(supervise->ready, &reply);
     reply.has_cache_used_bytes = supervise->ready != NULL;

@@ -370,6 +370,7 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
                    ready->model && ready->model->name ? ready->model->name : "a model without a name",
                    ready->backend ? ready->backend : "an unnamed backend", supervise_slots(s), ready->context,
                    ready->weights_adopted ? ", weights taken over" : "", *s->note ? "; " : "", s->note);
+    publish_on_ready(s->broker);
     supervise_set(s, SUPERVISE_SERVING);
     return 0;
 }

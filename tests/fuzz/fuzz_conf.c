@@ -1,4 +1,4 @@
-/* fuzz_conf.c - libFuzzer target: qwend.conf, as classes and as [daemon] keys.
+/* fuzz_conf.c - libFuzzer target: qwend.conf, as classes, as public prefixes and as [daemon] keys.
  *
  * What must hold: a text is refused with a fault that names the file, or gives classes of which each has a
  * name, a match, a weight and a priority; everybody is in one of them; the same text gives the same classes;
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/broker/policy_read.h"
+#include "daemon/broker/publish.h"
 #include "proto/status.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
@@ -94,6 +95,27 @@ static void fuzz_daemon_keys(const uint8_t *data, size_t n)
     assert(target.number <= 64 && target.set < 4);
 }
 
+static void fuzz_publics(const uint8_t *data, size_t n)
+{
+    struct publish *publish = calloc(1, sizeof(*publish));
+    FILE *file = fmemopen((void *)data, n, "r");
+    struct fault fault = {0};
+    int r;
+
+    assert(publish && file);
+    r = publish_read_stream(publish, file, "f", &fault);
+    fclose(file);
+    assert(r >= 0 && (r ? !strncmp(fault.text, "f:", 2) : !*fault.text));
+    assert(publish->n <= PUBLISH_MAX);
+    for (size_t i = 0; i < publish->n; i++) {
+        assert(*publish->items[i].name && publish->items[i].fd == -1);
+        assert(strlen(publish->items[i].name) < PUBLISH_NAME_BYTES);
+        for (size_t k = 0; k < i; k++)
+            assert(strcmp(publish->items[i].name, publish->items[k].name) != 0);
+    }
+    publish_free(publish);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static struct policy policy, again;
@@ -103,6 +125,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (!n)
         return 0;
     fuzz_daemon_keys(data, n);
+    fuzz_publics(data, n);
     if (fuzz_read(data, n, &policy))
         return 0;
     assert(!fuzz_read(data, n, &again) && !memcmp(&policy, &again, sizeof(policy)));

@@ -168,7 +168,7 @@ static void test_policy_names_each_mistake(void **state)
         const char *text, *words;
     } rows[] = {
         {"[class]\nweight = 1\n",
-         "f:2: unknown section [class], should be [daemon], [class NAME] or [default]"},
+         "f:2: unknown section [class], should be [daemon], [class NAME], [default] or [public NAME]"},
         {"[clas a]\nweight = 1\n", "f:2: unknown section [clas a]"},
         {"weight = 1\n", "f:1: unknown section []"},
         {"[class a b]\nweight = 1\n", "f:2: the class is called 'a b', should be 1 to 63 letters"},
