@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "broker.h"
+#include "daemon/util/log.h"
 #include "proto/frame.h"
 
 enum { PUBLISH_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, PUBLISH_CHUNK = 16 << 10 };
@@ -222,7 +223,7 @@ static void publish_carry_over(const struct publish_item *old, struct publish_it
     item->state = old->state;
     item->handle = old->handle;
     item->tokens = old->tokens;
-    memcpy(item->text, old->text, sizeof(item->text));
+    item->n_deaths = old->n_deaths;
 }
 
 void publish_replace(struct broker *broker, struct publish **publish)
@@ -235,7 +236,7 @@ void publish_replace(struct broker *broker, struct publish **publish)
     for (size_t i = 0; i < old->n; i++) {
         struct publish_item *was = &old->items[i], *item = publish_find(now, was->name);
 
-        if (item && publish_is_same(was, item))
+        if (item && was->state != PUBLISH_REFUSED && publish_is_same(was, item))
             publish_carry_over(was, item);
         else if (was->state == PUBLISH_SENT || was->state == PUBLISH_READY)
             now->gone[now->n_gone++] = was->handle;
@@ -247,15 +248,25 @@ void publish_replace(struct broker *broker, struct publish **publish)
 
 /* the engine */
 
+/* What engines may die of is not given to a third one: the next reload tries it again. */
+static void publish_begin_again(struct publish_item *item)
+{
+    item->n_deaths += item->state == PUBLISH_SENT;
+    item->handle = 0;
+    item->state = item->n_deaths < PUBLISH_DEATHS_MAX ? PUBLISH_WAITING : PUBLISH_REFUSED;
+    if (item->state != PUBLISH_REFUSED)
+        return;
+    snprintf(item->text, sizeof(item->text), "%u engines died before they had read it", item->n_deaths);
+    log_warn("public prefix %s is left out: %s", item->name, item->text);
+}
+
 void publish_on_ready(struct broker *broker)
 {
     struct publish *publish = broker->publish;
 
     publish->n_gone = 0;
-    for (size_t i = 0; i < publish->n; i++) {
-        publish->items[i].state = PUBLISH_WAITING;
-        publish->items[i].handle = 0;
-    }
+    for (size_t i = 0; i < publish->n; i++)
+        publish_begin_again(&publish->items[i]);
 }
 
 static int publish_send(struct broker *broker, struct publish_item *item)
@@ -303,6 +314,7 @@ int publish_on_published(struct broker *broker, uint32_t handle, const Qwe__Publ
         if (item->handle != handle || (item->state != PUBLISH_SENT && item->state != PUBLISH_READY))
             continue;
         item->state = published->has_code ? PUBLISH_REFUSED : PUBLISH_READY;
+        item->n_deaths = 0;
         item->tokens = published->tokens;
         snprintf(item->text, sizeof(item->text), "%s", published->text ? published->text : "");
         broker_kick(broker);

@@ -9,7 +9,7 @@
 
 struct broker;
 
-enum { PUBLISH_MAX = 16, PUBLISH_NAME_BYTES = 32, PUBLISH_BYTES_MAX = 1 << 20 };
+enum { PUBLISH_DEATHS_MAX = 2, PUBLISH_MAX = 16, PUBLISH_NAME_BYTES = 32, PUBLISH_BYTES_MAX = 1 << 20 };
 enum { PUBLISH_OK, PUBLISH_E_INVALID };
 
 enum publish_state { PUBLISH_WAITING, PUBLISH_SENT, PUBLISH_READY, PUBLISH_REFUSED };
@@ -20,6 +20,7 @@ struct publish_item {
     int fd;     /* owned; the sealed memfd, -1: not loaded */
     enum publish_state state;
     uint32_t handle, tokens; /* handle: the engine's, 0: it has not got it */
+    unsigned n_deaths;       /* of engines that had begun it and not ended */
     char text[512];          /* why it was refused */
 };
 

@@ -10,6 +10,7 @@ import sys
 import tempfile
 
 import qwp
+from fake import Fake
 from harness import WAIT_S, Qwend, tiny_model
 from other_user import OTHER_UID, fork_as
 from qwp import pb
@@ -104,6 +105,21 @@ def an_engine_that_dies_is_followed_by_one_that_reads_it_again():
         assert cached(peer, RULES) == n
 
 
+def engines_that_die_over_it_are_two_at_most():
+    site = Site()
+    with site, Fake(config=site.config(rules=RULES)) as fake:
+        with fake.serving() as peer:  # this engine never ends with it
+            for i in (1, 2):
+                peer.wait_status(lambda s: s.state == pb.StatusReply.SERVING)
+                assert [p.state for p in peer.status().publics] == [pb.PublicPrefix.WAITING]
+                fake.kill_engine()
+                peer.wait_status(lambda s, n=i: s.engine_restarts == n and s.state == pb.StatusReply.SERVING)
+            public, = peer.status().publics
+            assert public.state == REFUSED and public.text == "2 engines died before they had read it", public
+            site.reload(fake, peer, rules=RULES)
+            assert [p.state for p in peer.status().publics] == [pb.PublicPrefix.WAITING]
+
+
 def a_file_that_cannot_be_is_refused_by_name_and_changes_nothing():
     site = Site()
     with site, site.start(rules=RULES) as qwend, qwp.Peer(qwend.socket) as peer:
@@ -149,6 +165,7 @@ if __name__ == "__main__":
         every_uid_begins_behind_it_and_finds_nothing_of_others,
         a_reload_adds_changes_and_takes_back,
         an_engine_that_dies_is_followed_by_one_that_reads_it_again,
+        engines_that_die_over_it_are_two_at_most,
         a_file_that_cannot_be_is_refused_by_name_and_changes_nothing,
         a_start_with_a_mistake_ends_with_its_place,
     ]))
