@@ -28,7 +28,8 @@ static const struct conf_key options_keys[] = {
     KEY(kv, CONF_CHOICE, "how attention keys and values are kept: f16, f32, q8_0 (f16)",
         .choices = options_kv_types),
     KEY(cache_mib, CONF_UINT,
-        "memory for the prefix cache, MiB; 0: none (a quarter of what is free, 8192 at most)",
+        "memory for the prefix cache, MiB; 0: none (a quarter of what is free, four times what the slots can "
+        "use, or 8192)",
         .max = OPTIONS_CACHE_MIB_MAX),
     KEY(cache_dir, CONF_STRING, "folder that keeps the prefix cache over a restart, prompts included (none)"),
     KEY(cache_dir_mib, CONF_UINT, "what its files may take, MiB (4096)", .min = 1, .max = 1 << 24),

@@ -21,7 +21,7 @@ enum {
 
 /* Of the prefix cache, where nobody said how big.  Eight GiB are 100 chats of 4,000 tokens of a 9B; of a tiny
  * model they would be more than anyone can look through. */
-enum { ENGINE_CACHE_MIB_MAX = 8192, ENGINE_CKPTS_MAX = 1024 };
+enum { ENGINE_CACHE_MIB_MAX = 8192, ENGINE_CKPTS_MAX = 1024, ENGINE_CACHE_FILLS = 4 };
 
 struct engine_load {
     struct engine *e;
@@ -225,14 +225,25 @@ static int engine_load_context(struct engine_load *load, struct state_size *size
     return 0;
 }
 
-/* A quarter of the memory that is free, half of what the sequences' state leaves of it. */
+static uint64_t engine_load_cache_of_use(const struct engine_load *load, const struct state_size *size)
+{
+    const struct model *m = load->e->model;
+    const uint64_t n_pages = (uint64_t)CEIL_DIV(size->max_ctx, KERN_PAGE_TOK);
+
+    return ENGINE_CACHE_FILLS * (uint64_t)size->n_slots *
+           (n_pages * state_page_bytes(m, size->kv_type) + state_slot_bytes(m));
+}
+
+/* A quarter of the memory that is free, half of what the sequences' state leaves of it, and not more than
+ * four times what all slots can fill: beyond that it is past conversations that nobody comes back to. */
 static uint64_t engine_load_cache_share(const struct engine_load *load, const struct state_size *size)
 {
     const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
     const uint64_t need_bytes = state_bytes(load->e->model, size);
     const uint64_t left_bytes = free_bytes > need_bytes ? free_bytes - need_bytes : 0;
 
-    return MIN(MIN(free_bytes / 4, left_bytes / 2), (uint64_t)ENGINE_CACHE_MIB_MAX << 20);
+    return MIN(MIN(free_bytes / 4, left_bytes / 2),
+               MIN(engine_load_cache_of_use(load, size), (uint64_t)ENGINE_CACHE_MIB_MAX << 20));
 }
 
 static uint64_t engine_load_cache_bytes(const struct engine_load *load, const struct state_size *size)

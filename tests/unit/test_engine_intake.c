@@ -126,6 +126,12 @@ static void test_engine_ready_warns_of_more_than_memory_holds(void **state)
     assert_in_range(peer->ready->state_bytes, 1, 12 << 20);
     assert_in_range(peer->ready->cache_bytes, 1, 4 << 20);
     peer_free(peer);
+    fake_available_bytes = 16ull << 30; /* of plenty, no more than four times what two requests can use */
+    peer = peer_start(test_model, "cpu", 1024, 2);
+    fake_available_bytes = 0;
+    assert_in_range(peer->ready->cache_bytes, 3 * 2 * (1024 * 1024 + state_slot_bytes(peer->e.model)),
+                    4 * 2 * (1024 * 1024 + state_slot_bytes(peer->e.model)));
+    peer_free(peer);
 }
 
 /* The name is cut to fit; a broker refuses a Ready that is not UTF-8, and would start the engine again and
