@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/file.h>
 #include <time.h>
@@ -240,10 +241,24 @@ static int spill_list_all(struct spill *s, struct fault *fault)
     return SPILL_OK;
 }
 
+/* An engine that was killed with its broker may still be giving its memory back. */
+static int spill_lock(const struct spill *s)
+{
+    enum { WAIT_MS = 50, WAITS = 40 };
+
+    for (int i = 0; flock(s->dir_fd, LOCK_EX | LOCK_NB) < 0; i++) {
+        if (errno != EWOULDBLOCK || i == WAITS)
+            return -errno;
+        (void)poll(NULL, 0, WAIT_MS);
+    }
+    return 0;
+}
+
 /* Prompts lie in it: it must be ours and nobody else's. */
 static int spill_open_folder(struct spill *s, struct fault *fault)
 {
     struct stat st;
+    int r;
 
     if (mkdir(s->folder, 0700) < 0 && errno != EEXIST)
         return fault_set(fault, SPILL_E_OFF, "%s cannot be made: %s", s->folder, strerror(errno));
@@ -253,9 +268,10 @@ static int spill_open_folder(struct spill *s, struct fault *fault)
     if (st.st_uid != geteuid() || (st.st_mode & 077))
         return fault_set(fault, SPILL_E_OFF, "%s is uid %u's with mode %03o, should be uid %u's with 700",
                          s->folder, st.st_uid, st.st_mode & 0777u, geteuid());
-    if (flock(s->dir_fd, LOCK_EX | LOCK_NB) < 0)
+    r = spill_lock(s);
+    if (r)
         return fault_set(fault, SPILL_E_OFF, "%s: %s", s->folder,
-                         errno == EWOULDBLOCK ? "another engine uses it" : strerror(errno));
+                         r == -EWOULDBLOCK ? "another engine uses it" : strerror(-r));
     return SPILL_OK;
 }
 

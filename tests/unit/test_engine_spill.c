@@ -7,9 +7,11 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -701,6 +703,30 @@ static void test_spill_serves_without_a_folder_it_may_not_use(void **state)
     peer_free(peer);
 }
 
+static void *let_go(void *fd)
+{
+    poll(NULL, 0, 100); /* longer than the first try takes */
+    close(*(int *)fd);
+    return NULL;
+}
+
+/* One that is on its way out: its lock goes with it. */
+static void test_spill_waits_for_an_engine_that_ends(void **state)
+{
+    pthread_t thread;
+    struct peer *peer;
+    int fd;
+
+    assert_int_equal(mkdir(test_folder, 0700), 0);
+    fd = open(test_folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(fd, LOCK_EX), 0);
+    assert_int_equal(pthread_create(&thread, NULL, let_go, &fd), 0);
+    peer = start();
+    assert_non_null(peer->e.spill);
+    pthread_join(thread, NULL);
+    peer_free(peer);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -717,6 +743,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup(test_spill_forgets_what_gave_no_numbers, setup),
         cmocka_unit_test_setup(test_spill_lives_with_a_disk_that_fails, setup),
         cmocka_unit_test_setup(test_spill_serves_without_a_folder_it_may_not_use, setup),
+        cmocka_unit_test_setup(test_spill_waits_for_an_engine_that_ends, setup),
     };
     char command[100];
     int r;
