@@ -7,13 +7,18 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <sys/un.h>
 
-enum { SD_LISTEN_FDS_START = 3 };
+enum { SD_LISTEN_FDS_START = 3, SD_STORE_MS = 1000 }; /* PID 1 reads at once, if it is not hanging */
 
 static struct {
     struct sockaddr_un address; /* of NOTIFY_SOCKET */
     socklen_t n_address;        /* 0: no manager listens */
+    struct {
+        int fd; /* -1: taken */
+        char name[SD_NAME_BYTES];
+    } fds[SD_FDS_MAX]; /* sockets and what was stored */
     int n_fds;
     uint64_t watchdog_us;
 } sd_state;
@@ -50,6 +55,22 @@ static void sd_init_address(void)
     sd_state.n_address = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (*path == '/'));
 }
 
+/* names: "a:b:c", perhaps fewer than there are fds; NULL: none has one. */
+static void sd_init_fds(const char *names, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const size_t k = names ? strcspn(names, ":") : 0;
+
+        sd_state.fds[i].fd = SD_LISTEN_FDS_START + i;
+        (void)fcntl(sd_state.fds[i].fd, F_SETFD, FD_CLOEXEC);
+        if (!names)
+            continue;
+        memcpy(sd_state.fds[i].name, names, MIN(k, (size_t)SD_NAME_BYTES - 1));
+        names = names[k] ? names + k + 1 : NULL;
+    }
+    sd_state.n_fds = n;
+}
+
 void sd_init(void)
 {
     static const char *const names[] = {"NOTIFY_SOCKET",  "LISTEN_PID",   "LISTEN_FDS",
@@ -57,34 +78,46 @@ void sd_init(void)
 
     sd_init_address();
     if (getenv("LISTEN_PID") && sd_env_is_for_us("LISTEN_PID"))
-        sd_state.n_fds = (int)MIN(sd_env_u64("LISTEN_FDS"), (uint64_t)64);
+        sd_init_fds(getenv("LISTEN_FDNAMES"), (int)MIN(sd_env_u64("LISTEN_FDS"), (uint64_t)SD_FDS_MAX));
     if (sd_env_is_for_us("WATCHDOG_PID"))
         sd_state.watchdog_us = sd_env_u64("WATCHDOG_USEC");
     for (size_t i = 0; i < ARRAY_SIZE(names); i++)
         unsetenv(names[i]);
 }
 
+static bool sd_is_stored(const char *name)
+{
+    return !strncmp(name, SD_STORED, strlen(SD_STORED));
+}
+
 int sd_take_socket(int *ret_n)
 {
-    for (int i = 0; i < sd_state.n_fds; i++)
-        fcntl(SD_LISTEN_FDS_START + i, F_SETFD, FD_CLOEXEC);
-    *ret_n = sd_state.n_fds;
-    return sd_state.n_fds ? SD_LISTEN_FDS_START : -1;
+    int fd = -1, n = 0;
+
+    for (int i = sd_state.n_fds - 1; i >= 0; i--)
+        if (!sd_is_stored(sd_state.fds[i].name)) {
+            fd = sd_state.fds[i].fd;
+            n++;
+        }
+    *ret_n = n;
+    return fd;
+}
+
+static int sd_socket(void)
+{
+    return sd_state.n_address ? socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0) : -1;
 }
 
 void sd_notify_put(const char *fmt, ...)
 {
-    _cleanup_(closep) int fd = -1;
+    _cleanup_(closep) int fd = sd_socket();
     char text[512];
     va_list ap;
     int n;
 
-    if (!sd_state.n_address)
-        return;
     va_start(ap, fmt);
     n = vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd >= 0 && n > 0)
         (void)sendto(fd, text, MIN((size_t)n, sizeof(text) - 1), MSG_NOSIGNAL | MSG_DONTWAIT,
                      (const struct sockaddr *)&sd_state.address, sd_state.n_address);
@@ -93,4 +126,63 @@ void sd_notify_put(const char *fmt, ...)
 uint64_t sd_watchdog_us(void)
 {
     return sd_state.watchdog_us;
+}
+
+/* the FD store */
+bool sd_has_store(void)
+{
+    return sd_state.n_address;
+}
+
+int sd_take_stored(const char *prefix, char ret_name[SD_NAME_BYTES])
+{
+    for (int i = 0; i < sd_state.n_fds; i++) {
+        if (sd_state.fds[i].fd < 0 || !sd_is_stored(sd_state.fds[i].name) ||
+            strncmp(sd_state.fds[i].name, prefix, strlen(prefix)))
+            continue;
+        memcpy(ret_name, sd_state.fds[i].name, SD_NAME_BYTES);
+        return steal_fd(&sd_state.fds[i].fd);
+    }
+    return -1;
+}
+
+/* Not like sd_notify_put(): what is kept by nobody must not be taken for kept, so it waits for room. */
+static int sd_send(const char *text, const int *fds, size_t n)
+{
+    _cleanup_(closep) int fd = sd_socket();
+    const struct timeval patience = {.tv_sec = SD_STORE_MS / 1000};
+    char control[CMSG_SPACE(SD_FDS_MAX * sizeof(int))] = {};
+    struct iovec iov = {.iov_base = (char *)text, .iov_len = strlen(text)};
+    struct msghdr msg = {
+        .msg_name = &sd_state.address, .msg_namelen = sd_state.n_address, .msg_iov = &iov, .msg_iovlen = 1};
+    struct cmsghdr *header;
+
+    if (fd < 0 || n > SD_FDS_MAX || setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience)) < 0)
+        return err_errno();
+    if (n) {
+        msg.msg_control = control;
+        msg.msg_controllen = CMSG_SPACE(n * sizeof(int));
+        header = CMSG_FIRSTHDR(&msg);
+        *header = (struct cmsghdr){
+            .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(n * sizeof(int))};
+        memcpy(CMSG_DATA(header), fds, n * sizeof(int));
+    }
+    return sendmsg(fd, &msg, MSG_NOSIGNAL) < 0 ? err_errno() : 0;
+}
+
+/* FDPOLL=0: memory cannot be polled, and nothing that is stored ends by itself. */
+int sd_store_put(const char *name, const int *fds, size_t n)
+{
+    char text[SD_NAME_BYTES + 32];
+
+    snprintf(text, sizeof(text), "FDSTORE=1\nFDPOLL=0\nFDNAME=%s", name);
+    return sd_send(text, fds, n);
+}
+
+void sd_store_remove(const char *name)
+{
+    char text[SD_NAME_BYTES + 32];
+
+    snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
+    (void)sd_send(text, NULL, 0); /* at worst it is found again, and known to be old */
 }

@@ -1,9 +1,12 @@
-/* sd.h - the two things a service says and hears under systemd: its sockets (sd_listen_fds(3)) and its state
- * (sd_notify(3)).  Own code, some sixty lines, so that the daemon is the same binary with and without
- * systemd. */
+/* sd.h - what a service says and hears under systemd: its sockets (sd_listen_fds(3)), its state
+ * (sd_notify(3)), and the file descriptors that the manager keeps from one start to the next (its FD store).
+ * Own code, so that the daemon is the same binary with and without systemd. */
 #pragma once
 
 #include "proto/base.h"
+
+enum { SD_FDS_MAX = 64, SD_NAME_BYTES = 64 }; /* passed at a start; of an fd's name, with its NUL */
+#define SD_STORED "kept-" /* what the names of stored fds begin with; a socket's does not */
 
 /* Reads and removes systemd's variables from the environment, so that no child inherits them.  Call once, at
  * start. */
@@ -17,3 +20,11 @@ int sd_take_socket(int *ret_n);
 void sd_notify_put(const char *fmt, ...) _printf_(1, 2);
 
 uint64_t sd_watchdog_us(void); /* how often the manager wants a sign of life; 0: it does not */
+
+/* the FD store */
+bool sd_has_store(void); /* a manager listens; whether it keeps what it is given is its own business */
+/* A stored fd whose name begins so, close-on-exec, now the caller's; -1: there is no more. */
+int sd_take_stored(const char *prefix, char ret_name[SD_NAME_BYTES]);
+/* Copies of fds under one name, which begins with SD_STORED; they stay the caller's. */
+int sd_store_put(const char *name, const int *fds, size_t n);
+void sd_store_remove(const char *name); /* all of that name */
