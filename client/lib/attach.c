@@ -1,13 +1,16 @@
-/* attach.c - going on with a detachable request: because the caller asks for it, or because its connection
- * broke under a blocking qwend_next(). */
+/* attach.c - going on with a request: because the caller asks for it, or because its connection broke under a
+ * blocking qwend_next().  A request that is not detachable can be gone on with only if the daemon was started
+ * again; whether that is what happened the daemon knows. */
 #include <poll.h>
 #include <string.h>
 
 #include "conn.h"
+#include "proto/status.h"
 
 enum {
     ATTACH_CREDIT_BYTES_MIN = 64 << 10, /* as the protocol has it */
-    ATTACH_RETRY_MS = 50,
+    ATTACH_RETRY_MS = 20,               /* and twice as long each time */
+    ATTACH_RETRY_MS_MAX = 1000,
     ATTACH_PATIENCE_MS =
         30000, /* for a daemon that is being started again; a request waits no longer there */
 };
@@ -98,12 +101,64 @@ int qwend_attach(qwend *q, const char *request_id, qwend_cb cb, void *user, qwen
 
 /* again, on a new connection */
 
+/* A question is not gone on with, nor what its caller has given up. */
+static bool attach_is_wanted(const qwend_stream *stream)
+{
+    return *stream->id && !stream->over && !stream->cancelled && (stream->detachable || stream->q->restarts);
+}
+
 bool attach_may_retry(const qwend_stream *stream)
 {
     const qwend *q = stream->q;
 
-    return stream->detachable && !stream->over && !stream->cancelled && q->dead == -EPIPE &&
-           !(q->flags & QWEND_NONBLOCK);
+    return attach_is_wanted(stream) && q->dead == -EPIPE && !(q->flags & QWEND_NONBLOCK);
+}
+
+/* Where nobody listens any more, nobody has kept what is not detachable. */
+static bool attach_has_detachable(const qwend *q)
+{
+    for (const qwend_stream *stream = q->streams; stream; stream = stream->next)
+        if (attach_is_wanted(stream) && stream->detachable)
+            return true;
+    return false;
+}
+
+void attach_forget(qwend_stream *stream)
+{
+    freep(&stream->ask_head);
+    freep(&stream->ask_body);
+}
+
+static int attach_ask_again(qwend_stream *stream)
+{
+    qwend *q = stream->q;
+    ProtobufCMessage *head;
+    int r = wire_unpack(&qwp__generate__descriptor, stream->ask_head, stream->n_ask_head, NULL, &head);
+
+    if (r) /* we packed it, so only memory can be short */
+        return err_origin(-ENOMEM);
+    stream->number = q->next_number;
+    q->next_number += 2;
+    r = body_send(q, stream->number, (Qwp__Generate *)head, stream->ask_body, stream->n_ask_body);
+    wire_free(head);
+    return r;
+}
+
+int attach_on_frame(qwend_stream *stream, const struct frame *frame)
+{
+    ProtobufCMessage *error;
+    bool is_unknown = false;
+    int r;
+
+    if (frame->type == MSG_ERROR &&
+        !wire_unpack(&qwp__error__descriptor, frame->body, frame->length, NULL, &error)) {
+        is_unknown = ((Qwp__Error *)error)->code == STATUS_UNKNOWN_REQUEST;
+        wire_free(error);
+    }
+    r = is_unknown ? attach_ask_again(stream) : 0;
+    if (r || !is_unknown)
+        attach_forget(stream);
+    return r ? r : is_unknown;
 }
 
 /* Streams that ended keep no number, so that none of the new connection can be taken for theirs. */
@@ -116,7 +171,7 @@ static int attach_streams(qwend *q)
     lost.text = (char *)"the connection to the daemon was lost";
     qwp__error__pack(&lost, body);
     for (qwend_stream *stream = q->streams; stream && !r; stream = stream->next) {
-        if (!stream->over && stream->detachable) {
+        if (attach_is_wanted(stream)) {
             stream->number = q->next_number;
             q->next_number += 2;
             r = attach_send(stream);
@@ -131,15 +186,19 @@ static int attach_streams(qwend *q)
     return r ? r : conn_flush(q);
 }
 
-/* One try.  > 0: nobody listens there yet, or it went away again. */
+enum { ATTACH_OK, ATTACH_E_REFUSED, ATTACH_E_AGAIN };
+
+/* One try.  REFUSED: nobody listens there; AGAIN: nobody answers, or not to the end. */
 static int attach_try(qwend *q, uint64_t deadline_ns)
 {
     int r = open_again(q);
 
+    if (r == -ECONNREFUSED || r == -ENOENT)
+        return ATTACH_E_REFUSED;
     while (!r && !q->welcome)
         r = conn_wait(q, deadline_ns);
-    if (r == -ECONNREFUSED || r == -ENOENT || r == -EPIPE)
-        return 1;
+    if (r == -EPIPE || (r == -ETIMEDOUT && conn_now_ns() < deadline_ns))
+        return ATTACH_E_AGAIN;
     return r ? r : attach_streams(q);
 }
 
@@ -148,15 +207,16 @@ int attach_again(qwend *q)
     const uint64_t patience_ns = conn_now_ns() + ATTACH_PATIENCE_MS * 1000000ull;
     const uint64_t deadline_ns = conn_deadline(q) ? MIN(conn_deadline(q), patience_ns) : patience_ns;
     const struct conn_error first = q->error;
-    int r;
+    int r, pause_ms = ATTACH_RETRY_MS;
 
     while ((r = attach_try(q, deadline_ns)) > 0) {
-        if (conn_now_ns() >= deadline_ns) {
+        if ((r == ATTACH_E_REFUSED && !attach_has_detachable(q)) || conn_now_ns() >= deadline_ns) {
             q->error = first;
             q->dead = -EPIPE;
             return q->dead;
         }
-        poll(NULL, 0, ATTACH_RETRY_MS);
+        poll(NULL, 0, pause_ms);
+        pause_ms = MIN(2 * pause_ms, (int)ATTACH_RETRY_MS_MAX);
     }
     if (r && !q->dead) /* half of the streams may be lost */
         q->dead = r;

@@ -174,6 +174,8 @@ static int conn_on_welcome(qwend *q, const struct frame *frame)
     if (q->welcome->version != 1)
         return conn_fail(q, -EPROTO, "%s speaks minor version %u of QWP/1, this library only 1", q->path,
                          q->welcome->version);
+    for (size_t k = 0; k < q->welcome->n_capabilities; k++)
+        q->restarts |= !strcmp(q->welcome->capabilities[k], "restart");
     limits = q->welcome->limits;
     if (!limits)
         return 0;

@@ -47,6 +47,7 @@ struct qwend {
     struct conn_pass pass[CONN_STREAMS];
     size_t n_pass;
     bool preface_seen;
+    bool restarts;         /* it said that it goes on with requests when it is started again */
     int dead;              /* 0, or the negative errno of every later call */
     Qwp__Welcome *welcome; /* NULL until it arrived */
     uint64_t hello_deadline_ns;
@@ -75,6 +76,10 @@ struct qwend_stream {
     uint32_t window, consumed;      /* credit: granted at once, taken since the last grant */
     uint64_t next_seq, arrived_seq; /* of the next Delta to be taken; to arrive */
     bool detachable;
+    /* Until the daemon has said a word about it, it may never have heard of it: then it is asked again. */
+    uint8_t *ask_head,
+        *ask_body; /* owned; a packed Generate without its prompt, and that; NULL: it has answered */
+    size_t n_ask_head, n_ask_body;
     int channel;  /* of the last Delta that named one: ids and log-probabilities without text belong to it */
     bool watches; /* of qwend_subscribe(): only its newest frame is kept */
     bool started; /* STARTED was delivered */
@@ -101,7 +106,11 @@ int open_again(qwend *q);
 
 /* attach.c */
 bool attach_may_retry(const qwend_stream *stream); /* its connection broke, and it may go on on another one */
-int attach_again(qwend *q); /* blocking; every detachable stream goes on, the others end with an error */
+int attach_again(qwend *q); /* blocking; what can goes on, other streams end with an error */
+/* A word of the daemon's about a stream: 1: it was about an Attach, and the request is sent once more; 0,
+ * negative. */
+int attach_on_frame(qwend_stream *stream, const struct frame *frame);
+void attach_forget(qwend_stream *stream); /* what would be sent once more */
 
 /* stream.c */
 void stream_delete(qwend_stream *stream);

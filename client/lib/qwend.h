@@ -145,7 +145,8 @@ void qwend_stream_free(qwend_stream *stream);            /* cancels if it still 
 const char *qwend_stream_id(const qwend_stream *stream); /* 32 hex digits */
 /* A detachable request goes on when its connection is gone, and waits some time (30 s by default) for whoever attaches.
  * A blocking qwend_next() does so by itself, also if the daemon is being started again meanwhile, and the caller notices
- * nothing.  qwend_attach() goes on with a request of another process, from its beginning: same user, same events. */
+ * nothing (RESTART and RESUMED at most); after such a start it does so with any request.  qwend_attach() goes on with a
+ * request of another process, from its beginning: same user, same events. */
 int qwend_attach(qwend *q, const char *request_id, qwend_cb cb, void *user, qwend_stream **ret);
 void qwend_stream_detach(qwend_stream *stream);          /* as qwend_stream_free(), without cancelling: close q next */
 

@@ -21,10 +21,12 @@ static size_t stream_queue_max(uint32_t window, const Qwp__Generate *head)
 
 void stream_set_window(qwend_stream *stream, uint32_t window, const Qwp__Generate *head, bool detachable)
 {
+    const uint32_t again = detachable ? window : stream->q->restarts ? CONN_CREDIT_BYTES : 0;
+
     stream->window = window;
     stream->detachable = detachable;
-    /* what was not taken yet when a connection broke stays, and a window is granted anew */
-    stream->queue.max = stream_queue_max(detachable ? 2 * window : window, head);
+    /* what was not taken yet when a connection broke stays, and this much is granted anew */
+    stream->queue.max = stream_queue_max(window + again, head);
 }
 
 int stream_new(qwend *q, qwend_cb cb, void *user, qwend_stream **ret_stream)
@@ -75,6 +77,11 @@ int stream_on_frame(qwend *q, const struct frame *frame)
     if (!stream || stream->over)
         return conn_fail(q, -EPROTO, "%s sent %s on stream %u, which is not open", q->path,
                          msg_type_name(frame->type), frame->stream);
+    if (stream->ask_head) {
+        r = attach_on_frame(stream, frame);
+        if (r)
+            return MIN(r, 0);
+    }
     if (stream->watches)
         buf_consume(&stream->queue, buf_size(&stream->queue));
     r = frame_put(&stream->queue, frame->stream, frame->type, frame->flags, frame->body, frame->length);
@@ -140,6 +147,7 @@ void stream_delete(qwend_stream *stream)
     while (*p != stream)
         p = &(*p)->next;
     *p = stream->next;
+    attach_forget(stream);
     buf_deinit(&stream->queue);
     free(stream);
 }
@@ -200,6 +208,19 @@ static int stream_id_draw(qwend_stream *stream, uint8_t id[16])
     return 0;
 }
 
+/* Takes the body. */
+static int stream_keep_ask(qwend_stream *stream, const Qwp__Generate *head, uint8_t **body, size_t n_body)
+{
+    stream->n_ask_head = qwp__generate__get_packed_size(head);
+    stream->ask_head = malloc(stream->n_ask_head);
+    if (!stream->ask_head)
+        return err_origin(-ENOMEM);
+    qwp__generate__pack(head, stream->ask_head);
+    stream->ask_body = steal(body);
+    stream->n_ask_body = n_body;
+    return 0;
+}
+
 static int stream_send(qwend_stream *stream, const qwend_req *req)
 {
     qwend *q = stream->q;
@@ -224,6 +245,8 @@ static int stream_send(qwend_stream *stream, const qwend_req *req)
     head.request_id = (ProtobufCBinaryData){sizeof(id), id};
     head.credit_bytes = stream->window;
     r = body_send(q, stream->number, &head, body, n_body);
+    if (!r && (q->restarts || head.detachable))
+        r = stream_keep_ask(stream, &head, &body, n_body);
     if (r)
         return r;
     return conn_flush(q);
