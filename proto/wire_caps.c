@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "engine.pb-c.h"
+#include "ledger.pb-c.h"
 #include "qwend.pb-c.h"
 #include "wire.h"
 
@@ -151,6 +152,17 @@ static const struct wire_table {
       {"logprobs", CAP_LOGPROBS, 0},
       {"stop", 0, CAP_STOP}}},
     {&qwe__refused__descriptor, {{"text", 0, CAP_LINE}, {"details", CAP_DETAILS, 0}}},
+    /* the broker's journal */
+    {&qwl__opened__descriptor,
+     {{"request_id", 0, CAP_ID},
+      {"uid_class", 0, CAP_NAME},
+      {"account", 0, CAP_NAME},
+      {"head", 0, CAP_FRAME}}},
+    {&qwl__serving__descriptor,
+     {{"model", 0, CAP_FILE},
+      {"digest", 0, CAP_DIGEST},
+      {"numerics_id", 0, CAP_NAME},
+      {"kv_type", 0, CAP_WORD}}},
 };
 
 const struct wire_cap *wire_caps_of(const ProtobufCMessageDescriptor *type)

@@ -69,6 +69,19 @@ int account_get(struct accounts *accounts, uid_t uid, const char *name, const st
     return 0;
 }
 
+int account_restore(struct accounts *accounts, uid_t uid, const char *name, uint64_t key,
+                    const struct policy_class *class, uint64_t now_ns, struct account **ret_account)
+{
+    const uint64_t last_key = accounts->last_key;
+    int r;
+
+    if (name && !account_find(accounts, uid, name))
+        accounts->last_key = key - 1;
+    r = account_get(accounts, uid, name, class, now_ns, ret_account);
+    accounts->last_key = MAX(accounts->last_key, last_key);
+    return r;
+}
+
 /* Of too many idle ones: the longest idle of those that used up nothing, else the one that used up least. */
 static void accounts_forget(struct accounts *accounts, uint64_t now_ns)
 {

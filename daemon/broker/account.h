@@ -34,4 +34,7 @@ void accounts_deinit(struct accounts *accounts); /* nobody holds one any more */
 /* Held until account_put().  name NULL: the uid itself.  -ENOMEM. */
 int account_get(struct accounts *accounts, uid_t uid, const char *name, const struct policy_class *class,
                 uint64_t now_ns, struct account **ret_account);
+/* The same for one that another broker had, under its number. */
+int account_restore(struct accounts *accounts, uid_t uid, const char *name, uint64_t key,
+                    const struct policy_class *class, uint64_t now_ns, struct account **ret_account);
 void account_put(struct account *account, uint64_t now_ns); /* takes NULL */

@@ -317,6 +317,7 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
         [QUOTA_CONNECTIONS] = options->max_connections,
         [QUOTA_REQUESTS] = options->max_requests,
         [QUOTA_BYTES] = (uint64_t)options->max_mib << 20,
+        [QUOTA_JOURNAL] = store_limit_bytes(options->journal_mib),
     };
     int r;
 
@@ -326,6 +327,7 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     broker->scrape.bound = BOUND_NULL;
     broker->supervise.broker = broker;
     broker->supervise.kept = KEPT_INIT;
+    broker->store.ledger = LEDGER_NULL;
     list_init(&broker->clients);
     list_init(&broker->requests);
     for (int i = 0; i < BROKER_BUCKETS; i++)
@@ -346,6 +348,10 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     if (!r)
         r = supervise_init(&broker->supervise, broker, fault);
     if (!r)
+        r = store_open(&broker->store, broker, options->journal_mib);
+    if (!r)
+        request_restore_all(broker);
+    if (!r)
         r = listener_open(broker, options->socket, &broker->listener, fault);
     if (!r)
         r = scrape_open(broker, &broker->scrape, fault);
@@ -360,6 +366,7 @@ int broker_run(struct broker *broker)
     if (event_base_dispatch(broker->base) < 0)
         return err_origin(-EIO);
     broker_cut_off(broker);
+    store_close(&broker->store, true);
     return 0;
 }
 
@@ -369,6 +376,8 @@ void broker_deinit(struct broker *broker)
     struct request *request;
     struct client *client;
 
+    store_close(&broker->store,
+                false); /* what is freed below has not ended: the next broker may go on with it */
     listener_close(&broker->listener);
     scrape_close(&broker->scrape);
     LIST_FOREACH (client, &broker->clients, node)

@@ -18,6 +18,7 @@
 #include "queue.h"
 #include "quota.h"
 #include "scrape.h"
+#include "store.h"
 #include "supervise.h"
 
 enum { BROKER_OK, BROKER_E_START };
@@ -36,6 +37,7 @@ struct broker {
     struct quota quota;
     struct queue queue;
     struct forecast forecast;
+    struct store store;         /* what outlives it */
     struct link link;           /* to the engine */
     struct supervise supervise; /* of the engine */
     struct quarantine quarantine;

@@ -186,6 +186,7 @@ static void client_on_writable(int fd, short what, void *arg)
     if (client->dead)
         return;
     r = sock_flush(&client->sock);
+    request_journal_on_sent(client);
     if (r == SOCK_E_AGAIN) {
         loop_watch(client->writable);
     } else if (r) {
@@ -396,6 +397,7 @@ int client_new(struct broker *broker, int fd, struct fault *fault)
         (struct client){.broker = broker, .peer = peer, .connection_charge = charge, .state = CLIENT_PREFACE};
     client->id = ++broker->last_client;
     sock_init(&client->sock, fd, CLIENT_IN_BYTES, CLIENT_OUT_BYTES);
+    list_init(&client->partings);
     list_push(&broker->clients, &client->node);
     broker->n_clients++;
     broker->metrics.connections++;
@@ -418,6 +420,7 @@ struct client *client_free(struct client *client)
     request_cancel_client(client);
     textop_cancel_client(client);
     watch_cancel_client(client);
+    request_journal_on_client_gone(client);
     loop_event_free(&client->readable);
     loop_event_free(&client->writable);
     loop_event_free(&client->deadline);

@@ -59,7 +59,8 @@ struct client {
     struct client_stream streams[POLICY_STREAMS_MAX];
     unsigned n_streams;
     uint32_t last_stream;
-    uint64_t n_input; /* bytes of prompts that are still arriving */
+    struct list partings; /* request_journal.c */
+    uint64_t n_input;     /* bytes of prompts that are still arriving */
     struct quota_charge connection_charge, in_charge, out_charge;
 };
 

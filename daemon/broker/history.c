@@ -39,7 +39,7 @@ static int history_charge(struct history *history, struct quota *quota, uint64_t
 
     while (cap < buf_size(&history->buf) + n)
         cap *= 2;
-    cap = MAX(MIN(cap, (uint64_t)HISTORY_BYTES_MAX), (uint64_t)history->buf.cap);
+    cap = MAX(MIN(cap, (uint64_t)history->buf.max), (uint64_t)history->buf.cap);
     if (history->charge.user)
         return cap > history->charge.amount ? quota_resize(&history->charge, cap) : QUOTA_OK;
     return quota_charge(quota, owner, QUOTA_BYTES, cap, &history->charge);
@@ -71,7 +71,7 @@ int history_put(struct history *history, struct quota *quota, uint64_t owner, co
     uint8_t *tail;
     int r = 0;
 
-    while (!keep && buf_size(&history->buf) && buf_size(&history->buf) + n > HISTORY_BYTES_MAX)
+    while (!keep && buf_size(&history->buf) && buf_size(&history->buf) + n > history->buf.max)
         history_drop_oldest(history);
     r = history_charge(history, quota, owner, n);
     if (!r)

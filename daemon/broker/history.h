@@ -10,6 +10,9 @@
 
 enum {
     HISTORY_BYTES_MAX = 1 << 20, /* some 30,000 tokens */
+    /* After a restart: as much again as a connection's output and what was held had, since nobody knows how
+     * much of it was read. */
+    HISTORY_RESTORED_BYTES_MAX = 4 << 20,
 };
 
 struct history {

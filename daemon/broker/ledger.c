@@ -147,6 +147,7 @@ static int ledger_map(struct ledger *ledger)
     if (map == MAP_FAILED)
         return err_errno();
     ledger->map = map;
+    (void)madvise(map, ledger->cap_bytes, MADV_DONTDUMP); /* prompts are in it */
     return 0;
 }
 

@@ -47,6 +47,9 @@ static const struct conf_key options_keys[] = {
     KEY(max_requests, CONF_UINT, "requests of all users, queued or running (1024)", .min = 2, .max = 100000),
     KEY(max_mib, CONF_UINT, "memory for buffers, prompts and replay logs, MiB (256)", .min = 4,
         .max = 1 << 20),
+    KEY(journal_mib, CONF_UINT,
+        "memory for the journal, from which a broker that is started again goes on, MiB; 0: none (256)",
+        .max = 1 << 16),
     KEY(allow_root, CONF_BOOL, "run although started as root (no)"),
     KEY(verbose, CONF_BOOL, "log more (no)"),
 };
@@ -72,6 +75,7 @@ static int options_set_defaults(struct options *options)
         .max_connections = 4096,
         .max_requests = 1024,
         .max_mib = 256,
+        .journal_mib = 256,
     };
     options->socket = strdup("/run/qwend/qwend.sock");
     return options->socket ? 0 : err_origin(-ENOMEM);

@@ -13,7 +13,7 @@ struct options {
     const char *backend, *kv;
     uint32_t context, slots, threads;
     uint32_t drain_s, engine_timeout_s, load_timeout_s, slow_s, linger_s;
-    uint32_t max_connections, max_requests, max_mib;
+    uint32_t max_connections, max_requests, max_mib, journal_mib;
     uint32_t cache_mib; /* OPTIONS_CACHE_AUTO: the engine decides */
     uint32_t cache_dir_mib;
     bool allow_root, verbose;

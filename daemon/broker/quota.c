@@ -81,8 +81,10 @@ bool quota_is_own_doing(const struct quota *quota, uint64_t owner, enum quota_sl
 
 const char *quota_slot_name(enum quota_slot slot)
 {
-    static const char *const names[QUOTA_SLOT_N] = {
-        [QUOTA_CONNECTIONS] = "connections", [QUOTA_REQUESTS] = "requests", [QUOTA_BYTES] = "bytes"};
+    static const char *const names[QUOTA_SLOT_N] = {[QUOTA_CONNECTIONS] = "connections",
+                                                    [QUOTA_REQUESTS] = "requests",
+                                                    [QUOTA_BYTES] = "bytes",
+                                                    [QUOTA_JOURNAL] = "bytes of the journal"};
 
     return names[slot];
 }
@@ -105,17 +107,28 @@ static void quota_shrink(struct quota_user *user, enum quota_slot slot, uint64_t
     user->quota->used[slot] -= less;
 }
 
-int quota_charge(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
-                 struct quota_charge *charge)
+static int quota_user_get(struct quota *quota, uint64_t owner, struct quota_user **ret_user)
 {
     struct quota_user *user = quota_user_find(quota, owner);
-    int r;
 
-    assert(!charge->user);
     if (!user)
         user = quota_user_new(quota, owner);
     if (!user)
         return err_origin(-ENOMEM);
+    *ret_user = user;
+    return 0;
+}
+
+int quota_charge(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
+                 struct quota_charge *charge)
+{
+    struct quota_user *user;
+    int r;
+
+    assert(!charge->user);
+    r = quota_user_get(quota, owner, &user);
+    if (r)
+        return r;
     r = quota_grow(user, slot, amount);
     if (r) {
         quota_user_put(user);
@@ -124,6 +137,23 @@ int quota_charge(struct quota *quota, uint64_t owner, enum quota_slot slot, uint
     user->n_charges++;
     *charge = (struct quota_charge){.user = user, .slot = slot, .amount = amount};
     return QUOTA_OK;
+}
+
+int quota_restore(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
+                  struct quota_charge *charge)
+{
+    struct quota_user *user;
+    int r;
+
+    assert(!charge->user);
+    r = quota_user_get(quota, owner, &user);
+    if (r)
+        return r;
+    user->used[slot] += amount;
+    quota->used[slot] += amount;
+    user->n_charges++;
+    *charge = (struct quota_charge){.user = user, .slot = slot, .amount = amount};
+    return 0;
 }
 
 int quota_resize(struct quota_charge *charge, uint64_t amount)

@@ -16,6 +16,7 @@ enum quota_slot {
     QUOTA_CONNECTIONS, /* each with CLIENT_FREE_BYTES of buffer each way */
     QUOTA_REQUESTS,    /* generations (each with STREAM_FREE_BYTES), queued and running, and text questions */
     QUOTA_BYTES,       /* buffers, prompt bodies, replay logs */
+    QUOTA_JOURNAL,     /* bytes of the journal (request_journal.h) */
     QUOTA_SLOT_N
 };
 
@@ -45,6 +46,9 @@ void quota_init(struct quota *quota, const uint64_t max[QUOTA_SLOT_N]);
 /* charge must be empty.  QUOTA_E_EXCEEDED and -ENOMEM leave it so. */
 int quota_charge(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
                  struct quota_charge *charge);
+/* What was granted to owner before, by another broker: without asking how much that is.  -ENOMEM. */
+int quota_restore(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
+                  struct quota_charge *charge);
 /* Grows or shrinks a charge that was made; QUOTA_E_EXCEEDED leaves it as it was, shrinking never fails. */
 int quota_resize(struct quota_charge *charge, uint64_t amount);
 /* A cap of the charge's owner, beside its share, as long as it has any charge; 0: none. */

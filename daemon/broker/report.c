@@ -15,7 +15,7 @@ void report_welcome(struct client *client)
     struct broker *broker = client->broker;
     const Qwe__Ready *ready = broker->supervise.ready;
     char *capabilities[] = {(char *)"memfd", (char *)"preempt", (char *)"deadline", (char *)"account",
-                            (char *)"score", (char *)"admin",   (char *)"attach"};
+                            (char *)"score", (char *)"admin",   (char *)"attach",   (char *)"restart"};
     Qwp__Limits limits = QWP__LIMITS__INIT;
     Qwp__Welcome welcome = QWP__WELCOME__INIT;
 
@@ -36,7 +36,7 @@ void report_welcome(struct client *client)
     welcome.backend = ready ? ready->backend : NULL;
     welcome.boot_id = (ProtobufCBinaryData){.data = broker->boot_id, .len = sizeof(broker->boot_id)};
     welcome.capabilities = capabilities;
-    welcome.n_capabilities = ARRAY_SIZE(capabilities);
+    welcome.n_capabilities = ARRAY_SIZE(capabilities) - !store_is_on(&broker->store); /* restart */
     client_put(client, 0, MSG_WELCOME, 0, &welcome.base);
 }
 

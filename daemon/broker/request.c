@@ -45,6 +45,7 @@ static void request_destroy(struct request *request)
     quota_release(&request->body_charge);
     quota_release(&request->log_charge);
     quota_release(&request->score_charge);
+    request_journal_close(request);
     account_put(request->account, clock_now_ns());
     free(request);
 }
@@ -85,7 +86,7 @@ void request_fail_limit(struct request *request, const struct refusal *refusal)
 
     if (refusal->fault.code >= 300)
         request_log_ended(request, &refusal->fault);
-    if (request->detachable) { /* whoever attaches hears of it as well */
+    if (request_is_detachable(request)) { /* whoever attaches hears of it as well */
         error.has_code = true;
         error.code = (uint32_t)refusal->fault.code;
         error.text = (char *)refusal->fault.text;
@@ -93,6 +94,7 @@ void request_fail_limit(struct request *request, const struct refusal *refusal)
         return;
     }
     metrics_on_code(request_metrics(request), refusal->fault.code);
+    request_journal_failed(request, &refusal->fault);
     client_refuse_limit(request->client, request->stream, refusal);
     request_free(request);
 }
@@ -113,6 +115,7 @@ void request_cancel(struct request *request)
     if (!request->done_ns)
         request->done_ns = clock_now_ns();
     request->finish = QWP__FINISH__FINISH_CANCEL;
+    request_journal_ended(request, NULL);
     request_put_usage(request);
     request_free(request);
 }
@@ -323,6 +326,8 @@ static int request_admit(struct request *request, struct refusal *refusal)
     request->received_ns = clock_now_ns();
     queue_set_work(&request->item, forecast_prompt_tok(&request->broker->forecast, request->n_body));
     r = request_begin_deadline(request, refusal);
+    if (!r)
+        r = request_journal_open(request, refusal);
     if (r)
         return r;
     request->broker->totals.requests++;

@@ -11,6 +11,7 @@
 #include "preempt.h"
 #include "queue.h"
 #include "quota.h"
+#include "request_journal.h"
 #include "stream.h"
 
 struct broker;
@@ -51,6 +52,8 @@ struct request {
     uint32_t weight, max_running;
     uint64_t seed;
     bool want_ids, detachable, is_score; /* is_score: answered once, see request_score.c */
+    bool orphan; /* not detachable, but the broker was started again: it waits for its client once */
+    struct request_journal journal;
     /* the replay log */
     uint32_t *ids; /* owned, [n_ids] */
     size_t n_ids, cap_ids;
@@ -89,6 +92,10 @@ void request_open(struct client *client, struct client_stream *stream, const Qwp
                   uint16_t flags, int *memfd, bool is_score);
 struct metrics_class *request_metrics(const struct request *request); /* where it counts */
 bool request_is_receiving(const struct request *request);
+static inline bool request_is_detachable(const struct request *request)
+{
+    return request->detachable || request->orphan;
+}
 void request_on_body(struct request *request, const uint8_t *data, size_t n, bool more);
 
 /* its class (request_policy.c) */
@@ -138,7 +145,16 @@ void request_on_refused(struct request *request, const Qwe__Refused *refused);
 void request_error_from_refused(const Qwe__Refused *refused, Qwp__Error *error); /* borrows from refused */
 void request_on_engine_lost(struct request *request);                            /* it may be freed */
 
+/* another broker's (request_restore.c) */
+void request_restore_all(struct broker *broker); /* what the journal has */
+/* An Emit of before the start: 0; the status code that the request is to end with; < 0: it has ended. */
+int request_restore_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw,
+                         struct fault *fault);
+/* The engine serves: if it makes other tokens than those that were made, requests that have some end. */
+void request_check_serving(struct broker *broker, const Qwe__Ready *ready);
+
 /* deadlines (request_deadline.c) */
+int request_restore_deadline(struct request *request); /* -ENOMEM */
 /* Once it is in the queue: STATUS_DEADLINE_UNMEETABLE with the numbers, or the clock runs. */
 int request_begin_deadline(struct request *request, struct refusal *refusal);
 

@@ -21,7 +21,7 @@ static void request_detach(struct request *request)
 /* Its last word was sent, but may be lost with the connection that it is on its way through. */
 void request_finish(struct request *request)
 {
-    if (!request->detachable || request->broker->draining)
+    if (!request_is_detachable(request) || request->broker->draining)
         request_free(request);
     else if (request->client)
         request_detach(request);
@@ -51,8 +51,8 @@ void request_linger(struct request *request)
 
 void request_on_linger_end(struct request *request)
 {
-    log_info("uid %u: a detached request is dropped: nobody attached to it within %u s", request->uid,
-             request->broker->options->linger_s);
+    log_info("uid %u: a %s request is dropped: nobody attached to it within %u s", request->uid,
+             request->orphan ? "restored" : "detached", request->broker->options->linger_s);
     request_leave(request);
 }
 
@@ -78,9 +78,10 @@ void request_fail_with(struct request *request, const Qwp__Error *error)
     if (!request->ended)
         metrics_on_code(request_metrics(request), (int)error->code);
     request->ended = true;
+    request_journal_ended(request, error);
     if (request->client)
         client_put_error(request->client, request->stream, error);
-    if (request->detachable && !request_is_receiving(request) && !request->broker->draining)
+    if (request_is_detachable(request) && !request_is_receiving(request) && !request->broker->draining)
         request_keep_error(request, error);
     else
         request_free(request);
@@ -92,7 +93,7 @@ static struct request *request_find(struct broker *broker, uid_t uid, const Prot
     struct request *request;
 
     LIST_FOREACH (request, &broker->requests, node)
-        if (request->uid == uid && request->detachable && !request_is_receiving(request) &&
+        if (request->uid == uid && request_is_detachable(request) && !request_is_receiving(request) &&
             !memcmp(request->id, id->data, POLICY_ID_BYTES))
             return request;
     return NULL;
@@ -108,7 +109,8 @@ static int request_check_attach(struct client *client, const Qwp__Attach *attach
         return r;
     request = request_find(client->broker, client->peer.uid, &attach->request_id);
     if (!request)
-        return fault_set(fault, STATUS_UNKNOWN_REQUEST, "no detachable request of yours has this id");
+        return fault_set(fault, STATUS_UNKNOWN_REQUEST,
+                         "no request of yours that could be gone on with has this id");
     if (!stream_seek(request, attach->next_seq))
         return fault_set(fault, STATUS_RESUME_GAP, "Delta %llu cannot be sent: %llu to %llu are kept",
                          (unsigned long long)attach->next_seq,
@@ -140,9 +142,12 @@ void request_attach(struct client *client, struct client_stream *stream, const Q
         return;
     }
     request_take_over(request);
+    request->orphan = false;
     request->client = client;
     request->stream = stream->id;
     stream->request = request;
     request_tell_accepted(request, queue_position(&client->broker->queue, &request->item));
+    if (request->restart_told)
+        request_tell_event(request, QWP__EVENT__KIND__ENGINE_RESTART);
     stream_on_attach(request, attach->has_credit_bytes ? attach->credit_bytes : POLICY_CREDIT_BYTES_DEFAULT);
 }

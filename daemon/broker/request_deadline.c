@@ -91,6 +91,7 @@ static void request_end_late(struct request *request)
     request->state = REQUEST_DONE;
     request->finish = QWP__FINISH__FINISH_DEADLINE;
     request->done_ns = clock_now_ns();
+    request_journal_ended(request, NULL);
     broker_kick(broker);
     request_finish_if_done(request);
 }
@@ -122,17 +123,28 @@ static void request_on_deadline(int fd, short what, void *arg)
         request_fail_late(request, passed_ms);
 }
 
+static int request_arm_deadline(struct request *request, uint64_t ms)
+{
+    int r = loop_event_new(request->broker->base, -1, 0, request_on_deadline, request, &request->deadline);
+
+    return r ? r : loop_arm_ms(request->deadline, ms);
+}
+
+/* It may be late already: then the timer says so at once. */
+int request_restore_deadline(struct request *request)
+{
+    return request_first_ms(request) ? request_arm_deadline(request, 0) : 0;
+}
+
 int request_begin_deadline(struct request *request, struct refusal *refusal)
 {
     const uint32_t first_ms = request_first_ms(request);
     double expected_ms;
-    int r;
 
     if (!first_ms)
         return 0;
     expected_ms = request_forecast_ns(request) / 1e6;
     if (expected_ms > first_ms * request_deadline_slack)
         return request_refuse_deadline(request, expected_ms, refusal);
-    r = loop_event_new(request->broker->base, -1, 0, request_on_deadline, request, &request->deadline);
-    return r ? r : loop_arm_ms(request->deadline, first_ms);
+    return request_arm_deadline(request, first_ms);
 }

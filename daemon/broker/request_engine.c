@@ -45,6 +45,7 @@ int request_submit(struct request *request)
     r = link_submit(&request->broker->link, request, &tail);
     if (r)
         return r;
+    request_journal_submitted(request);
     if (!request->item.started) {
         queue_start(&request->broker->queue, &request->item);
         preempt_start(&request->preempt, clock_now_ns());
@@ -112,6 +113,7 @@ int request_on_started(struct request *request, const Qwe__Started *started)
     request->broker->totals.cached_tokens += request->cached_tokens;
     request_metrics(request)->prompt_tokens += request->prompt_tokens;
     request_metrics(request)->cached_tokens += request->cached_tokens;
+    request_journal_started(request);
     request_tell_accepted(request, 0);
     return 0;
 }
@@ -239,7 +241,7 @@ static void request_note_progress(struct request *request, const Qwe__Emit *emit
 int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw)
 {
     const size_t max = request->max_tokens ? request->max_tokens : POLICY_TOKENS_MAX;
-    struct fault fault = {};
+    struct refusal refusal = {};
     int r = 0;
 
     if (!request_is_in_engine(request))
@@ -247,8 +249,9 @@ int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_
     if (request->n_ids + emit->n_ids > max)
         return err_origin(-EBADMSG); /* the engine is out of its mind */
     request_note_progress(request, emit);
-    if (request_log_append(request, emit, &fault)) {
-        request_fail(request, &fault);
+    if (request_log_append(request, emit, &refusal.fault) ||
+        request_journal_emit(request, raw, n_raw, &refusal)) {
+        request_fail_limit(request, &refusal);
         return 0;
     }
     request_count(request, emit);
@@ -262,6 +265,25 @@ int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_
     if (!r && stream_push(request, emit, raw, n_raw))
         request_finish_if_done(request);
     return r;
+}
+
+/* What it was charged and counted for then is not said twice. */
+int request_restore_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw,
+                         struct fault *fault)
+{
+    int r = request_log_append(request, emit, fault);
+
+    if (r)
+        return r;
+    if (emit->has_reasoning_tokens)
+        request->n_reasoning = emit->reasoning_tokens;
+    if (emit->has_answer_tokens)
+        request->n_answer = emit->answer_tokens;
+    if (emit->n_ids && !request->first_ns)
+        request->first_ns = request_emit_ns(request, emit);
+    if (emit->has_finish && request_take_finish(request, emit))
+        return fault_set(fault, STATUS_INTERNAL, "out of memory");
+    return stream_push(request, emit, raw, n_raw) ? 0 : -ESTALE;
 }
 
 void request_error_from_refused(const Qwe__Refused *refused, Qwp__Error *error)

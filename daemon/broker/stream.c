@@ -36,9 +36,21 @@ int stream_init(struct request *request, uint64_t credit)
 void stream_deinit(struct request *request)
 {
     loop_event_free(&request->out.slow);
+    stream_end_past(request);
     buf_deinit(&request->out.held);
     quota_release(&request->out.charge);
     history_deinit(&request->out.history);
+}
+
+/* A Delta's end is where it was, or else its piece's: credit is no matter of the past. */
+static size_t stream_cut_again(struct stream *out, size_t n)
+{
+    struct stream_past *past = out->past;
+
+    if (past->next == past->n_cuts || past->cuts[past->next].seq != out->seq)
+        return n;
+    past->next++;
+    return MIN((size_t)past->cuts[past->next - 1].n_text, n);
 }
 
 /* How much of n bytes of UTF-8 may go for the credit there is, ending between characters. */
@@ -55,11 +67,12 @@ static size_t stream_cut(const uint8_t *text, size_t n, uint64_t credit)
 /* Without a reader it only goes into the history, whole; with one, the history may lose its oldest for it. */
 static int stream_put_delta(struct request *request, const Qwp__Delta *delta)
 {
-    const bool reader = request->client;
+    const struct stream_past *past = request->out.past;
+    const bool reader = past ? past->reader : !!request->client;
 
-    if (reader && client_offer(request->client, request->stream, MSG_DELTA, 0, &delta->base))
+    if (request->client && client_offer(request->client, request->stream, MSG_DELTA, 0, &delta->base))
         return CLIENT_E_FULL;
-    if (!request->detachable)
+    if (!request_is_detachable(request))
         return CLIENT_OK;
     return history_put(&request->out.history, &request->broker->quota, request->account->key, delta, !reader)
                ? CLIENT_E_FULL
@@ -89,7 +102,7 @@ static int stream_put(struct request *request, const Qwe__Emit *emit, const uint
     if (stream_put_delta(request, &delta))
         return CLIENT_E_FULL;
     out->seq++;
-    out->credit -= n;
+    out->credit -= out->past ? 0 : n;
     out->meta_sent = true;
     return CLIENT_OK;
 }
@@ -102,7 +115,8 @@ static bool stream_deliver(struct request *request, const Qwe__Emit *emit)
     while (out->piece < emit->n_pieces) {
         const Qwe__Piece *piece = emit->pieces[out->piece];
         const uint8_t *text = piece->text.data + out->offset;
-        const size_t left = piece->text.len - out->offset, n = stream_cut(text, left, out->credit);
+        const size_t left = piece->text.len - out->offset;
+        const size_t n = out->past ? stream_cut_again(out, left) : stream_cut(text, left, out->credit);
 
         if (left && !n)
             return false;
@@ -110,6 +124,8 @@ static bool stream_deliver(struct request *request, const Qwe__Emit *emit)
             out->channel = piece->channel;
         if (left && stream_put(request, emit, text, n))
             return false;
+        if (n < left && !out->past)
+            request_journal_cut(request, out->seq - 1, n);
         out->offset += n;
         if (n == left) {
             out->piece++;
@@ -126,6 +142,8 @@ static bool stream_deliver(struct request *request, const Qwe__Emit *emit)
 
 static void stream_arm(struct request *request)
 {
+    if (request->orphan)
+        return; /* its clock runs since the start */
     if (request->client)
         loop_arm_ms(request->out.slow, request->broker->options->slow_s * 1000ull);
     else
@@ -148,7 +166,8 @@ static void stream_unblock(struct request *request)
     if (!request->out.blocked)
         return;
     request->out.blocked = false;
-    loop_unwatch(request->out.slow);
+    if (!request->orphan)
+        loop_unwatch(request->out.slow);
     request_pause(request, false);
 }
 
@@ -267,10 +286,46 @@ void stream_on_credit(struct request *request, const Qwp__Credit *credit)
     stream_resume(request);
 }
 
+int stream_begin_past(struct request *request)
+{
+    struct stream_past *past = calloc(1, sizeof(*past));
+
+    if (!past)
+        return err_origin(-ENOMEM);
+    past->reader = true;
+    request->out.past = past;
+    request->out.history.buf.max = HISTORY_RESTORED_BYTES_MAX;
+    return 0;
+}
+
+/* Grows at powers of two. */
+int stream_note_cut(struct request *request, uint64_t seq, uint32_t n_text)
+{
+    struct stream_past *past = request->out.past;
+    struct stream_cut *cuts = past->cuts;
+
+    if (!(past->n_cuts & (past->n_cuts - 1))) {
+        cuts = realloc(cuts, MAX(2 * past->n_cuts, (size_t)1) * sizeof(*cuts));
+        if (!cuts)
+            return err_origin(-ENOMEM);
+        past->cuts = cuts;
+    }
+    cuts[past->n_cuts++] = (struct stream_cut){.seq = seq, .n_text = n_text};
+    return 0;
+}
+
+void stream_end_past(struct request *request)
+{
+    if (request->out.past)
+        free(request->out.past->cuts);
+    freep(&request->out.past);
+}
+
 void stream_on_detach(struct request *request)
 {
     struct stream *out = &request->out;
 
+    request_journal_reader(request, false);
     out->history.sent = buf_size(&out->history.buf); /* by the next reader's own count */
     if (out->blocked || request->state == REQUEST_DONE)
         stream_arm(request);
@@ -286,6 +341,7 @@ void stream_on_attach(struct request *request, uint64_t credit)
 {
     struct stream *out = &request->out;
 
+    request_journal_reader(request, true);
     loop_unwatch(out->slow);
     out->credit = credit;
     if (out->blocked)

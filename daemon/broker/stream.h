@@ -23,6 +23,18 @@ enum {
     STREAM_FREE_BYTES = 16 << 10,
 };
 
+/* While Deltas are made again that another broker made: where some of them ended, and whether somebody read.
+ */
+struct stream_cut {
+    uint64_t seq;
+    uint32_t n_text;
+};
+struct stream_past {
+    struct stream_cut *cuts; /* owned; by seq */
+    size_t n_cuts, next;
+    bool reader;
+};
+
 struct stream {
     uint64_t credit, seq;
     struct buf held;            /* u32 length and Emit body, each */
@@ -32,6 +44,7 @@ struct stream {
     bool blocked;               /* paused in the engine, and the clock of slow_s or linger_s runs */
     Qwp__Channel channel;       /* of the last text */
     struct history history;     /* of a detachable request */
+    struct stream_past *past;   /* owned; NULL: this is the present */
     struct event *slow;         /* it has waited long enough for its reader, or for one to come */
 };
 
@@ -46,6 +59,11 @@ static inline bool stream_is_delivered(const struct stream *stream)
     return !buf_size(&stream->held) && history_is_sent(&stream->history);
 }
 
+/* What stream_push() is given in between was there before, and its Deltas end where they did; what they are
+ * cut at is noted first.  -ENOMEM. */
+int stream_begin_past(struct request *request);
+int stream_note_cut(struct request *request, uint64_t seq, uint32_t n_text);
+void stream_end_past(struct request *request);
 void stream_on_detach(struct request *request); /* its reader is gone */
 /* The next reader has all Deltas before seq.  False: the ones from there on are not kept. */
 bool stream_seek(struct request *request, uint64_t seq);

@@ -226,6 +226,7 @@ static void supervise_doubt_weights(struct supervise *s)
         log_warn(
             "the next engine loads the model from its file: this one ended while it took the weights over");
     kept_drop(&s->kept);
+    store_drop_weights();
 }
 
 static void supervise_on_death(struct supervise *s, pid_t pid, int status)
@@ -347,6 +348,10 @@ int supervise_on_weights(struct supervise *s, Qwe__Weights **weights, int *fd)
         kept_drop(&s->kept);
     else if (kept_put(&s->kept, fd, weights))
         return err_origin(-EBADMSG);
+    if (s->kept.fd >= 0)
+        store_put_weights(&s->kept);
+    else
+        store_drop_weights();
     return 0;
 }
 
@@ -370,6 +375,7 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
                    ready->model && ready->model->name ? ready->model->name : "a model without a name",
                    ready->backend ? ready->backend : "an unnamed backend", supervise_slots(s), ready->context,
                    ready->weights_adopted ? ", weights taken over" : "", *s->note ? "; " : "", s->note);
+    request_check_serving(s->broker, ready);
     publish_on_ready(s->broker);
     supervise_set(s, SUPERVISE_SERVING);
     return 0;
@@ -407,6 +413,8 @@ int supervise_init(struct supervise *s, struct broker *broker, struct fault *fau
         r = loop_event_new(broker->base, -1, 0, supervise_on_restart, s, &s->restart);
     if (!r)
         r = loop_event_new(broker->base, -1, 0, supervise_on_watch, s, &s->watch);
+    if (!r)
+        store_take_weights(&s->kept);
     return r;
 }
 
