@@ -37,9 +37,12 @@ class Qwend:
         if os.geteuid() == 0:
             command.append("--allow-root")
         command += ["--config", self._write_config(config or "[daemon]\n")]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
+        self.process = self._start(command)
         self.reader = threading.Thread(target=self._read_stderr, daemon=True)
         self.reader.start()
+
+    def _start(self, command):
+        return subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
 
     def _program(self, build):
         return [os.path.join(build, "daemon/broker/qwend")]

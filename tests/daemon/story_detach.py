@@ -1,10 +1,8 @@
 """story_detach.py - libqwend goes on by itself when its connection breaks; qwenctl ask --detach and qwenctl attach."""
 
-import ctypes
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 
@@ -12,77 +10,7 @@ import fake
 import qwend_pb2 as pb
 import qwp
 from fake import Fake
-
-LIBRARY = os.path.join(os.environ["QWEND_BUILD"], "client/lib/libqwend.so.0")
-ANSWER, ERROR, END = 4, 9, 8
-OPT_MAX_TOKENS, OPT_SEED, OPT_DETACHABLE, NONBLOCK = 1, 11, 24, 1
-
-
-class Event(ctypes.Structure):
-    """The head of qwend_event."""
-    _fields_ = [("type", ctypes.c_int), ("text", ctypes.c_char_p), ("n", ctypes.c_size_t), ("ids", ctypes.c_void_p),
-                ("n_ids", ctypes.c_size_t), ("logprobs", ctypes.c_void_p), ("n_logprobs", ctypes.c_size_t),
-                ("numbers", ctypes.c_uint32 * 5), ("loading", ctypes.c_int), ("code", ctypes.c_int),
-                ("rest", ctypes.c_char * 64)]
-
-
-class Client:
-    """One connection through libqwend, and one request on it."""
-
-    def __init__(self, d, flags=0):
-        self.lib = ctypes.CDLL(LIBRARY)
-        self.q, self.stream = ctypes.c_void_p(), ctypes.c_void_p()
-        self.lib.qwend_req_new.restype = ctypes.c_void_p
-        self.lib.qwend_error.restype = self.lib.qwend_stream_id.restype = ctypes.c_char_p
-        assert self.lib.qwend_open(ctypes.byref(self.q), d.socket.encode(), flags) == 0
-
-    def generate(self, text, n, detachable=1):
-        req = ctypes.c_void_p(self.lib.qwend_req_new())
-        assert self.lib.qwend_req_message(req, 2, text.encode(), ctypes.c_size_t(-1)) == 0
-        for opt, value in ((OPT_MAX_TOKENS, n), (OPT_SEED, 1), (OPT_DETACHABLE, detachable)):
-            assert self.lib.qwend_req_set_i(req, opt, ctypes.c_int64(value)) == 0
-        assert self.lib.qwend_generate(self.q, req, None, None, ctypes.byref(self.stream)) == 0
-        self.lib.qwend_req_free(req)
-
-    def attach(self, request_id):
-        return self.lib.qwend_attach(self.q, request_id, None, None, ctypes.byref(self.stream))
-
-    def id(self):
-        return self.lib.qwend_stream_id(self.stream)
-
-    def next(self):
-        event = Event()
-        r = self.lib.qwend_next(self.stream, ctypes.byref(event))
-        return r, event
-
-    def read(self, n_deltas=None):
-        """Text until n_deltas came, or to the end: (text, what ended it)."""
-        text = ""
-        while n_deltas is None or n_deltas > 0:
-            r, event = self.next()
-            if r != 1:
-                return text, r
-            if event.type in (ERROR, END):
-                return text, event.code or END
-            if event.type == ANSWER:
-                text += event.text.decode()
-                n_deltas = n_deltas and n_deltas - 1
-        return text, None
-
-    def cut(self):
-        """The connection breaks, as both sides see it."""
-        fd = socket.socket(fileno=os.dup(self.lib.qwend_fd(self.q)))
-        fd.shutdown(socket.SHUT_RDWR)
-        fd.close()
-
-    def close(self):
-        self.lib.qwend_close(self.q)
-
-
-def body(text):
-    p = pb.Prompt()
-    p.messages.add(role="user", content=text)
-    return p.SerializeToString()
+from libqwend import END, NONBLOCK, Client, body
 
 
 def libqwend_goes_on_where_its_connection_broke():
@@ -102,12 +30,22 @@ def libqwend_goes_on_where_its_connection_broke():
         p.wait_status(lambda s: not s.running)
 
 
-def libqwend_gives_up_what_is_not_detachable():
+def libqwend_hears_that_what_is_not_detachable_is_gone():
     with Fake(delay_ms=2) as d, d.serving():
         client = Client(d)
         client.generate("x", 1000, detachable=0)
         client.read(3)
         client.cut()
+        assert client.read()[1] == 206
+        client.close()
+
+
+def libqwend_does_not_wait_for_a_daemon_that_is_gone():
+    with Fake(delay_ms=2) as d, d.serving():
+        client = Client(d)
+        client.generate("x", 1000, detachable=0)
+        client.read(3)
+        d.process.kill()
         assert client.read()[1] == -32, "EPIPE"
         client.close()
 
@@ -190,7 +128,8 @@ def wrong_use_is_said():
 
 if __name__ == "__main__":
     sys.exit(qwp.run([
-        libqwend_goes_on_where_its_connection_broke, libqwend_gives_up_what_is_not_detachable,
+        libqwend_goes_on_where_its_connection_broke, libqwend_hears_that_what_is_not_detachable_is_gone,
+        libqwend_does_not_wait_for_a_daemon_that_is_gone,
         libqwend_in_an_event_loop_leaves_it_to_its_caller, libqwend_says_when_a_request_is_gone,
         libqwend_attaches_to_a_request_of_another_process, ask_detach_prints_an_id_that_attach_takes,
         attach_ends_without_ending_the_request, wrong_use_is_said]))
