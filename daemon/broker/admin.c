@@ -16,6 +16,7 @@
 #include "proto/frame.h"
 #include "proto/status.h"
 #include "request.h"
+#include "upgrade.h"
 
 enum { ADMIN_TEXT_BYTES = sizeof(((struct fault *)0)->text) };
 
@@ -123,12 +124,33 @@ static void admin_resume(struct broker *broker, char text[ADMIN_TEXT_BYTES])
     broker_kick(broker);
 }
 
+/* upgrade */
+/* With a mistake in the files the next broker would not start. */
+static int admin_upgrade(struct broker *broker, struct fault *fault)
+{
+    _cleanup_(publish_freep) struct publish *publish = NULL;
+    _cleanup_(freep) struct policy *policy = NULL;
+    char changes[ADMIN_TEXT_BYTES];
+    int r = admin_read(broker->options, &policy, &publish, changes, fault);
+
+    if (r < 0)
+        return fault_set(fault, STATUS_INTERNAL, "%s", strerror(-r));
+    if (r) {
+        fault->code = STATUS_INVALID;
+        return r;
+    }
+    r = upgrade_run(broker, fault);
+    log_warn("not upgraded: %s", fault->text);
+    return r;
+}
+
 /* messages */
 static int admin_check(const struct client *client, const Qwp__Admin *admin, struct refusal *refusal)
 {
     static const uint32_t rights[] = {[QWP__ADMIN__VERB__RELOAD] = POLICY_RELOAD,
                                       [QWP__ADMIN__VERB__DRAIN] = POLICY_DRAIN,
-                                      [QWP__ADMIN__VERB__RESUME] = POLICY_DRAIN};
+                                      [QWP__ADMIN__VERB__RESUME] = POLICY_DRAIN,
+                                      [QWP__ADMIN__VERB__UPGRADE] = POLICY_RELOAD};
     struct policy_ask ask = {.op = POLICY_OP_ADMIN};
     int r;
 
@@ -144,13 +166,16 @@ static int admin_check(const struct client *client, const Qwp__Admin *admin, str
 static int admin_run(struct client *client, Qwp__Admin__Verb verb, char text[ADMIN_TEXT_BYTES],
                      struct fault *fault)
 {
+    static const char *const names[] = {[QWP__ADMIN__VERB__RELOAD] = "reload",
+                                        [QWP__ADMIN__VERB__DRAIN] = "drain",
+                                        [QWP__ADMIN__VERB__RESUME] = "resume",
+                                        [QWP__ADMIN__VERB__UPGRADE] = "upgrade"};
     struct broker *broker = client->broker;
     int r = 0;
 
-    log_info("uid %u pid %d: administrator's %s", client->peer.uid, client->peer.pid,
-             verb == QWP__ADMIN__VERB__RELOAD  ? "reload"
-             : verb == QWP__ADMIN__VERB__DRAIN ? "drain"
-                                               : "resume");
+    log_info("uid %u pid %d: administrator's %s", client->peer.uid, client->peer.pid, names[verb]);
+    if (verb == QWP__ADMIN__VERB__UPGRADE)
+        return admin_upgrade(broker, fault);
     if (verb == QWP__ADMIN__VERB__RELOAD) {
         r = admin_reload_now(broker, text, fault);
         fault->code = r < 0 ? STATUS_INTERNAL : STATUS_INVALID;

@@ -2,7 +2,9 @@
 #include "listener.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "broker.h"
 #include "client.h"
@@ -27,12 +29,33 @@ static bool listener_has_option(int fd, int option, int wanted)
     return !getsockopt(fd, SOL_SOCKET, option, &value, &size) && value == wanted;
 }
 
+/* The socket that the broker before an upgrade had bound, if it is still the one to listen on. */
+static bool listener_take_own(struct listener *listener, const char *path)
+{
+    _cleanup_(closep) int fd = sd_take_own_socket();
+    struct sockaddr_un address = {};
+    socklen_t n = sizeof(address);
+    struct bound bound = BOUND_NULL;
+
+    if (fd < 0 || getsockname(fd, (struct sockaddr *)&address, &n) < 0 || strcmp(address.sun_path, path) ||
+        lstat(path, &bound.own) < 0)
+        return false;
+    bound.path = strdup(path);
+    if (!bound.path)
+        return false;
+    bound.fd = steal_fd(&fd);
+    listener->bound = bound;
+    return true;
+}
+
 /* Takes systemd's socket where there is one.  A TCP port would have no identities: SO_PEERCRED calls each of
  * its peers uid 4294967295. */
 static int listener_get_socket(struct listener *listener, const char *path, struct fault *fault)
 {
     int n, fd = sd_take_socket(&n);
 
+    if (listener_take_own(listener, path))
+        return BOUND_OK;
     if (n > 1)
         return fault_set(fault, BOUND_E_PATH, "systemd passed %d sockets, expected one", n);
     if (fd < 0)

@@ -28,6 +28,7 @@ enum record_type {
     RECORD_RESTORED,  /* a broker has taken it over; of STORE_KEY: all of them */
     RECORD_SERVING,   /* of STORE_KEY */
     RECORD_READING,   /* of STORE_KEY: a broker begins to take requests over; no payload */
+    RECORD_LEFT,      /* of STORE_KEY */
 };
 
 struct request_journal { /* embedded in the request */

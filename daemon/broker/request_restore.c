@@ -37,6 +37,7 @@ struct restore {
     struct restore_one *ones; /* owned, by key, as requests are opened */
     size_t n_ones;
     size_t n_lost;
+    bool held;     /* when the last broker left */
     size_t n_used; /* of the journal, without what is written into it meanwhile */
 };
 
@@ -350,12 +351,29 @@ static void restore_count_death(struct restore_one *one)
     one->submitted = false;
 }
 
+/* That broker was not killed: what was at work in it has nothing to do with its end. */
+static void restore_on_left(struct restore *restore, const struct ledger_record *record)
+{
+    ProtobufCMessage *msg;
+
+    for (size_t i = 0; i < restore->n_ones; i++)
+        restore->ones[i].submitted = false;
+    if (wire_unpack(&qwl__left__descriptor, record->payload, record->n_bytes, NULL, &msg))
+        return;
+    restore->held = ((const Qwl__Left *)msg)->held;
+    wire_free(msg);
+}
+
 static void restore_on_record(struct restore *restore, const struct ledger_record *record)
 {
     struct restore_one *one = restore_find(restore, record->key);
     struct fault fault = {};
     int r = 0;
 
+    if (record->key == STORE_KEY && record->type == RECORD_LEFT)
+        restore_on_left(restore, record);
+    else if (record->key == STORE_KEY && record->type == RECORD_READING)
+        restore->held = false; /* unless it left behind this */
     if (!one)
         return;
     switch (record->type) {
@@ -481,6 +499,7 @@ void request_restore_all(struct broker *broker)
     if (store_put(&broker->store, STORE_KEY, RECORD_READING, NULL, 0))
         log_warn("the journal is full before it is read");
     n = restore_read(&restore);
+    broker->held = restore.held;
     (void)store_put(&broker->store, STORE_KEY, RECORD_RESTORED, NULL, 0);
     if (n || restore.n_lost)
         log_info("%zu requests of the last broker go on, %zu are lost", n, restore.n_lost);

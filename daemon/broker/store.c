@@ -137,7 +137,7 @@ static void store_find(struct store *store)
         }
         ledger_deinit(&store->ledger);
         store->ledger = found;
-        store->stored = true;
+        store->stored = sd_has_store();
     }
 }
 
@@ -283,4 +283,25 @@ void store_put_weights(const struct kept *kept)
     if (r)
         log_errno(r,
                   "the weights are not kept: a broker that is started again loads the model from its file");
+}
+
+/* for whom we become */
+size_t store_pass(const struct store *store, const struct kept *kept, struct store_passed *ret_passed)
+{
+    struct store_passed *passed = ret_passed;
+    size_t n = 0;
+
+    *passed = (struct store_passed){.about = -1};
+    store_name(&store->ledger, passed->journal);
+    passed->pass[n++] = (struct sd_pass){.name = passed->journal, .fd = store->ledger.fd};
+    if (kept->fd < 0 || store_about_put(kept->msg, &passed->about))
+        return n; /* the next engine reads the file */
+    passed->pass[n++] = (struct sd_pass){.name = STORE_WEIGHTS, .fd = kept->fd};
+    passed->pass[n++] = (struct sd_pass){.name = STORE_WEIGHTS, .fd = passed->about};
+    return n;
+}
+
+void store_unpass(struct store_passed *passed)
+{
+    closep(&passed->about);
 }

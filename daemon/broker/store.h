@@ -6,10 +6,18 @@
  * memory, and its description in a small memfd of its own). */
 #pragma once
 
+#include "daemon/util/sd.h"
 #include "kept.h"
 #include "ledger.h"
 
 struct broker;
+
+enum { STORE_PASS_MAX = 3 }; /* journal, weights, and what these are */
+struct store_passed {
+    struct sd_pass pass[STORE_PASS_MAX];
+    char journal[SD_NAME_BYTES];
+    int about; /* owned; of the weights */
+};
 
 enum { STORE_KEY = 1 }; /* in the journal, of what is about no request; requests have higher ones */
 
@@ -43,6 +51,10 @@ uint64_t store_limit_bytes(uint32_t mib);
 int store_begin(struct store *store, size_t n, uint8_t **ret_payload);
 int store_put(struct store *store, uint32_t key, uint16_t type, const void *payload, size_t n);
 void store_close_key(struct store *store, uint32_t key);
+
+/* Its fds for sd_exec(): how many.  store_unpass() if that failed. */
+size_t store_pass(const struct store *store, const struct kept *kept, struct store_passed *ret_passed);
+void store_unpass(struct store_passed *passed);
 
 /* Weights: taken from the store at a start; put there or taken away with kept's. */
 void store_take_weights(struct kept *kept);

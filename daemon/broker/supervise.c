@@ -261,11 +261,23 @@ static void supervise_on_death(struct supervise *s, pid_t pid, int status)
     supervise_schedule_restart(s);
 }
 
+/* The engine of the broker that we were before an upgrade. */
+static void supervise_reap_others(const struct supervise *s)
+{
+    siginfo_t info = {};
+
+    while (!waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid && info.si_pid != s->pid) {
+        (void)waitpid(info.si_pid, NULL, WNOHANG);
+        info.si_pid = 0;
+    }
+}
+
 void supervise_on_child(struct supervise *s)
 {
     const pid_t pid = s->pid;
     int status;
 
+    supervise_reap_others(s);
     if (!pid || waitpid(pid, &status, WNOHANG) != pid)
         return;
     s->pid = 0;                   /* from here on the number may be somebody else's */
@@ -413,6 +425,7 @@ int supervise_init(struct supervise *s, struct broker *broker, struct fault *fau
         r = loop_event_new(broker->base, -1, 0, supervise_on_restart, s, &s->restart);
     if (!r)
         r = loop_event_new(broker->base, -1, 0, supervise_on_watch, s, &s->watch);
+    supervise_reap_others(s);
     if (!r)
         store_take_weights(&s->kept);
     return r;

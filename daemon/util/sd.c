@@ -55,6 +55,15 @@ static void sd_init_address(void)
     sd_state.n_address = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n + (*path == '/'));
 }
 
+static void sd_clear_environment(void)
+{
+    static const char *const names[] = {"NOTIFY_SOCKET",  "LISTEN_PID",   "LISTEN_FDS",
+                                        "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+        unsetenv(names[i]);
+}
+
 /* names: "a:b:c", perhaps fewer than there are fds; NULL: none has one. */
 static void sd_init_fds(const char *names, int n)
 {
@@ -73,16 +82,12 @@ static void sd_init_fds(const char *names, int n)
 
 void sd_init(void)
 {
-    static const char *const names[] = {"NOTIFY_SOCKET",  "LISTEN_PID",   "LISTEN_FDS",
-                                        "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"};
-
     sd_init_address();
     if (getenv("LISTEN_PID") && sd_env_is_for_us("LISTEN_PID"))
         sd_init_fds(getenv("LISTEN_FDNAMES"), (int)MIN(sd_env_u64("LISTEN_FDS"), (uint64_t)SD_FDS_MAX));
     if (sd_env_is_for_us("WATCHDOG_PID"))
         sd_state.watchdog_us = sd_env_u64("WATCHDOG_USEC");
-    for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-        unsetenv(names[i]);
+    sd_clear_environment();
 }
 
 static bool sd_is_stored(const char *name)
@@ -95,12 +100,20 @@ int sd_take_socket(int *ret_n)
     int fd = -1, n = 0;
 
     for (int i = sd_state.n_fds - 1; i >= 0; i--)
-        if (!sd_is_stored(sd_state.fds[i].name)) {
+        if (!sd_is_stored(sd_state.fds[i].name) && strcmp(sd_state.fds[i].name, SD_OWN)) {
             fd = sd_state.fds[i].fd;
             n++;
         }
     *ret_n = n;
     return fd;
+}
+
+int sd_take_own_socket(void)
+{
+    for (int i = 0; i < sd_state.n_fds; i++)
+        if (!strcmp(sd_state.fds[i].name, SD_OWN))
+            return steal_fd(&sd_state.fds[i].fd);
+    return -1;
 }
 
 static int sd_socket(void)
@@ -185,4 +198,89 @@ void sd_store_remove(const char *name)
 
     snprintf(text, sizeof(text), "FDSTOREREMOVE=1\nFDNAME=%s", name);
     (void)sd_send(text, NULL, 0); /* at worst it is found again, and known to be old */
+}
+
+/* becoming another program */
+enum { SD_EXEC_FDS_FROM = 256 }; /* copies go there, out of the way of what is replaced */
+
+static int sd_set_u64(const char *name, uint64_t value)
+{
+    char text[24];
+
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+    return setenv(name, text, 1) < 0 ? err_errno() : 0;
+}
+
+static int sd_set_names(const struct sd_pass *pass, size_t n)
+{
+    char names[SD_FDS_MAX * SD_NAME_BYTES] = "";
+    size_t used = 0;
+
+    for (size_t i = 0; i < n; i++)
+        used += (size_t)snprintf(names + used, sizeof(names) - used, "%s%.*s", i ? ":" : "",
+                                 SD_NAME_BYTES - 2, pass[i].name);
+    return setenv("LISTEN_FDNAMES", names, 1) < 0 ? err_errno() : 0;
+}
+
+static int sd_set_environment(const struct sd_pass *pass, size_t n)
+{
+    char path[sizeof(sd_state.address.sun_path) + 1] = "";
+    int r = sd_set_names(pass, n);
+
+    if (!r)
+        r = sd_set_u64("LISTEN_PID", (uint64_t)getpid());
+    if (!r)
+        r = sd_set_u64("LISTEN_FDS", n);
+    if (!r && sd_state.watchdog_us)
+        r = sd_set_u64("WATCHDOG_USEC", sd_state.watchdog_us);
+    if (r || !sd_state.n_address)
+        return r;
+    memcpy(path, sd_state.address.sun_path, sd_state.n_address - offsetof(struct sockaddr_un, sun_path));
+    if (!*path)
+        *path = '@';
+    return setenv("NOTIFY_SOCKET", path, 1) < 0 ? err_errno() : 0;
+}
+
+/* kept[i]: what was fd i of the passed range, -1 if that was none; taken[i]: a copy of what goes there. */
+static int sd_place(const struct sd_pass *pass, size_t n, int *taken, int *kept)
+{
+    for (size_t i = 0; i < n; i++) {
+        taken[i] = fcntl(pass[i].fd, F_DUPFD_CLOEXEC, SD_EXEC_FDS_FROM);
+        if (taken[i] < 0)
+            return err_errno();
+    }
+    for (size_t i = 0; i < n; i++) {
+        kept[i] = fcntl(SD_LISTEN_FDS_START + (int)i, F_DUPFD_CLOEXEC, SD_EXEC_FDS_FROM);
+        if (dup2(taken[i], SD_LISTEN_FDS_START + (int)i) < 0)
+            return err_errno();
+    }
+    return 0;
+}
+
+static void sd_restore(size_t n, int *taken, int *kept)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (kept[i] >= 0)
+            (void)dup3(kept[i], SD_LISTEN_FDS_START + (int)i, O_CLOEXEC);
+        closep(&kept[i]);
+        closep(&taken[i]);
+    }
+}
+
+int sd_exec(const char *path, char *const *argv, const struct sd_pass *pass, size_t n)
+{
+    int taken[SD_FDS_MAX], kept[SD_FDS_MAX], r;
+
+    memset(taken, -1, sizeof(taken));
+    memset(kept, -1, sizeof(kept));
+    r = n > SD_FDS_MAX ? err_origin(-E2BIG) : sd_set_environment(pass, n);
+    if (!r)
+        r = sd_place(pass, n, taken, kept);
+    if (!r) {
+        execve(path, argv, environ);
+        r = err_errno();
+    }
+    sd_restore(MIN(n, (size_t)SD_FDS_MAX), taken, kept);
+    sd_clear_environment();
+    return r;
 }
