@@ -383,16 +383,52 @@ int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n)
 
 /* administration */
 
+static void call_boot_id(const qwend *q, uint8_t ret_id[16])
+{
+    const ProtobufCBinaryData *id = &q->welcome->boot_id;
+
+    memset(ret_id, 0, 16);
+    if (id->len)
+        memcpy(ret_id, id->data, MIN(id->len, (size_t)16));
+}
+
+/* A broker that becomes another one cannot answer: the other one does. */
+static int call_upgraded(qwend *q, const uint8_t boot_id[16], const char **ret_text)
+{
+    uint8_t now_id[16];
+    char text[256];
+    int r = attach_again(q);
+
+    if (r)
+        return r;
+    call_boot_id(q, now_id);
+    if (!memcmp(boot_id, now_id, sizeof(now_id)))
+        return conn_error(q, -EPIPE, "the connection was lost, and the daemon is the same as before");
+    snprintf(text, sizeof(text), "upgraded: %.100s has taken over", call_or_empty(q->welcome->server));
+    buf_consume(&q->held_text, buf_size(&q->held_text));
+    r = buf_append(&q->held_text, text, strlen(text) + 1);
+    if (r)
+        return r < 0 ? r : err_origin(-ENOBUFS);
+    if (ret_text)
+        *ret_text = (const char *)buf_head(&q->held_text);
+    return 0;
+}
+
 int qwend_admin(qwend *q, qwend_admin_verb verb, const char **ret_text)
 {
     Qwp__Admin question = QWP__ADMIN__INIT;
+    uint8_t boot_id[16];
     int r;
 
-    if (verb < QWEND_ADMIN_RELOAD || verb > QWEND_ADMIN_RESUME)
+    if (verb < QWEND_ADMIN_RELOAD || verb > QWEND_ADMIN_UPGRADE)
         return conn_error(q, -EINVAL, "%d is nothing that an administrator can ask for", (int)verb);
     question.has_verb = true;
     question.verb = (Qwp__Admin__Verb)verb;
+    if (q->welcome)
+        call_boot_id(q, boot_id);
     r = call(q, MSG_ADMIN, &question.base, MSG_DONE, &qwp__done__descriptor);
+    if (r == -EPIPE && verb == QWEND_ADMIN_UPGRADE)
+        return call_upgraded(q, boot_id, ret_text);
     if (!r && ret_text)
         *ret_text = call_or_empty(((const Qwp__Done *)q->held)->text);
     return r;

@@ -205,7 +205,7 @@ typedef struct {
     double tokens_s;                                     /* written in the last 4 s */
 } qwend_request_info;
 int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n);
-typedef enum { QWEND_ADMIN_RELOAD = 1, QWEND_ADMIN_DRAIN, QWEND_ADMIN_RESUME } qwend_admin_verb;
+typedef enum { QWEND_ADMIN_RELOAD = 1, QWEND_ADMIN_DRAIN, QWEND_ADMIN_RESUME, QWEND_ADMIN_UPGRADE } qwend_admin_verb;
 int qwend_admin(qwend *q, qwend_admin_verb verb, const char **ret_text); /* *ret_text: what came of it; borrowed until the next call */
 int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n); /* request_id NULL: all of this uid's */
 

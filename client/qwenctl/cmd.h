@@ -34,6 +34,7 @@ enum code cmd_cancel(const struct cmd_args *args);
 enum code cmd_reload(const struct cmd_args *args);
 enum code cmd_drain(const struct cmd_args *args);
 enum code cmd_resume(const struct cmd_args *args);
+enum code cmd_upgrade(const struct cmd_args *args);
 enum code cmd_tokenize(const struct cmd_args *args);
 enum code cmd_version(const struct cmd_args *args);
 enum code cmd_help(const struct cmd_args *args);

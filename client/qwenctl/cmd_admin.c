@@ -1,4 +1,5 @@
-/* cmd_admin.c - what an administrator says to the daemon and it does at once: reload, drain, resume. */
+/* cmd_admin.c - what an administrator says to the daemon and it does at once: reload, drain, resume,
+ * upgrade. */
 #include "cmd.h"
 
 static enum code admin_send(const struct cmd_args *args, qwend_admin_verb verb)
@@ -37,4 +38,9 @@ enum code cmd_drain(const struct cmd_args *args)
 enum code cmd_resume(const struct cmd_args *args)
 {
     return admin_send(args, QWEND_ADMIN_RESUME);
+}
+
+enum code cmd_upgrade(const struct cmd_args *args)
+{
+    return admin_send(args, QWEND_ADMIN_UPGRADE);
 }

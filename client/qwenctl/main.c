@@ -39,6 +39,8 @@ static const struct cmd main_cmds[] = {
     {"drain", "", "Take no more requests, let those that run end", OPT_ADMIN, cmd_drain,
      "For administrators. The daemon stays up, and resume takes requests again.\n", 0},
     {"resume", "", "Take requests again", OPT_ADMIN, cmd_resume, "For administrators.\n", 0},
+    {"upgrade", "", "Have the daemon's present binary take over", OPT_ADMIN, cmd_upgrade,
+     "For administrators who may reload. Requests go on; what cannot be started is refused.\n", 0},
     {"version", "", "Versions of this program and of the daemon", OPT_VERSION, cmd_version, NULL, 0},
     {"help", "[VERB]", "This text, or the options of a verb", OPT_HELP, cmd_help, NULL, 1},
 };

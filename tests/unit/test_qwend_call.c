@@ -37,7 +37,7 @@ static void test_admin_says_what_came_of_it(void **state)
     assert_int_equal(qwend_admin(peer.q, QWEND_ADMIN_DRAIN, &text), QWEND_REFUSED);
     assert_int_equal(qwend_error_code(peer.q), 301);
     assert_int_equal(qwend_admin(peer.q, QWEND_ADMIN_RESUME, NULL), 0);
-    assert_int_equal(qwend_admin(peer.q, 4, &text), -EINVAL);
+    assert_int_equal(qwend_admin(peer.q, 5, &text), -EINVAL);
     peer_close_received(&peer, "Admin stream=1 END verb=RELOAD", "Admin stream=3 END verb=DRAIN",
                         "Admin stream=5 END verb=RESUME");
 }
