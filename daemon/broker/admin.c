@@ -139,7 +139,7 @@ static int admin_upgrade(struct broker *broker, struct fault *fault)
         fault->code = STATUS_INVALID;
         return r;
     }
-    r = upgrade_run(broker, fault);
+    r = upgrade_run(broker, !*changes, fault);
     log_warn("not upgraded: %s", fault->text);
     return r;
 }

@@ -35,13 +35,16 @@ static struct list *broker_bucket(struct broker *broker, uint32_t handle)
     return &broker->by_handle[handle % BROKER_BUCKETS];
 }
 
+void broker_set_handle(struct request *request, uint32_t handle)
+{
+    list_remove(&request->handle_node);
+    request->handle = handle;
+    list_push(broker_bucket(request->broker, handle), &request->handle_node);
+}
+
 void broker_give_handle(struct request *request)
 {
-    struct broker *broker = request->broker;
-
-    list_remove(&request->handle_node);
-    request->handle = broker_new_handle(broker);
-    list_push(broker_bucket(broker, request->handle), &request->handle_node);
+    broker_set_handle(request, broker_new_handle(request->broker));
 }
 
 struct request *broker_find_request(struct broker *broker, uint32_t handle)
@@ -328,6 +331,7 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     broker->supervise.broker = broker;
     broker->supervise.kept = KEPT_INIT;
     broker->store.ledger = LEDGER_NULL;
+    broker->handover = HANDOVER_NULL;
     list_init(&broker->clients);
     list_init(&broker->requests);
     for (int i = 0; i < BROKER_BUCKETS; i++)
@@ -349,8 +353,10 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
         r = supervise_init(&broker->supervise, broker, fault);
     if (!r)
         r = store_open(&broker->store, broker, options->journal_mib);
-    if (!r)
+    if (!r) {
+        handover_find(broker);
         request_restore_all(broker);
+    }
     if (!r)
         r = listener_open(broker, options->socket, &broker->listener, fault);
     if (!r)
@@ -360,7 +366,8 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
 
 int broker_run(struct broker *broker)
 {
-    supervise_start(&broker->supervise);
+    if (!handover_take_engine(broker))
+        supervise_start(&broker->supervise);
     dprintf(STDERR_FILENO, "ready %s\n", broker->options->socket);
     sd_notify_put("READY=1");
     if (event_base_dispatch(broker->base) < 0)
@@ -386,6 +393,7 @@ void broker_deinit(struct broker *broker)
         request_free(request);                  /* the detached ones */
     textop_fail_all(broker, &(struct fault){}); /* given up by their clients, not by the engine */
     supervise_deinit(&broker->supervise);
+    handover_deinit(&broker->handover);
     queue_deinit(&broker->queue);
     accounts_deinit(&broker->accounts);
     freep(&broker->policy);

@@ -8,6 +8,7 @@
 #include "account.h"
 #include "daemon/util/list.h"
 #include "forecast.h"
+#include "handover.h"
 #include "link.h"
 #include "listener.h"
 #include "meter.h"
@@ -38,6 +39,7 @@ struct broker {
     struct queue queue;
     struct forecast forecast;
     struct store store;         /* what outlives it */
+    struct handover handover;   /* from the broker before an upgrade */
     struct link link;           /* to the engine */
     struct supervise supervise; /* of the engine */
     struct quarantine quarantine;
@@ -68,6 +70,7 @@ void broker_deinit(struct broker *broker);
 uint32_t broker_new_handle(struct broker *broker);
 void broker_give_handle(
     struct request *request); /* a new one; it is forgotten with list_remove(&handle_node) */
+void broker_set_handle(struct request *request, uint32_t handle); /* one that its engine knows it by */
 struct request *broker_find_request(struct broker *broker, uint32_t handle); /* or NULL */
 void broker_kick(struct broker *broker); /* something changed that may let a request start; deferred */
 void broker_reap(struct broker *broker); /* a client is dead; deferred */

@@ -284,6 +284,23 @@ static int publish_send(struct broker *broker, struct publish_item *item)
     return 0;
 }
 
+size_t publish_handles(const struct publish *publish, uint32_t ret_handles[2 * PUBLISH_MAX])
+{
+    size_t n = MIN(publish->n_gone, (size_t)PUBLISH_MAX);
+
+    memcpy(ret_handles, publish->gone, n * sizeof(*ret_handles));
+    for (size_t i = 0; i < publish->n; i++)
+        if (publish->items[i].handle)
+            ret_handles[n++] = publish->items[i].handle;
+    return n;
+}
+
+void publish_forget(struct publish *publish, const uint32_t *handles, size_t n)
+{
+    for (size_t i = 0; i < n && publish->n_gone < ARRAY_SIZE(publish->gone); i++)
+        publish->gone[publish->n_gone++] = handles[i];
+}
+
 /* Only while nothing else waits to be written: an fd without its frame must not be sent. */
 void publish_pump(struct broker *broker)
 {

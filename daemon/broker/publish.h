@@ -27,7 +27,7 @@ struct publish_item {
 struct publish {
     struct publish_item items[PUBLISH_MAX];
     size_t n;
-    uint32_t gone[PUBLISH_MAX]; /* handles that the engine is to forget */
+    uint32_t gone[2 * PUBLISH_MAX]; /* handles that the engine is to forget */
     size_t n_gone;
 };
 
@@ -41,6 +41,9 @@ CLEANUP_FUNC(struct publish, publish_free)
 
 /* A reload: what is the same stays as it is, the rest is forgotten and read.  Takes over *publish. */
 void publish_replace(struct broker *broker, struct publish **publish);
+/* Handles that the engine has, or is to forget: how many, at most 2 * PUBLISH_MAX. */
+size_t publish_handles(const struct publish *publish, uint32_t ret_handles[2 * PUBLISH_MAX]);
+void publish_forget(struct publish *publish, const uint32_t *handles, size_t n); /* another broker's */
 void publish_on_ready(struct broker *broker); /* an engine that knows none */
 void publish_pump(struct broker *broker);     /* the next one, if there is nothing under way */
 int publish_on_published(struct broker *broker, uint32_t handle, const Qwe__Published *published);

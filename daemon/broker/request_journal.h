@@ -29,6 +29,7 @@ enum record_type {
     RECORD_SERVING,   /* of STORE_KEY */
     RECORD_READING,   /* of STORE_KEY: a broker begins to take requests over; no payload */
     RECORD_LEFT,      /* of STORE_KEY */
+    RECORD_RUNNING,   /* before it */
 };
 
 struct request_journal { /* embedded in the request */

@@ -30,6 +30,7 @@ struct restore_one {
     struct request *request;     /* borrowed; NULL: given up */
     unsigned n_restored, n_idle; /* brokers that died with it; since its last token */
     bool submitted;              /* in the life of the last one */
+    uint32_t handle;             /* at its end, if it left; 0: it was in no engine */
 };
 
 struct restore {
@@ -37,7 +38,6 @@ struct restore {
     struct restore_one *ones; /* owned, by key, as requests are opened */
     size_t n_ones;
     size_t n_lost;
-    bool held;     /* when the last broker left */
     size_t n_used; /* of the journal, without what is written into it meanwhile */
 };
 
@@ -349,18 +349,23 @@ static void restore_count_death(struct restore_one *one)
     one->n_restored += one->submitted;
     one->n_idle += one->submitted;
     one->submitted = false;
+    one->handle = 0;
 }
 
 /* That broker was not killed: what was at work in it has nothing to do with its end. */
-static void restore_on_left(struct restore *restore, const struct ledger_record *record)
+static void restore_on_left(struct restore *restore)
+{
+    for (size_t i = 0; i < restore->n_ones; i++)
+        restore->ones[i].submitted = false;
+}
+
+static void restore_on_running(struct restore_one *one, const struct ledger_record *record)
 {
     ProtobufCMessage *msg;
 
-    for (size_t i = 0; i < restore->n_ones; i++)
-        restore->ones[i].submitted = false;
-    if (wire_unpack(&qwl__left__descriptor, record->payload, record->n_bytes, NULL, &msg))
+    if (wire_unpack(&qwl__running__descriptor, record->payload, record->n_bytes, NULL, &msg))
         return;
-    restore->held = ((const Qwl__Left *)msg)->held;
+    one->handle = ((const Qwl__Running *)msg)->handle;
     wire_free(msg);
 }
 
@@ -371,9 +376,7 @@ static void restore_on_record(struct restore *restore, const struct ledger_recor
     int r = 0;
 
     if (record->key == STORE_KEY && record->type == RECORD_LEFT)
-        restore_on_left(restore, record);
-    else if (record->key == STORE_KEY && record->type == RECORD_READING)
-        restore->held = false; /* unless it left behind this */
+        restore_on_left(restore);
     if (!one)
         return;
     switch (record->type) {
@@ -391,6 +394,10 @@ static void restore_on_record(struct restore *restore, const struct ledger_recor
         break;
     case RECORD_SUBMITTED:
         one->submitted = true;
+        one->handle = 0;
+        break;
+    case RECORD_RUNNING:
+        restore_on_running(one, record);
         break;
     case RECORD_RESTORED:
         restore_count_death(one);
@@ -403,7 +410,23 @@ static void restore_on_record(struct restore *restore, const struct ledger_recor
 }
 
 /* third: it goes on */
-static int restore_queue(struct request *request)
+/* Its engine goes on with it; or it waits for one as if it had been preempted. */
+static void restore_state(struct request *request, uint32_t handle)
+{
+    struct broker *broker = request->broker;
+
+    if (handle && handover_has_engine(&broker->handover)) {
+        broker_set_handle(request, handle);
+        queue_start(&broker->queue, &request->item);
+        request->preempt.started_ns = clock_now_ns();
+        request->state = request->n_ids ? REQUEST_DECODE : REQUEST_PREFILL;
+        return;
+    }
+    request->state = request->has_started ? REQUEST_PREEMPTED : REQUEST_QUEUED;
+    request->restart_told = request->has_started;
+}
+
+static int restore_queue(struct request *request, uint32_t handle)
 {
     static const enum queue_priority bands[] = {
         [QWP__PRIORITY__PRIORITY_INTERACTIVE] = QUEUE_INTERACTIVE,
@@ -420,14 +443,14 @@ static int restore_queue(struct request *request)
     queue_set_work(&request->item, request->has_started
                                        ? (double)(request->prompt_tokens + request->n_ids)
                                        : forecast_prompt_tok(&broker->forecast, request->n_body));
-    request->state = request->has_started ? REQUEST_PREEMPTED : REQUEST_QUEUED;
-    request->restart_told = request->has_started;
+    restore_state(request, handle);
     return request_restore_deadline(request);
 }
 
 static void restore_go_on(struct restore_one *one)
 {
     struct request *request = one->request;
+    const uint32_t handle = one->handle;
     struct fault fault;
     int r = 0;
 
@@ -438,7 +461,7 @@ static void restore_go_on(struct restore_one *one)
     if (one->n_idle >= RESTORE_DEATHS_MAX)
         r = fault_set(&fault, STATUS_ENGINE_LOST,
                       "the service died %u times without a new token of this request", one->n_idle);
-    else if (request->state != REQUEST_DONE && restore_queue(request))
+    else if (request->state != REQUEST_DONE && restore_queue(request, handle))
         r = fault_set(&fault, STATUS_INTERNAL, "out of memory");
     if (r)
         request_fail(request, &fault);
@@ -483,6 +506,15 @@ static size_t restore_read(struct restore *restore)
     return n;
 }
 
+/* What brokers have said about themselves is not kept for ever. */
+static void restore_say_done(struct store *store)
+{
+    store_close_key(store, STORE_KEY);
+    if (store_put(store, STORE_KEY, RECORD_RESTORED, NULL, 0) ||
+        (store->serving && store_put(store, STORE_KEY, RECORD_SERVING, store->serving, store->n_serving)))
+        log_warn("the journal does not say what is served: after a restart it is not compared");
+}
+
 void request_restore_all(struct broker *broker)
 {
     struct restore restore = {.broker = broker, .n_used = broker->store.ledger.used_bytes};
@@ -499,8 +531,7 @@ void request_restore_all(struct broker *broker)
     if (store_put(&broker->store, STORE_KEY, RECORD_READING, NULL, 0))
         log_warn("the journal is full before it is read");
     n = restore_read(&restore);
-    broker->held = restore.held;
-    (void)store_put(&broker->store, STORE_KEY, RECORD_RESTORED, NULL, 0);
+    restore_say_done(&broker->store);
     if (n || restore.n_lost)
         log_info("%zu requests of the last broker go on, %zu are lost", n, restore.n_lost);
     free(restore.ones);

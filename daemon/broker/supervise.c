@@ -158,6 +158,27 @@ void supervise_start(struct supervise *s)
         supervise_schedule_restart(s);
 }
 
+void supervise_adopt(struct supervise *s, pid_t pid, Qwe__Ready *ready)
+{
+    s->pid = pid;
+    s->ready = ready;
+    s->load_permille = 1000;
+    s->cache_dir_used_bytes = ready->cache_dir_used_bytes; /* until the next Beat */
+    s->progress_ns = clock_now_ns();
+    snprintf(s->note, sizeof(s->note), "%s", ready->note ? ready->note : "");
+    log_info("engine %d goes on under this broker", pid);
+    supervise_set(s, SUPERVISE_SERVING);
+    supervise_on_child(s); /* it may have died while nobody would have been told */
+}
+
+void supervise_disown(struct supervise *s, pid_t pid)
+{
+    s->pid = pid;
+    supervise_set(s, SUPERVISE_LOADING);
+    supervise_kill(s, "it cannot be taken over");
+    supervise_on_child(s);
+}
+
 static void supervise_on_restart(int fd, short what, void *arg)
 {
     supervise_start(arg);

@@ -48,6 +48,10 @@ struct supervise {
 int supervise_init(struct supervise *supervise, struct broker *broker, struct fault *fault);
 void supervise_deinit(struct supervise *supervise); /* ends the engine and waits for it */
 void supervise_start(struct supervise *supervise);
+/* An engine that serves already, instead of starting one: takes ready. */
+void supervise_adopt(struct supervise *supervise, pid_t pid, Qwe__Ready *ready);
+/* One that cannot be used: it is killed, and its death is told as any other's. */
+void supervise_disown(struct supervise *supervise, pid_t pid);
 void supervise_on_child(struct supervise *supervise); /* SIGCHLD */
 void supervise_kill(struct supervise *supervise, const char *why);
 void supervise_on_eof(struct supervise *supervise); /* its socket was closed: it dies, or will be helped to */

@@ -13,7 +13,6 @@
 #include "broker.h"
 #include "client.h"
 #include "daemon/util/log.h"
-#include "ledger.pb-c.h"
 #include "proto/status.h"
 #include "request.h"
 
@@ -84,37 +83,37 @@ static void upgrade_settle(struct broker *broker)
             request_journal_on_sent(client);
 }
 
-/* For whoever reads the journal: nobody died. */
-static int upgrade_put_left(struct broker *broker)
+/* What the engine is owed leaves as well, or it is not handed over. */
+static bool upgrade_keeps_engine(struct broker *broker)
 {
-    Qwl__Left left = QWL__LEFT__INIT;
-    uint8_t body[64];
-
-    left.has_held = true;
-    left.held = broker->held;
-    return store_put(&broker->store, STORE_KEY, RECORD_LEFT, body, qwl__left__pack(&left, body));
+    if (link_is_open(&broker->link))
+        (void)sock_flush(&broker->link.sock);
+    return handover_may_keep_engine(broker);
 }
 
-static int upgrade_exec(struct broker *broker, const char *path)
+static int upgrade_exec(struct broker *broker, const char *path, bool keep)
 {
     const bool own = broker->listener.bound.path;
-    struct sd_pass pass[1 + STORE_PASS_MAX] = {
+    struct sd_pass pass[2 + STORE_PASS_MAX] = {
         {.name = own ? SD_OWN : "qwend.socket", .fd = broker->listener.bound.fd}};
     struct store_passed passed;
-    const size_t n = store_pass(&broker->store, &broker->supervise.kept, &passed);
+    size_t n = 1 + store_pass(&broker->store, &broker->supervise.kept, &passed);
     int r;
 
-    memcpy(pass + 1, passed.pass, n * sizeof(*pass));
-    if (broker->supervise.pid)
+    memcpy(pass + 1, passed.pass, (n - 1) * sizeof(*pass));
+    if (keep)
+        pass[n++] = (struct sd_pass){.name = HANDOVER_ENGINE, .fd = broker->link.sock.fd};
+    else if (broker->supervise.pid)
         kill(broker->supervise.pid, SIGKILL);
-    r = sd_exec(path, broker->options->argv, pass, 1 + n);
+    r = sd_exec(path, broker->options->argv, pass, n);
     store_unpass(&passed);
     return r;
 }
 
-int upgrade_run(struct broker *broker, struct fault *fault)
+int upgrade_run(struct broker *broker, bool same_keys, struct fault *fault)
 {
     char path[PATH_MAX];
+    bool keep;
     int r;
 
     if (!store_is_on(&broker->store))
@@ -125,12 +124,13 @@ int upgrade_run(struct broker *broker, struct fault *fault)
     if (r)
         return r;
     upgrade_settle(broker);
-    r = upgrade_put_left(broker);
+    keep = same_keys && upgrade_keeps_engine(broker);
+    r = handover_put(broker, keep);
     if (r)
         return fault_set(fault, STATUS_INTERNAL, "the journal is full");
-    log_info("upgrade: %s takes over, with %u requests that run and %u that wait", path,
-             broker->queue.n_started, broker->queue.n_waiting);
-    r = upgrade_exec(broker, path);
-    log_errno(r, "%s does not take over, the engine is started again", path);
+    log_info("upgrade: %s takes over, with %u requests that run, %u that wait and %s", path,
+             broker->queue.n_started, broker->queue.n_waiting, keep ? "the engine" : "another engine");
+    r = upgrade_exec(broker, path, keep);
+    log_errno(r, "%s does not take over%s", path, keep ? "" : ", the engine is started again");
     return fault_set(fault, STATUS_INTERNAL, "%.300s cannot be executed: %s", path, strerror(-r));
 }

@@ -5,6 +5,7 @@ Each answer was had alone and undisturbed first.  QWEND_KILLS: how many (20; 200
 
 import os
 import sys
+import threading
 
 import qwp
 from fake import gather
@@ -12,8 +13,11 @@ from fakesd import Kills, Service
 from harness import golden
 from libqwend import END, OPT_IGNORE_EOS, OPT_THINKING, Client
 from qwp import pb
+from story_cache import RULES
+from story_public import READY, Site, cached, settled
 
 KILLS = int(os.environ.get("QWEND_KILLS", "20"))
+UPGRADES = 10
 TOKENS = 300
 ASKED = [("Why is the sky blue?", {"temperature": 0.0}), ("What is a file?", {"temperature": 0.0}),
          ("Write a poem about rain.", {"temperature": 1.0, "seed": 11}), ("Why do cats purr?", {"temperature": 0.8, "seed": 23}),
@@ -57,5 +61,50 @@ def answers_are_the_same_under_fire():
         print(f"# {KILLS} kills, {sum(counts[:-1])} answers of {TOKENS} tokens")
 
 
+def an_upgrade_reads_nothing_again():
+    with Service(golden("demo.gguf"), "--slots", "4") as d, d.peer() as p:
+        before = p.wait_status(lambda s: s.state == pb.StatusReply.SERVING)
+        alone = [ask(d, i, 0) for i in range(len(ASKED))]
+        over, moved = [], threading.Event()
+
+        def one(i):
+            while not over:
+                assert ask(d, i, i % 2, moved.set) == alone[i], i
+
+        def upgrades():
+            for _ in range(UPGRADES):
+                moved.clear()
+                assert moved.wait(60)
+                with d.peer() as q:                 # and a Score, which nobody will hear the answer of
+                    q.open(pb.Score(body=qwp.prompt("x", continuation="y " * 2000)))
+                    done = d.ctl("upgrade")
+                assert done.returncode == 0, (done, d.log())
+            over.append(True)
+
+        gather([lambda i=i: one(i) for i in range(len(ASKED))] + [upgrades], 120)
+        with d.peer() as q:
+            after = q.wait_status(lambda s: not s.running)
+            assert after.engine_pid == before.engine_pid and not after.weights_adopted, after
+            assert ask(d, 0, 0) == alone[0]
+        assert d.n_starts == 1 and d.log().count("goes on under this broker") == UPGRADES, d.log()
+
+
+def an_upgrade_publishes_again_to_the_engine_that_stays():
+    site = Site()
+    with site, site.start(rules=RULES) as d:
+        with qwp.Peer(d.socket) as p:
+            before = settled(p)["rules"]
+            pid = p.status().engine_pid
+        for _ in range(3):
+            assert d.ctl("upgrade").returncode == 0, d.log()
+            with qwp.Peer(d.socket) as p:
+                after = settled(p)["rules"]
+                assert after.state == READY and after.tokens == before.tokens, after
+                assert p.status().engine_pid == pid
+        with qwp.Peer(d.socket) as p:
+            assert cached(p, RULES) > 0
+
+
 if __name__ == "__main__":
-    sys.exit(qwp.run([answers_are_the_same_under_fire]))
+    sys.exit(qwp.run([answers_are_the_same_under_fire, an_upgrade_reads_nothing_again,
+                      an_upgrade_publishes_again_to_the_engine_that_stays]))

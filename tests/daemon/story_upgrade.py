@@ -82,11 +82,14 @@ def upgrade_many_times(d, control):
 def nobody_notices_upgrades():
     """Without systemd: the broker passes on what it has."""
     with Fake(delay_ms=1, weights=1) as d:
+        engine_pid = d.serving().status().engine_pid
         upgrade_many_times(d, d.serving())
         assert d.process.poll() is None, "it is another process"
         with d.peer() as p:
             status = p.status()
-            assert status.pid == d.process.pid and status.weights_adopted and not status.engine_restarts, status
+            assert status.pid == d.process.pid and status.engine_pid == engine_pid and not status.running, status
+            d.kill_engine()                         # its death is noticed by whoever has it now
+            assert p.wait_status(lambda s: s.engine_restarts and s.state == pb.StatusReply.SERVING).weights_adopted
         mode = os.stat(d.socket).st_mode
         assert stat.S_ISSOCK(mode)
         assert d.terminate() == 0
@@ -132,8 +135,8 @@ def a_held_service_stays_held():
         assert d.ctl("ask", "-n", "3", "x").returncode == 0
 
 
-def begin(p, n):
-    stream, result = p.generate(prompt("x"), sampling=sampling(1), max_tokens=n), qwp.Result()
+def begin(p, n, **fields):
+    stream, result = p.generate(prompt("x"), sampling=sampling(1), max_tokens=n, **fields), qwp.Result()
     while not result.n_deltas:
         result.add(p.next_frame(stream))
     return stream, result
@@ -168,7 +171,7 @@ def a_binary_that_goes_at_the_last_moment_leaves_the_old_one_serving():
         refuse(d, "cannot be executed: No such file", 10)
         result = p.collect(stream, result=result)
         check(result, 1, prompt("x"), 300)
-        assert result.usage.replays == 1, result.usage
+        assert result.usage.replays == 0, result.usage
         with d.peer() as q:                         # the socket is listened on as before
             check(q.ask(prompt("y"), sampling=sampling(2), max_tokens=10), 2, prompt("y"), 10)
 
@@ -183,6 +186,61 @@ def a_newer_binary_takes_over():
         assert os.readlink(f"/proc/{d.process.pid}/exe") == d.binary
         with d.peer() as q:
             check(q.collect(attach(q)), 1, prompt("x"), 300)
+
+
+def upgraded_under_a_stream(d, change):
+    """change() and upgrade while there is one: whether the engine is the same."""
+    with d.serving() as p:
+        before = p.status().engine_pid
+        stream, result = begin(p, 400, request_id=ID)
+        change()
+        upgrade(d)
+        try:
+            while True:
+                result.add(p.next_frame(stream))
+        except qwp.Closed:
+            pass
+    with d.peer() as p:
+        result = p.collect(attach(p, result.n_deltas), result=result)
+        check(result, 1, prompt("x"), 400)
+        after = p.status()
+        assert after.weights_adopted == (after.engine_pid != before), after
+        kinds = [e.kind for e in result.events]     # a death may be told before the upgrade, after it, and to nobody
+        assert pb.Event.RESUMED not in kinds[:-1] and set(kinds) <= {pb.Event.ENGINE_RESTART, pb.Event.RESUMED}, kinds
+        assert not (kinds and after.engine_pid == before), kinds
+        return after.engine_pid == before
+
+
+def an_engine_that_is_still_the_right_one_is_kept():
+    with Fake(delay_ms=2, weights=1) as d:
+        assert upgraded_under_a_stream(d, lambda: None)
+
+
+def an_engine_whose_binary_was_replaced_is_replaced():
+    with tempfile.TemporaryDirectory() as folder:
+        engine = os.path.join(folder, "engine")
+        shutil.copy(fake.ENGINE, engine)
+
+        def change():
+            shutil.copy(fake.ENGINE, engine + ".new")
+            os.rename(engine + ".new", engine)
+
+        with Fake(delay_ms=2, weights=1, engine=engine) as d:
+            assert not upgraded_under_a_stream(d, change)
+
+
+def an_engine_that_was_told_other_numbers_is_replaced():
+    with Fake(delay_ms=2, weights=1) as d:
+        def change():
+            with open(os.path.join(d.folder, "qwend.conf"), "a", encoding="utf-8") as f:
+                f.write("threads = 3\n")
+
+        assert not upgraded_under_a_stream(d, change)
+
+
+def an_engine_that_dies_on_the_way_is_replaced():
+    with Fake(delay_ms=2, weights=1) as d:
+        assert not upgraded_under_a_stream(d, d.kill_engine)
 
 
 def a_mistake_in_the_configuration_is_found_before():
@@ -211,5 +269,7 @@ if __name__ == "__main__":
         nobody_notices_upgrades, nobody_notices_upgrades_under_systemd, no_upgrade_counts_as_a_death,
         a_held_service_stays_held, what_cannot_be_executed_does_not_take_over,
         a_binary_that_goes_at_the_last_moment_leaves_the_old_one_serving, a_newer_binary_takes_over,
+        an_engine_that_is_still_the_right_one_is_kept, an_engine_whose_binary_was_replaced_is_replaced,
+        an_engine_that_was_told_other_numbers_is_replaced, an_engine_that_dies_on_the_way_is_replaced,
         a_mistake_in_the_configuration_is_found_before, who_may_not_reload_may_not_upgrade,
         without_a_journal_there_is_nothing_to_go_on_from]))
