@@ -143,6 +143,9 @@ static void metrics_put_clients(struct metrics_writer *w, const struct metrics *
                       "Buffers, prompts and replay logs held for clients.", now->held_bytes);
     metrics_put_value(w, "_held_limit_bytes", "gauge", "bytes", "What may be held (max_mib).",
                       now->held_max_bytes);
+    metrics_put_value(w, "_journal_bytes", "gauge", "bytes", "Journal held for clients.", now->journal_bytes);
+    metrics_put_value(w, "_journal_limit_bytes", "gauge", "bytes",
+                      "Journal that may be held (half of journal_mib).", now->journal_max_bytes);
 }
 
 static void metrics_put_requests_now(struct metrics_writer *w, const struct metrics_now *now)

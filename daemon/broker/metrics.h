@@ -40,7 +40,8 @@ struct metrics_now { /* what is, rather than what was counted */
     const char *version, *backend;
     Qwp__StatusReply__State state;
     uint64_t uptime_ms, engine_restarts, connections, slots;
-    uint64_t held_bytes, held_max_bytes, weights_bytes, state_bytes, cache_used_bytes, cache_bytes;
+    uint64_t held_bytes, held_max_bytes, journal_bytes, journal_max_bytes, weights_bytes, state_bytes,
+        cache_used_bytes, cache_bytes;
     uint64_t queued[METRICS_CLASSES], running[METRICS_CLASSES];
 };
 

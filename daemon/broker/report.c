@@ -104,6 +104,9 @@ static void report_fill_counts(const struct broker *broker, Qwp__StatusReply *re
     reply->prompt_tokens = broker->totals.prompt_tokens;
     reply->cached_tokens = broker->totals.cached_tokens;
     reply->output_tokens = broker->totals.output_tokens;
+    reply->has_journal_bytes = reply->has_journal_limit_bytes = store_is_on(&broker->store);
+    reply->journal_bytes = broker->quota.used[QUOTA_JOURNAL];
+    reply->journal_limit_bytes = broker->quota.max[QUOTA_JOURNAL];
     reply->has_preemptions = true;
     reply->preemptions = broker->totals.preemptions;
 }

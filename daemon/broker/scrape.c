@@ -94,6 +94,8 @@ static void scrape_fill(const struct broker *broker, struct metrics_now *now)
         .slots = ready ? supervise_slots(&broker->supervise) : 0,
         .held_bytes = broker->quota.used[QUOTA_BYTES],
         .held_max_bytes = broker->quota.max[QUOTA_BYTES],
+        .journal_bytes = broker->quota.used[QUOTA_JOURNAL],
+        .journal_max_bytes = broker->quota.max[QUOTA_JOURNAL],
         .weights_bytes = ready ? ready->weights_bytes : 0,
         .state_bytes = ready ? ready->state_bytes : 0,
         .cache_used_bytes = ready ? broker->supervise.cache_used_bytes : 0,

@@ -77,7 +77,7 @@ def refusals_leavers_stalls_and_waiters_are_counted():
             waiting = q.generate(prompt("x"), max_tokens=900, priority=pb.PRIORITY_INTERACTIVE)
             seen = wait_scrape(d, lambda s: of(s, "flow_stalls_total") == 1 and of(s, "queued_requests", "interactive") == 1)
             assert of(seen, "running_requests") == 1
-            assert openmetrics.value(seen, "qwend_held_bytes") > 0
+            assert openmetrics.value(seen, "qwend_held_bytes") > 0 and openmetrics.value(seen, "qwend_journal_bytes") > 0
             q.send(pb.Cancel(), waiting)
             q.wait_for(pb.Usage, waiting)
             q.send(pb.Credit(bytes=20), stream)
@@ -86,7 +86,7 @@ def refusals_leavers_stalls_and_waiters_are_counted():
         assert of(seen, "requests_total", outcome="left") == 1
         assert of(seen, "requests_total", "interactive", outcome="cancel") == 1
         assert of(seen, "running_requests") == of(seen, "queued_requests", "interactive") == 0
-        assert openmetrics.value(seen, "qwend_held_bytes") == 0
+        assert openmetrics.value(seen, "qwend_held_bytes") == openmetrics.value(seen, "qwend_journal_bytes") == 0
         assert openmetrics.value(seen, "qwend_accepted_connections_total") == 2
 
 
