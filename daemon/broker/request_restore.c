@@ -227,6 +227,8 @@ static void restore_on_opened(struct restore *restore, const struct ledger_recor
     if (!r)
         r = restore_push(restore, record->key, request);
     wire_free(msg);
+    if (r && request)
+        request_free(request);
     if (r)
         restore_give_up(restore, record->key, r > 0 ? fault.text : strerror(-r));
 }
@@ -255,6 +257,14 @@ static void restore_serving(struct store *store, const struct ledger_record *rec
     store->n_serving = record->n_bytes;
 }
 
+/* Its broker died between two records: nobody was told that it was let in. */
+static void restore_drop_body(struct store *store, const struct ledger_record *body,
+                              const struct ledger_record *next)
+{
+    if (body->type == RECORD_BODY && (next->type != RECORD_OPENED || next->key != body->key))
+        store_close_key(store, body->key);
+}
+
 static void restore_find_all(struct restore *restore)
 {
     struct store *store = &restore->broker->store;
@@ -263,6 +273,7 @@ static void restore_find_all(struct restore *restore)
     size_t at = 0;
 
     for (; at < restore->n_used && ledger_next(&store->ledger, &at, &record); before = record) {
+        restore_drop_body(store, &before, &record);
         if (record.key == STORE_KEY && record.type == RECORD_SERVING)
             restore_serving(store, &record);
         else if (record.type == RECORD_OPENED && ledger_is_live(&store->ledger, &record))
@@ -270,6 +281,7 @@ static void restore_find_all(struct restore *restore)
         else if (record.type == RECORD_CUT && (one = restore_find(restore, record.key)))
             restore_on_cut(one, &record);
     }
+    restore_drop_body(store, &before, &(struct ledger_record){});
 }
 
 /* second: what happened to each */

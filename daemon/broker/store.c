@@ -149,9 +149,12 @@ static int store_new(struct store *store, size_t cap_bytes, uint64_t generation)
     if (r)
         return r;
     r = store_swap(store, &fresh);
-    if (r)
-        ledger_deinit(&fresh);
-    return r;
+    if (r) { /* a manager that cannot be reached is no reason not to serve */
+        log_errno(r, "the journal is not kept: a broker that is started again begins anew");
+        store->ledger = fresh;
+        store->stored = false;
+    }
+    return 0;
 }
 
 int store_begin_anew(struct store *store)

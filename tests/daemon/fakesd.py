@@ -130,6 +130,10 @@ class FakeSd:
         with self.lock:
             return sorted(name for name, _ in self.store)
 
+    def wait_stored(self, names):
+        with self.condition:
+            assert self.condition.wait_for(lambda: self.stored() == names, harness.WAIT_S), self.stored()
+
     def wait_note(self, match):
         with self.condition:
             assert self.condition.wait_for(lambda: any(match(note) for note in self.notes), harness.WAIT_S), self.notes
