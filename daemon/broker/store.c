@@ -15,8 +15,9 @@
 #define STORE_JOURNAL SD_STORED "journal-"
 #define STORE_WEIGHTS SD_STORED "weights"
 enum {
-    STORE_COMPACT_BYTES = 4 << 20, /* less is not worth a system call */
-    STORE_COMPACT_SHARE = 4,       /* at most this part of the file may live: then little is copied */
+    STORE_COMPACT_BYTES = 4 << 20,  /* less is not worth a system call */
+    STORE_COMPACT_SHARE = 4,        /* at most this part of the file may live: then little is copied */
+    STORE_PATIENT_BYTES = 16 << 20, /* a manager that hangs holds us up for a second each time */
     STORE_ABOUT_BYTES_MAX = 64 << 10,
 };
 
@@ -50,6 +51,7 @@ static int store_swap(struct store *store, struct ledger *next)
     ledger_deinit(&store->ledger);
     store->ledger = *next;
     store->stored = sd_has_store();
+    store->patient_bytes = 0;
     return 0;
 }
 
@@ -65,6 +67,7 @@ static int store_compact(struct store *store, size_t cap_bytes)
         log_errno(r, "the journal stays where it is: %zu of its %zu bytes are dead",
                   store->ledger.used_bytes - store->ledger.live_bytes, store->ledger.used_bytes);
         ledger_deinit(&next);
+        store->patient_bytes = store->ledger.used_bytes + STORE_PATIENT_BYTES;
     }
     return r;
 }
@@ -102,7 +105,7 @@ void store_close_key(struct store *store, uint32_t key)
     }
     if (r)
         log_warn("the journal has no room to say that a request has ended: it would come back");
-    if (ledger->used_bytes > STORE_COMPACT_BYTES &&
+    if (ledger->used_bytes > MAX((size_t)STORE_COMPACT_BYTES, store->patient_bytes) &&
         ledger->live_bytes < ledger->used_bytes / STORE_COMPACT_SHARE)
         (void)store_compact(store, ledger->cap_bytes); /* it has said so, and can wait */
 }

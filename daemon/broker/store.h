@@ -25,8 +25,9 @@ struct store {
     struct broker *broker; /* borrowed */
     struct ledger ledger;  /* LEDGER_NULL: no journal is kept */
     uint32_t last_key;
-    bool stored;      /* the manager has the ledger's file */
-    bool frozen;      /* somebody reads the journal: what is in it must not move */
+    size_t patient_bytes; /* it is not compacted below these, unless it is full: that failed a moment ago */
+    bool stored;          /* the manager has the ledger's file */
+    bool frozen;          /* somebody reads the journal: what is in it must not move */
     uint8_t *serving; /* owned; a packed Serving: what the tokens in the journal were made by; NULL: nobody
                          has said */
     size_t n_serving;
