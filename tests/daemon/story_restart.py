@@ -278,6 +278,22 @@ def another_user_cannot_attach():
         check(go_on(d, result), 1, prompt("x"), 300)
 
 
+def accounts_keep_their_numbers():
+    """The numbers are what the engine knows them by: another account must not get one that is in use."""
+    with FakeService("--journal-mib", "1", config="[daemon]\n[class all]\nmatch = any\naccounts = yes\n", delay_ms=2) as d, \
+            d.serving():
+        peer, stream, result = start(d, n=300, account="first")
+        large = peer.generate(LARGE, sampling=sampling(2), max_tokens=1000, request_id=ID[::-1], account="second")
+        peer.wait_for(pb.Delta, large)
+        d.kill_broker()
+        with d.peer() as p:
+            for account, code, words in (("third", 401, "account 3 holds 0 bytes of the journal"),
+                                         ("second", 302, "account 2 holds 2")):
+                text = qwp.refused(lambda account=account: p.ask(LARGE, max_tokens=1000, account=account), code)
+                assert words in text, text
+        check(go_on(d, rest(peer, stream, result)), 1, prompt("x"), 300)
+
+
 def what_other_numerics_made_is_not_gone_on_with():
     with FakeService(delay_ms=2, slots=1, numerics=1) as d, d.serving():
         peer, stream, result = start(d)
@@ -499,7 +515,7 @@ if __name__ == "__main__":
         kills_while_the_model_is_loaded_lose_nothing, a_request_that_five_brokers_die_with_is_given_up,
         one_that_waits_is_not_given_up_however_often_the_broker_dies, a_journal_that_brokers_die_of_is_given_up,
         a_client_that_does_not_come_back_is_not_waited_for, a_plain_request_is_waited_for_once,
-        another_user_cannot_attach, what_other_numerics_made_is_not_gone_on_with, a_deadline_is_kept_across,
+        another_user_cannot_attach, accounts_keep_their_numbers, what_other_numerics_made_is_not_gone_on_with, a_deadline_is_kept_across,
         the_journal_is_shared_and_full_is_said, a_journal_full_of_others_is_said_to_be,
         a_request_that_outgrows_the_journal_ends_and_says_so, what_is_dead_is_left_behind,
         a_damaged_journal_is_used_as_far_as_it_goes, a_journal_that_is_none_is_not_used,

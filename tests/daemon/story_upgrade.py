@@ -9,6 +9,7 @@ import sys
 import tempfile
 
 import fake
+import openmetrics
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, gather, sampling
@@ -147,6 +148,21 @@ def refuse(d, words, code):
     assert done.returncode == code and words in done.stderr, (done, words)
 
 
+def upgrades_leave_no_descriptor_behind_and_take_the_metrics_along():
+    with tempfile.TemporaryDirectory() as folder:
+        metrics = os.path.join(folder, "metrics.sock")
+        with Fake("--metrics", metrics, weights=1) as d:
+            counts = set()
+            for _ in range(5):
+                upgrade(d)
+                with d.serving() as p:
+                    p.wait_status(lambda s: s.connections == 1)
+                    counts.add(len(os.listdir(f"/proc/{d.process.pid}/fd")))
+                assert openmetrics.value(openmetrics.parse(openmetrics.read(metrics)), "qwend_journal_limit_bytes") == 128 << 20
+            assert len(counts) == 1, counts
+            assert d.terminate() == 0 and not os.listdir(folder)
+
+
 def what_cannot_be_executed_does_not_take_over():
     with Copied(delay_ms=2) as d, d.serving() as p:
         pid = p.status().engine_pid
@@ -267,7 +283,8 @@ def without_a_journal_there_is_nothing_to_go_on_from():
 if __name__ == "__main__":
     sys.exit(qwp.run([
         nobody_notices_upgrades, nobody_notices_upgrades_under_systemd, no_upgrade_counts_as_a_death,
-        a_held_service_stays_held, what_cannot_be_executed_does_not_take_over,
+        a_held_service_stays_held,
+        upgrades_leave_no_descriptor_behind_and_take_the_metrics_along, what_cannot_be_executed_does_not_take_over,
         a_binary_that_goes_at_the_last_moment_leaves_the_old_one_serving, a_newer_binary_takes_over,
         an_engine_that_is_still_the_right_one_is_kept, an_engine_whose_binary_was_replaced_is_replaced,
         an_engine_that_was_told_other_numbers_is_replaced, an_engine_that_dies_on_the_way_is_replaced,

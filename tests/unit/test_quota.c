@@ -51,6 +51,24 @@ static void test_quota_share_shrinks_but_nothing_is_taken_back(void **state)
     quota_release(&second);
 }
 
+static void test_quota_restore_asks_nobody_and_counts_all_the_same(void **state)
+{
+    struct quota_charge first = {}, second = {}, more = {};
+    struct quota quota;
+
+    quota_init(&quota, max_1024);
+    assert_int_equal(quota_restore(&quota, 1, QUOTA_BYTES, 900, &first), 0);
+    assert_int_equal(quota_restore(&quota, 2, QUOTA_BYTES, 300, &second), 0);
+    assert_int_equal(quota.used[QUOTA_BYTES], 1200);
+    assert_int_equal(quota_charge(&quota, 3, QUOTA_BYTES, 1, &more), QUOTA_E_EXCEEDED);
+    assert_int_equal(quota_resize(&first, 901), QUOTA_E_EXCEEDED);
+    quota_release(&first);
+    assert_int_equal(quota_charge(&quota, 3, QUOTA_BYTES, 362, &more), QUOTA_OK);
+    quota_release(&more);
+    quota_release(&second);
+    assert_true(list_is_empty(&quota.users));
+}
+
 static void test_quota_cap_is_reached_before_the_share(void **state)
 {
     struct quota_charge other = {}, one = {}, more = {};
@@ -109,6 +127,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quota_charge_gives_each_uid_half_of_what_is_left),
         cmocka_unit_test(test_quota_share_shrinks_but_nothing_is_taken_back),
+        cmocka_unit_test(test_quota_restore_asks_nobody_and_counts_all_the_same),
         cmocka_unit_test(test_quota_cap_is_reached_before_the_share),
         cmocka_unit_test(test_quota_slots_do_not_mix),
         cmocka_unit_test(test_quota_charge_of_huge_amounts_does_not_wrap),
