@@ -31,6 +31,8 @@ FIGURES = {  # name: (part, what)
     "kills_doubled": ("kills", "tokens that a stream got twice"),
     "kills_different": ("kills", "streams that ended otherwise than undisturbed"),
     "kill_to_token_p99_ms": ("kills", "from a kill to the next token of a stream that it hit"),
+    "broker_kills": ("broker", "brokers killed under six streams that are read through libqwend, every fifth with its engine"),
+    "broker_kills_unresumed": ("broker", "of those streams, how many did not end as they do undisturbed"),
     "turn2_ttft_ratio": ("chat", "time to the first token of the second turn of a long chat: warm / cold (no_cache)"),
     "restart_ttft_ratio": ("restart", "that of the second turn after a restart with cache_dir / without a restart"),
     "trace_reprocessed_ratio": ("trace", "turns 2 to 20 of a chat: tokens read / tokens that the turn added"),
@@ -291,6 +293,32 @@ class Bench:
                     stream.resumed = False
                     times.append(time.monotonic() - killed_at)
 
+    # -- the broker
+
+    def broker(self):
+        """As story_store.py has it, under its stand-in for systemd."""
+        kills_wanted = self.n(20, 200)
+        with fakesd.Service(self.args.model, "--slots", "4", build=self.args.build) as daemon:
+            with daemon.peer() as peer:
+                peer.wait_status(lambda s: s.state == pb.StatusReply.SERVING, timeout=FRAME_S)
+            alone = [store.ask(daemon, i, 0) for i in range(len(store.ASKED))]
+            kills = fakesd.Kills(daemon, kills_wanted, with_engine=lambda i: i % 5 == 4)
+
+            def one(i):
+                n, unresumed = 0, 0
+                while not kills.over:
+                    try:
+                        unresumed += store.ask(daemon, i, n % 2, lambda: kills.on_text(i)) != alone[i]
+                    except AssertionError:
+                        unresumed += 1
+                    n += 1
+                kills.leave(i)
+                return n, unresumed
+
+            *counts, _ = fake.gather([lambda i=i: one(i) for i in range(len(alone))] + [lambda: kills.run(0.2)], FRAME_S * 6)
+            self.counts["broker_answers"] = sum(n for n, _ in counts)
+            return {"broker_kills": kills.done, "broker_kills_unresumed": sum(u for _, u in counts)}
+
     # -- chats
 
     def chat(self):
@@ -526,8 +554,13 @@ def main():
 if __name__ == "__main__":
     ARGS, CHOSEN = parse()
     sys.path[:0] = [os.path.join(HERE, "..", "daemon"), os.path.join(ARGS.build, "tests/daemon")]
+    os.environ.setdefault("QWEND_BUILD", os.path.abspath(ARGS.build))
+    os.environ.setdefault("QWEND_GOLDEN", os.path.join(ROOT, "tests/golden"))
+    import fake
+    import fakesd
     import harness
     import other_user
     import qwend_pb2 as pb
     import qwp
+    import story_store as store
     main()
