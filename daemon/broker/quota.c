@@ -119,41 +119,41 @@ static int quota_user_get(struct quota *quota, uint64_t owner, struct quota_user
     return 0;
 }
 
-int quota_charge(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
-                 struct quota_charge *charge)
+/* bounded: only what the owner may hold. */
+static int quota_begin(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
+                       bool bounded, struct quota_charge *charge)
 {
-    struct quota_user *user;
+    struct quota_user *user = NULL;
     int r;
 
     assert(!charge->user);
     r = quota_user_get(quota, owner, &user);
     if (r)
         return r;
-    r = quota_grow(user, slot, amount);
+    r = bounded ? quota_grow(user, slot, amount) : QUOTA_OK;
     if (r) {
         quota_user_put(user);
         return r;
+    }
+    if (!bounded) {
+        user->used[slot] += amount;
+        quota->used[slot] += amount;
     }
     user->n_charges++;
     *charge = (struct quota_charge){.user = user, .slot = slot, .amount = amount};
     return QUOTA_OK;
 }
 
+int quota_charge(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
+                 struct quota_charge *charge)
+{
+    return quota_begin(quota, owner, slot, amount, true, charge);
+}
+
 int quota_restore(struct quota *quota, uint64_t owner, enum quota_slot slot, uint64_t amount,
                   struct quota_charge *charge)
 {
-    struct quota_user *user;
-    int r;
-
-    assert(!charge->user);
-    r = quota_user_get(quota, owner, &user);
-    if (r)
-        return r;
-    user->used[slot] += amount;
-    quota->used[slot] += amount;
-    user->n_charges++;
-    *charge = (struct quota_charge){.user = user, .slot = slot, .amount = amount};
-    return 0;
+    return quota_begin(quota, owner, slot, amount, false, charge);
 }
 
 int quota_resize(struct quota_charge *charge, uint64_t amount)

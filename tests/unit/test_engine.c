@@ -4,6 +4,7 @@
  * neighbours, the cut of the prompt, a pause and a death of the engine change nothing; a step allocates
  * nothing. */
 #include "engine_peer.h"
+#include "engine_watch.h"
 
 #include <jansson.h>
 #include <math.h>
@@ -25,49 +26,6 @@ static struct {
 static const double near_tie = 4e-3; /* margins below it may go either way: two logits, each within 2e-3 */
 
 /* hooks, put in the way by the linker */
-
-static bool count_mallocs;
-static long n_mallocs;
-static int poison_row = -1; /* of the next steps: its logits are NaN */
-
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-int __real_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-
-void *__wrap_malloc(size_t n)
-{
-    n_mallocs += count_mallocs;
-    return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    n_mallocs += count_mallocs;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    n_mallocs += count_mallocs;
-    return __real_realloc(p, n);
-}
-
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits)
-{
-    int r = __real_model_forward(model, state, batch, rows, n_rows, ret_logits);
-
-    if (poison_row >= 0 && poison_row < n_rows)
-        ret_logits[(size_t)poison_row * (size_t)model->config.n_vocab + 17] = NAN;
-    return r;
-}
 
 /* golden data */
 
@@ -667,9 +625,9 @@ static void test_engine_refuses_a_request_whose_numbers_broke(void **state)
     peer_submit(peer, &b);
     while (!peer_stream(peer, 2)->n_ids || !peer_stream(peer, 1)->n_ids)
         assert_int_equal(peer_turn(peer), 0);
-    poison_row = 0;
+    watch.poison_row = 0;
     assert_int_equal(peer_turn(peer), 0);
-    poison_row = -1;
+    watch.poison_row = -1;
     assert_true(peer_stream(peer, 1)->refused);
     assert_int_equal(peer_stream(peer, 1)->code, STATUS_NUMERICS);
     check_same(peer_finish(peer, 2), want);
@@ -696,12 +654,12 @@ static void test_engine_step_allocates_nothing(void **state)
     }
     while (!peer_stream(peer, SLOTS)->started)
         assert_int_equal(peer_turn(peer), 0);
-    n_mallocs = 0;
-    count_mallocs = true;
+    watch.n_mallocs = 0;
+    watch.count_mallocs = true;
     for (int i = 0; i < 40; i++)
         assert_int_equal(engine_turn(&peer->e, false), 0);
-    count_mallocs = false;
-    assert_int_equal(n_mallocs, 0);
+    watch.count_mallocs = false;
+    assert_int_equal(watch.n_mallocs, 0);
     peer_turn(peer);
     assert_true(peer_stream(peer, 1)->n_ids >= 39);
     peer_free(peer);

@@ -3,6 +3,7 @@
  * What a request says, token for token, byte for byte and bit for bit in its logprobs, is the same with an
  * empty cache, a full one and none; what is read again is what nobody read before. */
 #include "engine_peer.h"
+#include "engine_watch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -17,52 +18,10 @@ enum { CONTEXT = 1024, SLOTS = 4, CACHE_MIB = 64, TINY_MIB = 1, N_VOCAB = 1024 }
 
 /* hooks, put in the way by the linker */
 
-static bool count_mallocs;
-static long n_mallocs, n_forward_tok; /* n_forward_tok: that steps read */
-static bool poison;                   /* the next steps' logits are NaN */
-static uint64_t fake_slot_bytes;      /* 0: the model's own */
+static uint64_t fake_slot_bytes; /* 0: the model's own */
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *p, size_t n);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *p, size_t n);
-int __real_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
 uint64_t __real_state_slot_bytes(const struct model *model);
 uint64_t __wrap_state_slot_bytes(const struct model *model);
-
-void *__wrap_malloc(size_t n)
-{
-    n_mallocs += count_mallocs;
-    return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    n_mallocs += count_mallocs;
-    return __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *p, size_t n)
-{
-    n_mallocs += count_mallocs;
-    return __real_realloc(p, n);
-}
-
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits)
-{
-    int r = __real_model_forward(model, state, batch, rows, n_rows, ret_logits);
-
-    n_forward_tok += batch->n_tok;
-    if (poison && n_rows)
-        ret_logits[17] = NAN;
-    return r;
-}
 
 uint64_t __wrap_state_slot_bytes(const struct model *model)
 {
@@ -493,15 +452,15 @@ static void test_cache_second_turn_of_a_long_chat_is_soon_answered(void **state)
         n += snprintf(question + n, 32, "%ld, ", n * n % 1009);
     prompt.messages = list;
     prompt.n_messages = 1;
-    n_forward_tok = 0;
+    watch.n_forward_tok = 0;
     run(peer, q, 1);
-    cold = n_forward_tok;
+    cold = watch.n_forward_tok;
     prompt.n_messages = 3;
-    n_forward_tok = 0;
+    watch.n_forward_tok = 0;
     run(peer, q, 2);
-    print_message("second turn of a chat of %ld tokens: %ld read\n", cold, n_forward_tok);
+    print_message("second turn of a chat of %ld tokens: %ld read\n", cold, watch.n_forward_tok);
     assert_in_range(cold, 4000, 8000);
-    assert_in_range(n_forward_tok, 1, cold * 15 / 100);
+    assert_in_range(watch.n_forward_tok, 1, cold * 15 / 100);
     peer_free(peer);
 }
 
@@ -564,9 +523,9 @@ static void test_cache_forgets_what_gave_no_numbers(void **state)
 
     fill_ids(ids, CONTEXT, 11);
     want = run_without(q);
-    poison = true;
+    watch.poison_row = 0;
     assert_true(run(peer, q, 1)->refused);
-    poison = false;
+    watch.poison_row = -1;
     check_same(run(peer, q, 2), want);
     assert_int_equal(peer_stream(peer, 2)->cached_tokens, 0);
     free(want);
@@ -650,12 +609,12 @@ static void test_cache_step_allocates_nothing(void **state)
         q.max_tokens = 40;
         peer_submit(peer, &q);
         assert_int_equal(peer_turn(peer), 0);
-        n_mallocs = 0;
-        count_mallocs = true;
+        watch.n_mallocs = 0;
+        watch.count_mallocs = true;
         while (engine_has_work(&peer->e))
             assert_int_equal(engine_turn(&peer->e, false), 0);
-        count_mallocs = false;
-        assert_int_equal(n_mallocs, 0);
+        watch.count_mallocs = false;
+        assert_int_equal(watch.n_mallocs, 0);
         assert_true(peer_finish(peer, i)->finished);
     }
     assert_true(peer->e.prefix->n_evicted > 0);

@@ -3,6 +3,7 @@
  * Everybody's request that begins so reads on behind it and says the same as without; of each other's, users
  * find nothing; what cannot be kept is refused with the numbers and changes nothing else. */
 #include "engine_peer.h"
+#include "engine_watch.h"
 
 #include <fcntl.h>
 #include <math.h>
@@ -18,25 +19,6 @@ enum {
     CACHE_MIB = 64,
     SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE
 };
-
-static long n_forward_tok;
-static bool poison;
-
-int __real_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits)
-{
-    int r = __real_model_forward(model, state, batch, rows, n_rows, ret_logits);
-
-    n_forward_tok += batch->n_tok;
-    if (poison && n_rows)
-        ret_logits[17] = NAN;
-    return r;
-}
 
 static const char rules[] =
     "You answer questions about one machine, in one sentence, with the numbers that matter and nothing else. "
@@ -259,16 +241,16 @@ static void test_public_is_read_while_nothing_runs(void **state)
     assert_non_null(peer->e.publishing.seq);
     n_read = peer->e.publishing.seq->n_read;
     assert_in_range(n_read, 32, 60);
-    n_forward_tok = 0;
+    watch.n_forward_tok = 0;
     s = ask(peer, 2, 1000, "Be short.", "Which?", false);
     assert_int_equal(s->cached_tokens, 0);
     assert_false(peer_stream(peer, 1)->published);
-    assert_int_equal(n_forward_tok, s->prompt_tokens + 7); /* nothing but the request */
-    assert_true(engine_publish_is_due(&peer->e));          /* it does not sleep */
-    n_forward_tok = 0;
+    assert_int_equal(watch.n_forward_tok, s->prompt_tokens + 7); /* nothing but the request */
+    assert_true(engine_publish_is_due(&peer->e));                /* it does not sleep */
+    watch.n_forward_tok = 0;
     while (!peer_stream(peer, 1)->published)
         assert_int_equal(peer_turn(peer), 0);
-    assert_int_equal(n_forward_tok, (int)peer_stream(peer, 1)->public_tokens - n_read);
+    assert_int_equal(watch.n_forward_tok, (int)peer_stream(peer, 1)->public_tokens - n_read);
     assert_int_equal(prefix_n_public_ckpts(peer->e.prefix), 1);
     assert_int_equal(ask(peer, 3, 1001, rules, "Which?", false)->cached_tokens,
                      peer_stream(peer, 1)->public_tokens);
@@ -279,9 +261,9 @@ static void test_public_is_read_while_nothing_runs(void **state)
     peer->e.sched.cost = (struct sched_cost){.step_ns = 1, .tok_ns = 250e6 / 40};
     assert_int_equal(peer_turn(peer), 0);
     n_read = peer->e.publishing.seq->n_read;
-    n_forward_tok = 0;
+    watch.n_forward_tok = 0;
     s = ask(peer, 2, 1000, "Be short.", "Which?", false);
-    assert_int_equal(n_forward_tok, s->prompt_tokens + 7);
+    assert_int_equal(watch.n_forward_tok, s->prompt_tokens + 7);
     assert_int_equal(peer->e.publishing.seq->n_read, n_read);
     peer_free(peer);
 }
@@ -310,11 +292,11 @@ static void test_public_stands_still_for_who_is_about_to_run(void **state)
     peer->e.sched.cost = (struct sched_cost){.step_ns = 1, .tok_ns = 250e6 / 4}; /* pieces of 4 tokens */
     assert_int_equal(peer_turn(peer), 0);
     assert_non_null(peer->e.publishing.seq);
-    n_forward_tok = 0;
+    watch.n_forward_tok = 0;
     q.by_memfd = true; /* never read between two steps */
     peer_submit(peer, &q);
     while (!peer_stream(peer, 1)->started) {
-        assert_int_equal(n_forward_tok, 0);
+        assert_int_equal(watch.n_forward_tok, 0);
         assert_int_equal(peer_turn(peer), 0);
     }
     assert_int_equal(peer_finish(peer, 1)->cached_tokens, 1499);
@@ -333,9 +315,9 @@ static void test_public_is_not_kept_if_numbers_break_behind_it(void **state)
 
     publish(peer, 1, rules);
     published->published = false;
-    poison = true;
+    watch.poison_row = 0;
     assert_true(ask(peer, 2, 1000, rules, "Which?", false)->refused);
-    poison = false;
+    watch.poison_row = -1;
     assert_true(published->published);
     assert_int_equal(published->code, STATUS_NUMERICS);
     assert_int_equal(ask(peer, 3, 1001, rules, "Which?", false)->cached_tokens, 0);

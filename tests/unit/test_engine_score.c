@@ -3,6 +3,7 @@
  * What must hold whatever the model says: scores of what the model wrote are the logprobs it wrote it with,
  * bit for bit, however the sequence was cut, beside whatever neighbours, and after a death of the engine. */
 #include "engine_peer.h"
+#include "engine_watch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -14,35 +15,6 @@ static const char *test_backend;
 enum { CONTEXT = 512, SLOTS = 4, N_PROMPT = 40, N_GIVEN = 60 };
 
 /* hooks, put in the way by the linker */
-
-static bool count_mallocs;
-static long n_mallocs;
-static int poison_row = -1; /* of the next steps: its logits are NaN */
-static int rows_max;        /* that a step asked for */
-
-void *__real_malloc(size_t n);
-void *__wrap_malloc(size_t n);
-int __real_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-
-void *__wrap_malloc(size_t n)
-{
-    n_mallocs += count_mallocs;
-    return __real_malloc(n);
-}
-
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits)
-{
-    const int r = __real_model_forward(model, state, batch, rows, n_rows, ret_logits);
-
-    rows_max = MAX(rows_max, n_rows);
-    if (poison_row >= 0 && poison_row < n_rows)
-        ret_logits[(size_t)poison_row * (size_t)model->config.n_vocab] = NAN;
-    return r;
-}
 
 /* requests */
 
@@ -104,10 +76,10 @@ static void test_engine_score_is_the_logprob_it_was_written_with(void **state)
         const struct peer_stream *written = write_some(peer, 1);
         const struct peer_request q = score_of(2, written->ids, written->n_ids);
 
-        rows_max = 0;
+        watch.rows_max = 0;
         peer_submit(peer, &q);
         check_same(peer_finish(peer, 2), written);
-        assert_int_equal(rows_max, slots); /* it takes what there is */
+        assert_int_equal(watch.rows_max, slots); /* it takes what there is */
         peer_free(peer);
     }
 }
@@ -133,7 +105,7 @@ static void test_engine_score_ignores_its_neighbours(void **state)
     const struct peer_request long_one = {
         .handle = 4, .prompt = prompt_ids, .n_prompt = N_PROMPT, .max_tokens = 100, .ignore_eos = true};
 
-    rows_max = 0;
+    watch.rows_max = 0;
     peer_submit(peer, &long_one);
     peer_submit(peer, &a);
     peer_submit(peer, &b);
@@ -142,7 +114,7 @@ static void test_engine_score_ignores_its_neighbours(void **state)
     beside = peer_finish(peer, 4);
     assert_int_equal(beside->n_ids, 100);
     assert_memory_equal(beside->ids, written->ids, N_GIVEN * sizeof(*written->ids));
-    assert_in_range(rows_max, 3, SLOTS);
+    assert_in_range(watch.rows_max, 3, SLOTS);
     peer_free(peer);
 }
 
@@ -203,12 +175,12 @@ static void test_engine_score_step_allocates_nothing(void **state)
     peer_submit(peer, &q);
     assert_int_equal(peer_turn(peer), 0); /* takes the frame, which allocates */
     assert_true(engine_has_work(&peer->e));
-    n_mallocs = 0;
-    count_mallocs = true;
+    watch.n_mallocs = 0;
+    watch.count_mallocs = true;
     while (engine_has_work(&peer->e))
         assert_int_equal(engine_step(&peer->e), 0);
-    count_mallocs = false;
-    assert_int_equal(n_mallocs, 0);
+    watch.count_mallocs = false;
+    assert_int_equal(watch.n_mallocs, 0);
     peer_free(peer);
 }
 
@@ -252,10 +224,10 @@ static void test_engine_score_refuses_what_cannot_be_scored(void **state)
     q.forced = ids;
     q.n_forced = 3;
     check_refused(peer, &q, STATUS_INTERNAL, "3 forced tokens");
-    poison_row = 0;
+    watch.poison_row = 0;
     q = score_of(9, ids, 3);
     check_refused(peer, &q, STATUS_NUMERICS, "the model gave no usable number for token 40");
-    poison_row = -1;
+    watch.poison_row = -1;
     q = score_of(10, ids, CONTEXT - N_PROMPT); /* exactly full */
     peer_submit(peer, &q);
     assert_int_equal(peer_finish(peer, 10)->n_logprobs, CONTEXT - N_PROMPT);

@@ -3,6 +3,7 @@
  * What the next engine says with a beginning from disk is, bit for bit in its logprobs, what it says without;
  * of a file that was cut, changed, exchanged or left by somebody else nothing is ever used. */
 #include "engine_peer.h"
+#include "engine_watch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -23,32 +24,10 @@ enum { CONTEXT = 1024, LONG_CONTEXT = 8192, SLOTS = 4, CACHE_MIB = 64, N_VOCAB =
 
 /* hooks, put in the way by the linker */
 
-static bool count_mallocs, poison;
-static long n_mallocs;
 static int pwrite_errno, n_pwrites; /* 0: none; else once n_pwrites more have been */
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
 ssize_t __real_pwrite64(int fd, const void *data, size_t n, off_t offset);
 ssize_t __wrap_pwrite64(int fd, const void *data, size_t n, off_t offset);
-int __real_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits);
-
-void *__wrap_malloc(size_t n)
-{
-    n_mallocs += count_mallocs;
-    return __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    n_mallocs += count_mallocs;
-    return __real_calloc(n, size);
-}
 
 /* Short writes too, as they are allowed. */
 ssize_t __wrap_pwrite64(int fd, const void *data, size_t n, off_t offset)
@@ -58,16 +37,6 @@ ssize_t __wrap_pwrite64(int fd, const void *data, size_t n, off_t offset)
         return -1;
     }
     return __real_pwrite64(fd, data, n > 3 ? n - n / 3 : n, offset);
-}
-
-int __wrap_model_forward(struct model *model, struct state *state, const struct kern_batch *batch,
-                         const int *rows, int n_rows, float *ret_logits)
-{
-    int r = __real_model_forward(model, state, batch, rows, n_rows, ret_logits);
-
-    if (poison && n_rows)
-        ret_logits[17] = NAN;
-    return r;
 }
 
 /* the folder */
@@ -484,12 +453,12 @@ static void test_spill_writes_only_while_nothing_runs(void **state)
         assert_int_equal(peer_turn(peer), 0);
     assert_int_equal(n_files(), 0);
     peer->e.saver.rest_ns = 0;
-    n_mallocs = 0;
-    count_mallocs = true;
+    watch.n_mallocs = 0;
+    watch.count_mallocs = true;
     for (int i = 0; i < 5; i++)
         assert_int_equal(engine_turn(&peer->e, false), 0);
-    count_mallocs = false;
-    assert_int_equal(n_mallocs, 0);
+    watch.count_mallocs = false;
+    assert_int_equal(watch.n_mallocs, 0);
     assert_int_equal(n_files(), 1);
     assert_int_equal(engine_disk_wait_ms(&peer->e), -1); /* it sleeps until somebody asks */
     /* short ones not: a question and an answer, until they add up */
@@ -538,11 +507,11 @@ static void test_spill_reads_between_the_steps_of_others(void **state)
             assert_int_equal(peer_turn(peer), 0);
         while (!peer->e.reader.seq);
         n_ids = peer_stream(peer, 1)->n_ids;
-        n_mallocs = 0;
-        count_mallocs = true;
+        watch.n_mallocs = 0;
+        watch.count_mallocs = true;
         assert_int_equal(engine_turn(&peer->e, false), 0);
-        count_mallocs = false;
-        assert_int_equal(n_mallocs, 0);
+        watch.count_mallocs = false;
+        assert_int_equal(watch.n_mallocs, 0);
         assert_non_null(peer->e.reader.seq);
         assert_int_equal(peer_turn(peer), 0);
         assert_true(peer_stream(peer, 1)->n_ids > n_ids);
@@ -629,9 +598,9 @@ static void test_spill_forgets_what_gave_no_numbers(void **state)
     fill_ids(ids, CONTEXT, 12);
     leave(ids, 300, 1000);
     peer = start();
-    poison = true;
+    watch.poison_row = 0;
     assert_true(run(peer, q, 1)->refused);
-    poison = false;
+    watch.poison_row = -1;
     assert_int_equal(n_files(), 0);
     assert_int_equal(run(peer, q, 2)->cached_tokens, 0);
     peer_free(peer);
