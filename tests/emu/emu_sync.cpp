@@ -1,0 +1,271 @@
+/* emu_sync.cpp - what threads wait for: collectives of a warp, barriers, copies; and what is said when they
+ * must not.
+ *
+ * Stricter than the device where that costs a correct kernel nothing: all lanes of a collective, and all
+ * threads of a barrier, come from the same line. */
+#include "emu_run.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void emu_fault(const char *fmt, ...)
+{
+    va_list ap;
+
+    fprintf(stderr, "emu: ");
+    if (emu_in_kernel) {
+        const struct emu_thread *t = emu_current();
+        fprintf(stderr, "%s: block (%u,%u,%u), thread (%u,%u,%u), warp %d lane %d: ", emu_block.grid->name,
+                emu_place.block_idx.x, emu_place.block_idx.y, emu_place.block_idx.z, t->idx.x, t->idx.y,
+                t->idx.z, t->index / 32, t->index % 32);
+    }
+    va_start(ap, fmt);
+    vfprintf(stderr, fmt, ap);
+    va_end(ap);
+    fprintf(stderr, "\n");
+    abort();
+}
+
+void emu_thread_begin(struct emu_thread *t, int index)
+{
+    t->state = EMU_READY;
+    t->index = index;
+    t->call = NULL;
+    t->copy0 = t->n_copies = t->n_groups = 0;
+    t->pdl_waited = false;
+}
+
+/* The lanes of t's warp that wait at the same place as t. */
+static unsigned sync_lanes_with(const struct emu_thread *t)
+{
+    const int warp0 = t->index & ~31;
+    unsigned lanes = 0;
+
+    for (int i = warp0; i < warp0 + 32 && i < emu_block.n; i++) {
+        const struct emu_thread *o = &emu_block.threads[i];
+        if (o->state == EMU_AT_WARP && o->call->line == t->call->line &&
+            !strcmp(o->call->file, t->call->file))
+            lanes |= 1u << (i - warp0);
+    }
+    return lanes;
+}
+
+/* t is about to do something else than what waits for it. */
+static void sync_nobody_waits_for(const struct emu_thread *t, const char *what, const char *file, int line)
+{
+    const int warp0 = t->index & ~31;
+
+    for (int i = warp0; i < warp0 + 32 && i < emu_block.n; i++) {
+        const struct emu_thread *o = &emu_block.threads[i];
+        if (o != t && o->state == EMU_AT_WARP && (o->call->mask >> (t->index - warp0) & 1))
+            emu_fault(
+                "divergent: it comes to %s at %s:%d while lanes %08x wait for it in %s of mask %08x at %s:%d",
+                what, file, line, sync_lanes_with(o), emu_op_name(o->call->op), o->call->mask, o->call->file,
+                o->call->line);
+    }
+}
+
+/* warps */
+
+/* Whether lane o has come to the same call; a fault if it never will. */
+static bool sync_lane_is_here(const struct emu_call *call, const struct emu_thread *t,
+                              const struct emu_thread *o)
+{
+    const struct emu_call *c = o->call;
+    const int lane = o->index % 32;
+
+    if (o->state == EMU_DONE)
+        emu_fault("divergent: %s of mask %08x at %s:%d, but lane %d has ended", emu_op_name(call->op),
+                  call->mask, call->file, call->line, lane);
+    if (o->state == EMU_AT_BARRIER && o->barrier == 0)
+        emu_fault("divergent: %s of mask %08x at %s:%d, but lane %d waits at the barrier of %s:%d",
+                  emu_op_name(call->op), call->mask, call->file, call->line, lane, o->file, o->line);
+    if (o->state != EMU_AT_WARP || !(c->mask >> (t->index % 32) & 1))
+        return false;
+    if (c->op != call->op || c->mask != call->mask || c->n != call->n || c->line != call->line ||
+        strcmp(c->file, call->file))
+        emu_fault("divergent: %s of mask %08x at %s:%d, but lanes %08x wait in %s of mask %08x at %s:%d",
+                  emu_op_name(call->op), call->mask, call->file, call->line, sync_lanes_with(o),
+                  emu_op_name(c->op), c->mask, c->file, c->line);
+    return true;
+}
+
+static void sync_check_call(const struct emu_call *call, const struct emu_thread *t)
+{
+    const bool shuffle = call->op >= EMU_SHFL && call->op <= EMU_SHFL_XOR;
+    const int n_lanes = emu_block.n - (t->index & ~31);
+
+    if (!(call->mask >> (t->index % 32) & 1))
+        emu_fault("%s at %s:%d of mask %08x, which does not name this lane", emu_op_name(call->op),
+                  call->file, call->line, call->mask);
+    if (n_lanes < 32 && call->mask >> n_lanes)
+        emu_fault("%s at %s:%d of mask %08x, but the warp has only %d lanes", emu_op_name(call->op),
+                  call->file, call->line, call->mask, n_lanes);
+    if (shuffle && (call->n < 1 || call->n > 32 || (call->n & (call->n - 1))))
+        emu_fault("%s at %s:%d: width %d is not a power of two up to 32", emu_op_name(call->op), call->file,
+                  call->line, call->n);
+}
+
+/* All lanes are here: compute, let the others go on. */
+static void sync_complete(struct emu_call *call, struct emu_thread *warp)
+{
+    struct emu_call *calls[32] = {};
+    const bool orders = call->op == EMU_SYNC;
+
+    for (int l = 0; l < 32; l++)
+        if (call->mask >> l & 1)
+            calls[l] = warp[l].call;
+    const int wrong = emu_warp_compute(calls, call->mask);
+    if (wrong >= 0)
+        emu_fault(
+            "%s of mask %08x at %s:%d: lane %d reads a lane that is not in the mask (argument %d, width %d)",
+            emu_op_name(call->op), call->mask, call->file, call->line, wrong, calls[wrong]->arg, call->n);
+    for (int l = 0; l < 32; l++)
+        if (orders && (call->mask >> l & 1))
+            __tsan_acquire(&warp[l].arrived);
+    for (int l = 0; l < 32; l++)
+        if (call->mask >> l & 1) {
+            if (orders)
+                __tsan_release(&warp[l].woken);
+            warp[l].state = EMU_READY;
+        }
+}
+
+void emu_collective(struct emu_call *call)
+{
+    struct emu_thread *const t = emu_current(), *const warp = &emu_block.threads[t->index & ~31];
+    bool all = true;
+
+    sync_check_call(call, t);
+    t->call = call;
+    if (call->op == EMU_SYNC)
+        __tsan_release(&t->arrived);
+    for (int l = 0; l < 32; l++)
+        if ((call->mask >> l & 1) && &warp[l] != t && !sync_lane_is_here(call, t, &warp[l]))
+            all = false;
+    if (all) {
+        sync_complete(call, warp);
+    } else {
+        t->state = EMU_AT_WARP;
+        emu_wait();
+    }
+    if (call->op == EMU_SYNC)
+        __tsan_acquire(&t->woken);
+}
+
+/* barriers */
+
+static int sync_n_at(int id)
+{
+    int n = 0;
+
+    for (int i = 0; i < emu_block.n; i++)
+        n += emu_block.threads[i].state == EMU_AT_BARRIER && emu_block.threads[i].barrier == id;
+    return n;
+}
+
+static void sync_open_barrier(int id)
+{
+    for (int i = 0; i < emu_block.n; i++)
+        if (emu_block.threads[i].state == EMU_AT_BARRIER && emu_block.threads[i].barrier == id)
+            emu_block.threads[i].state = EMU_READY;
+    emu_block.barrier_round[id]++;
+}
+
+void emu_barrier(int id, int n_threads, const char *file, int line)
+{
+    struct emu_thread *const t = emu_current();
+
+    if (id < 0 || id >= EMU_NAMED_BARRIERS || n_threads % 32 || n_threads > emu_block.n)
+        emu_fault("barrier %d of %d threads at %s:%d: ids are 1 to 15, threads a multiple of 32 up to the "
+                  "block's %d",
+                  id, n_threads, file, line, emu_block.n);
+    sync_nobody_waits_for(t, "a barrier", file, line);
+    for (int i = 0; i < emu_block.n; i++) {
+        const struct emu_thread *o = &emu_block.threads[i];
+        if (o->state == EMU_AT_BARRIER && o->barrier == id && (o->line != line || strcmp(o->file, file)))
+            emu_fault("divergent: barrier %d at %s:%d, but thread %d waits in it at %s:%d", id, file, line,
+                      o->index, o->file, o->line);
+    }
+    /* Two places in turn: who is through early must not order those that have yet to wake. */
+    char *const order = &emu_block.barrier_order[id][emu_block.barrier_round[id] & 1];
+    __tsan_release(order);
+    t->state = EMU_AT_BARRIER;
+    t->barrier = id;
+    t->file = file;
+    t->line = line;
+    if (sync_n_at(id) == (id ? n_threads : emu_block.n_live))
+        sync_open_barrier(id);
+    else
+        emu_wait();
+    __tsan_acquire(order);
+}
+
+void emu_thread_end(struct emu_thread *t)
+{
+    sync_nobody_waits_for(t, "its end", "-", 0);
+    if (t->n_copies)
+        emu_fault("ends with %d cp.async that nothing has waited for", t->n_copies);
+    if (emu_block.grid->pdl && !t->pdl_waited)
+        emu_fault(
+            "was launched before the kernel in front of it had ended (PDL), but never called kc_pdl_wait()");
+    t->state = EMU_DONE;
+    emu_block.n_live--;
+    if (emu_block.n_live && sync_n_at(0) == emu_block.n_live)
+        sync_open_barrier(0);
+}
+
+void emu_deadlock(void)
+{
+    fprintf(stderr, "emu: %s: deadlock: nobody can go on\n", emu_block.grid->name);
+    for (int i = 0; i < emu_block.n; i++) {
+        const struct emu_thread *t = &emu_block.threads[i];
+        if (t->state == EMU_AT_BARRIER)
+            fprintf(stderr, "emu:   thread %d waits in barrier %d at %s:%d\n", i, t->barrier, t->file,
+                    t->line);
+        else if (t->state == EMU_AT_WARP)
+            fprintf(stderr, "emu:   thread %d waits in %s of mask %08x at %s:%d\n", i,
+                    emu_op_name(t->call->op), t->call->mask, t->call->file, t->call->line);
+    }
+    emu_fault("deadlock");
+}
+
+void kc_pdl_wait(void)
+{
+    emu_current()->pdl_waited = true;
+}
+
+/* copies */
+
+void emu_cp_async(const struct emu_copy *copy, const char *file, int line)
+{
+    struct emu_thread *const t = emu_current();
+    const int i = (t->copy0 + t->n_copies) % EMU_COPIES;
+
+    emu_need_smem(copy->dst, size_t(copy->bytes), "cp.async", file, line);
+    if (reinterpret_cast<uintptr_t>(copy->src) % unsigned(copy->bytes))
+        emu_fault("cp.async at %s:%d: the source is not aligned to %d bytes", file, line, copy->bytes);
+    if (t->n_copies == EMU_COPIES)
+        emu_fault("cp.async at %s:%d: more than %d under way", file, line, EMU_COPIES);
+    t->copy[i] = *copy;
+    t->copy_group[i] = t->n_groups;
+    t->n_copies++;
+}
+
+void emu_cp_commit(void)
+{
+    emu_current()->n_groups++;
+}
+
+bool emu_cp_next(int n_keep, struct emu_copy *ret_copy)
+{
+    struct emu_thread *const t = emu_current();
+
+    if (!t->n_copies || t->copy_group[t->copy0] >= t->n_groups - n_keep)
+        return false;
+    *ret_copy = t->copy[t->copy0];
+    t->copy0 = (t->copy0 + 1) % EMU_COPIES;
+    t->n_copies--;
+    return true;
+}
