@@ -3,8 +3,9 @@
  *
  * A thread runs until it waits.  Forward and reverse are the two extremes of who runs ahead; random is
  * between them and comes again with its seed.  Fibers are made once and used again: under TSan making one
- * costs more than a block, and a thread of the next block gets another fiber than its namesake, so that races
- * between blocks are seen. */
+ * costs more than a block.  There are two sets in turn, since a fiber brings the history of the block it
+ * served before into the order of this one: so races between a block and the next one in the order are seen.
+ */
 #include "emu_run.h"
 
 #include <pthread.h>
@@ -31,6 +32,7 @@ void __sanitizer_finish_switch_fiber(void *fake_stack, const void **ret_bottom, 
 #endif
 
 enum {
+    EMU_SETS = 2,
     EMU_STACK = 256 << 10,
     EMU_PAGE = 4096
 }; /* ASan's frames are large; what is not touched costs nothing */
@@ -47,11 +49,12 @@ struct emu_fiber {
 
 struct emu_place emu_place;
 struct emu_block emu_block;
+static struct emu_thread emu_threads[EMU_BLOCK_MAX];
 bool emu_in_kernel;
 
-static struct emu_fiber emu_host;    /* who launched */
-static struct emu_fiber *emu_fibers; /* [emu_n_fibers] kept until the process ends */
-static int emu_n_fibers;
+static struct emu_fiber emu_host; /* who launched */
+static struct emu_fiber emu_fibers[EMU_SETS][EMU_BLOCK_MAX];
+static int emu_n_fibers; /* of each set, kept until the process ends */
 static enum emu_direction { EMU_FORWARD, EMU_REVERSE, EMU_RANDOM } emu_direction;
 static uint64_t emu_random;
 static char emu_begun, emu_ended; /* edges of a grid: the launch before its threads, these before who waits */
@@ -231,13 +234,9 @@ static void emu_fiber_init(struct emu_fiber *fiber, int i)
 
 static void emu_fibers_make(int n)
 {
-    static struct emu_fiber fibers[EMU_BLOCK_MAX];
-    static struct emu_thread threads[EMU_BLOCK_MAX];
-
-    emu_fibers = fibers;
-    emu_block.threads = threads;
     for (; emu_n_fibers < n; emu_n_fibers++)
-        emu_fiber_init(&fibers[emu_n_fibers], emu_n_fibers);
+        for (int set = 0; set < EMU_SETS; set++)
+            emu_fiber_init(&emu_fibers[set][emu_n_fibers], emu_n_fibers);
 }
 
 /* grids */
@@ -248,12 +247,12 @@ static void emu_run_block(unsigned index, unsigned turn)
 
     emu_place.block_idx = uint3{index % g.x, index / g.x % g.y, index / g.x / g.y};
     emu_block.n_live = emu_block.n;
-    emu_smem_begin(emu_block.grid->smem_bytes);
+    emu_block.order = emu_smem_begin(emu_block.grid->smem_bytes);
     for (int i = 0; i < emu_block.n; i++) {
         struct emu_thread *t = &emu_block.threads[i];
         emu_thread_begin(t, i);
         t->idx = uint3{unsigned(i) % b.x, unsigned(i) / b.x % b.y, unsigned(i) / b.x / b.y};
-        t->fiber = &emu_fibers[(unsigned(i) + turn) % unsigned(emu_block.n)];
+        t->fiber = &emu_fibers[turn % EMU_SETS][i];
     }
     __tsan_release(&emu_begun);
     emu_enter(emu_pick(emu_direction == EMU_REVERSE ? 0 : emu_block.n - 1));
@@ -285,6 +284,7 @@ void emu_run_grid(const struct emu_grid *grid, const struct emu_work *work)
 
     emu_block.grid = grid;
     emu_block.work = work;
+    emu_block.threads = emu_threads;
     emu_block.n = int(grid->block.x * grid->block.y * grid->block.z);
     emu_place.block_dim = grid->block;
     emu_place.grid_dim = grid->grid;

@@ -33,17 +33,23 @@ struct emu_thread {
     int copy_group[EMU_COPIES];
     int copy0, n_copies, n_groups;
     bool pdl_waited;
-    char arrived, woken; /* their addresses stand for an order of memory, under TSan */
+};
+
+/* Addresses that stand for an order of memory; nothing is ever stored here. */
+struct emu_order {
+    char barrier[EMU_NAMED_BARRIERS]
+                [2]; /* in turn: who is through early must not order those that have yet to wake */
+    char arrived[EMU_BLOCK_MAX], woken[EMU_BLOCK_MAX]; /* __syncwarp */
 };
 
 /* the block that runs */
 struct emu_block {
     const struct emu_grid *grid; /* borrowed */
     const struct emu_work *work; /* borrowed */
-    struct emu_thread *threads;  /* [n] owned by emu_run.cpp, kept from block to block */
+    struct emu_thread *threads;  /* [n] borrowed from emu_run.cpp */
     int n, n_live, current;
     unsigned barrier_round[EMU_NAMED_BARRIERS];
-    char barrier_order[EMU_NAMED_BARRIERS][2];
+    struct emu_order *order; /* borrowed from emu_smem.cpp: another one for each block of a grid */
 };
 extern struct emu_block emu_block;
 extern bool emu_in_kernel;
@@ -68,7 +74,7 @@ void emu_guard_set(void *p, size_t bytes);
 bool emu_guard_ok(const void *p, size_t bytes);
 void emu_poison(const void *p, size_t bytes);
 void emu_unpoison(const void *p, size_t bytes);
-void emu_smem_begin(size_t dynamic_bytes);
+struct emu_order *emu_smem_begin(size_t dynamic_bytes);
 void emu_smem_end(void); /* of a block: faults if a guard was overwritten */
 void emu_smem_grid_end(void);
 

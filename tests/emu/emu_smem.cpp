@@ -13,7 +13,13 @@ extern "C" void __asan_poison_memory_region(void const volatile *p, size_t bytes
 extern "C" void __asan_unpoison_memory_region(void const volatile *p, size_t bytes);
 #endif
 
-enum { SMEM_ARENA = 128 << 10, SMEM_ARRAYS = 64, SMEM_GUARD_BYTE = 0xc5, SMEM_GRID_BLOCKS = 4096 };
+enum {
+    SMEM_ARENA = 128 << 10,
+    SMEM_ORDER = 124 << 10,
+    SMEM_ARRAYS = 32,
+    SMEM_GUARD_BYTE = 0xc5,
+    SMEM_GRID_BLOCKS = 4096
+};
 
 struct smem_array {
     const void *key; /* NULL: the dynamic part */
@@ -90,6 +96,10 @@ void emu_unpoison(const void *p, size_t bytes)
 
 /* Under TSan every block of a grid has bytes of its own: the next block's use of them is no race with this
  * one's. */
+static_assert(SMEM_ORDER + sizeof(struct emu_order) <= SMEM_ARENA,
+              "the order's addresses lie behind the arrays");
+static_assert(EMU_SMEM_OPT_IN + (SMEM_ARRAYS + 1) * EMU_GUARD <= SMEM_ORDER,
+              "all arrays fit with their guards");
 static uint8_t *smem_arena(void)
 {
 #ifdef EMU_TSAN
@@ -128,7 +138,7 @@ static struct smem_array *smem_add(const void *key, size_t bytes, const char *na
     return a;
 }
 
-void emu_smem_begin(size_t dynamic_bytes)
+struct emu_order *emu_smem_begin(size_t dynamic_bytes)
 {
     smem.base = smem_arena();
 #ifdef EMU_TSAN
@@ -144,6 +154,7 @@ void emu_smem_begin(size_t dynamic_bytes)
     emu_poison(smem.base, SMEM_ARENA);
     if (dynamic_bytes)
         smem_add(NULL, dynamic_bytes, "dynamic shared memory", emu_block.grid->name, 0);
+    return reinterpret_cast<struct emu_order *>(smem.base + SMEM_ORDER);
 }
 
 void emu_smem_end(void)

@@ -51,18 +51,20 @@ static unsigned sync_lanes_with(const struct emu_thread *t)
     return lanes;
 }
 
-/* t is about to do something else than what waits for it. */
-static void sync_nobody_waits_for(const struct emu_thread *t, const char *what, const char *file, int line)
+/* t is about to do something else than what waits for it.  line 0: to end. */
+static void sync_nobody_waits_for(const struct emu_thread *t, const char *file, int line)
 {
     const int warp0 = t->index & ~31;
+    char what[200] = "its end";
 
+    if (line)
+        snprintf(what, sizeof(what), "a barrier at %s:%d", file, line);
     for (int i = warp0; i < warp0 + 32 && i < emu_block.n; i++) {
         const struct emu_thread *o = &emu_block.threads[i];
         if (o != t && o->state == EMU_AT_WARP && (o->call->mask >> (t->index - warp0) & 1))
-            emu_fault(
-                "divergent: it comes to %s at %s:%d while lanes %08x wait for it in %s of mask %08x at %s:%d",
-                what, file, line, sync_lanes_with(o), emu_op_name(o->call->op), o->call->mask, o->call->file,
-                o->call->line);
+            emu_fault("divergent: it comes to %s while lanes %08x wait for it in %s of mask %08x at %s:%d",
+                      what, sync_lanes_with(o), emu_op_name(o->call->op), o->call->mask, o->call->file,
+                      o->call->line);
     }
 }
 
@@ -123,11 +125,11 @@ static void sync_complete(struct emu_call *call, struct emu_thread *warp)
             emu_op_name(call->op), call->mask, call->file, call->line, wrong, calls[wrong]->arg, call->n);
     for (int l = 0; l < 32; l++)
         if (orders && (call->mask >> l & 1))
-            __tsan_acquire(&warp[l].arrived);
+            __tsan_acquire(&emu_block.order->arrived[warp[l].index]);
     for (int l = 0; l < 32; l++)
         if (call->mask >> l & 1) {
             if (orders)
-                __tsan_release(&warp[l].woken);
+                __tsan_release(&emu_block.order->woken[warp[l].index]);
             warp[l].state = EMU_READY;
         }
 }
@@ -140,7 +142,7 @@ void emu_collective(struct emu_call *call)
     sync_check_call(call, t);
     t->call = call;
     if (call->op == EMU_SYNC)
-        __tsan_release(&t->arrived);
+        __tsan_release(&emu_block.order->arrived[t->index]);
     for (int l = 0; l < 32; l++)
         if ((call->mask >> l & 1) && &warp[l] != t && !sync_lane_is_here(call, t, &warp[l]))
             all = false;
@@ -151,7 +153,7 @@ void emu_collective(struct emu_call *call)
         emu_wait();
     }
     if (call->op == EMU_SYNC)
-        __tsan_acquire(&t->woken);
+        __tsan_acquire(&emu_block.order->woken[t->index]);
 }
 
 /* barriers */
@@ -181,15 +183,14 @@ void emu_barrier(int id, int n_threads, const char *file, int line)
         emu_fault("barrier %d of %d threads at %s:%d: ids are 1 to 15, threads a multiple of 32 up to the "
                   "block's %d",
                   id, n_threads, file, line, emu_block.n);
-    sync_nobody_waits_for(t, "a barrier", file, line);
+    sync_nobody_waits_for(t, file, line);
     for (int i = 0; i < emu_block.n; i++) {
         const struct emu_thread *o = &emu_block.threads[i];
         if (o->state == EMU_AT_BARRIER && o->barrier == id && (o->line != line || strcmp(o->file, file)))
             emu_fault("divergent: barrier %d at %s:%d, but thread %d waits in it at %s:%d", id, file, line,
                       o->index, o->file, o->line);
     }
-    /* Two places in turn: who is through early must not order those that have yet to wake. */
-    char *const order = &emu_block.barrier_order[id][emu_block.barrier_round[id] & 1];
+    char *const order = &emu_block.order->barrier[id][emu_block.barrier_round[id] & 1];
     __tsan_release(order);
     t->state = EMU_AT_BARRIER;
     t->barrier = id;
@@ -204,7 +205,7 @@ void emu_barrier(int id, int n_threads, const char *file, int line)
 
 void emu_thread_end(struct emu_thread *t)
 {
-    sync_nobody_waits_for(t, "its end", "-", 0);
+    sync_nobody_waits_for(t, "", 0);
     if (t->n_copies)
         emu_fault("ends with %d cp.async that nothing has waited for", t->n_copies);
     if (emu_block.grid->pdl && !t->pdl_waited)
