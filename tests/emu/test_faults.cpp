@@ -34,8 +34,10 @@ static int run(const char *program, int fault, int mode)
 {
     char command[4096];
 
-    snprintf(command, sizeof(command), "EMU_ORDER=%s EMU_FILL=%s TSAN_OPTIONS=exitcode=66 exec '%s' %d 2>&1",
-             emu_modes[mode].order, emu_modes[mode].fill, program, fault);
+    snprintf(
+        command, sizeof(command),
+        "ulimit -c 0; EMU_ORDER=%s EMU_FILL=%s TSAN_OPTIONS=exitcode=66:atexit_sleep_ms=0 exec '%s' %d 2>&1",
+        emu_modes[mode].order, emu_modes[mode].fill, program, fault);
     FILE *pipe = popen(command, "r");
     assert_non_null(pipe);
     const size_t n = fread(output, 1, sizeof(output) - 1, pipe);
@@ -142,7 +144,7 @@ static void test_races_are_told_by_tsan_and_nothing_else_is(void **state)
 {
     if (!planted_tsan)
         skip();
-    for (int mode = 0; mode < EMU_N_MODES; mode++) {
+    for (int mode : {0, 1, 2}) { /* forward, reverse, random */
         for (int fault : {PLANTED_NOTHING, PLANTED_NOTHING_MMA})
             if (run(planted_tsan, fault, mode) || !says("RIGHT"))
                 fail_msg("correct, but: %s", output);

@@ -1,0 +1,153 @@
+/* test_cuda_norm.cpp - norm_q8 against the formula in double, in every order with the same bits. */
+#include "kernels/cuda/norm.cuh"
+
+#include "tests/emu/emu_test.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <vector>
+
+struct rows {
+    int n_row, dim;
+    std::vector<float> x, w;
+    std::vector<int8_t> q;
+    std::vector<struct kern_cuda_group> group;
+};
+static const float eps = 1e-6f;
+
+/* Rows of very different size, one of them zero, one with a single large value. */
+static struct rows rows_new(int n_row, int dim, uint64_t seed)
+{
+    struct rows r = {n_row, dim, {}, {}, {}, {}};
+
+    for (int t = 0; t < n_row; t++)
+        for (int i = 0; i < dim; i++) {
+            const float v = float(int32_t(emu_next(&seed))) * 0x1p-31f;
+            r.x.push_back(t % 5 == 3                   ? 0.0f
+                          : t % 5 == 2                 ? v * 1e-4f
+                          : t % 5 == 1 && i == dim / 2 ? 900.0f
+                                                       : v * 3.0f);
+        }
+    for (int i = 0; i < dim; i++)
+        r.w.push_back(1.0f + float(int32_t(emu_next(&seed))) * 0x1p-32f);
+    r.q.resize(size_t(n_row) * size_t(dim));
+    r.group.resize(r.q.size() / KERN_CUDA_GROUP);
+    return r;
+}
+
+static int run(struct rows *r)
+{
+    float *const x = emu_device(r->x.data(), r->x.size()), *const w = emu_device(r->w.data(), r->w.size());
+    int8_t *const q = emu_device<int8_t>(NULL, r->q.size());
+    struct kern_cuda_group *const group = emu_device<struct kern_cuda_group>(NULL, r->group.size());
+    const struct kern_cuda_norm op = {r->n_row, r->dim, x, w, eps, q, group};
+    cudaStream_t stream;
+
+    assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+    const int result = kern_cuda_norm_q8(&op, true, stream);
+    assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
+    assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
+    emu_take(r->q.data(), q, r->q.size());
+    emu_take(r->group.data(), group, r->group.size());
+    cudaFree(x);
+    cudaFree(w);
+    return result;
+}
+
+/* Group j of row t: d within f16's rounding, each q the nearest but for ties that f32 and double see
+ * differently, the sum exact.  Where f16 rounded d down, the largest value is past 127 d by up to 127 * 2^-11
+ * = 0.062 d. */
+static void check_group(const struct rows *r, int t, int j, double scale)
+{
+    const size_t at = size_t(t) * size_t(r->dim) + size_t(j) * KERN_CUDA_GROUP;
+    const struct kern_cuda_group g = r->group[at / KERN_CUDA_GROUP];
+    const double d = double(half_to_float(g.d));
+    double most = 0;
+    int sum = 0;
+
+    for (size_t i = 0; i < KERN_CUDA_GROUP; i++) {
+        const double v = double(r->x[at + i]) * scale * double(r->w[size_t(j) * KERN_CUDA_GROUP + i]);
+        const double error = fabs(d * r->q[at + i] - v), allowed = 0.5 * d + 1e-6 * fabs(v) + 0.062 * d;
+        most = fmax(most, fabs(v));
+        sum += r->q[at + i];
+        if (error > allowed || r->q[at + i] < -127)
+            fail_msg("[%d][%d]: %d times %g, expected %g", t, int(i) + j * KERN_CUDA_GROUP, r->q[at + i], d,
+                     v);
+    }
+    if (fabs(d - most / 127) > most / 127 * 0x1p-11 * 1.01 + 0x1p-25)
+        fail_msg("row %d group %d: d is %g, expected %g", t, j, d, most / 127);
+    if (g.sum != sum)
+        fail_msg("row %d group %d: sum is %d, expected %d", t, j, g.sum, sum);
+}
+
+static void check_rows(const struct rows *r)
+{
+    for (int t = 0; t < r->n_row; t++) {
+        double squares = 0;
+        for (int i = 0; i < r->dim; i++)
+            squares += double(r->x[size_t(t) * size_t(r->dim) + size_t(i)]) *
+                       double(r->x[size_t(t) * size_t(r->dim) + size_t(i)]);
+        for (int j = 0; j < r->dim / KERN_CUDA_GROUP; j++)
+            check_group(r, t, j, 1 / sqrt(squares / r->dim + double(eps)));
+    }
+}
+
+#ifdef EMU_TSAN_ON
+static const int n_rows[] = {1, 3}; /* rows are blocks: neighbours race or they do not */
+#else
+static const int n_rows[] = {1, 2, 3, 7};
+#endif
+
+static void test_norm_q8_rounds_the_formula(void **state)
+{
+    for (int dim : {32, 64, 96, 256, 288, 1024, 1056, 2560, 4096})
+        for (int n_row : n_rows) {
+            struct rows r = rows_new(n_row, dim, uint64_t(dim + n_row)), again = r;
+            emu_use_mode(0);
+            assert_int_equal(run(&r), 0);
+            check_rows(&r);
+            for (int mode = 1; mode < EMU_N_MODES; mode++) {
+                emu_use_mode(mode);
+                assert_int_equal(run(&again), 0);
+                assert_memory_equal(again.q.data(), r.q.data(), r.q.size());
+                assert_memory_equal(again.group.data(), r.group.data(), r.group.size() * sizeof(r.group[0]));
+            }
+        }
+}
+
+static void test_norm_q8_gives_nan_for_a_row_with_a_nan_and_no_other(void **state)
+{
+    struct rows r = rows_new(3, 96, 5), clean = r;
+
+    r.x[96 + 40] = NAN;
+    assert_int_equal(run(&r), 0);
+    assert_int_equal(run(&clean), 0);
+    for (size_t j = 0; j < r.group.size(); j++)
+        if (j / 3 == 1)
+            assert_true(isnan(half_to_float(r.group[j].d)));
+        else
+            assert_int_equal(r.group[j].d, clean.group[j].d);
+}
+
+static void test_norm_q8_refuses_a_row_that_is_no_whole_groups(void **state)
+{
+    struct kern_cuda_norm op = {1, 48, NULL, NULL, eps, NULL, NULL};
+
+    assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), -EINVAL);
+    op.dim = 0;
+    assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), -EINVAL);
+    op.dim = 64;
+    op.n_row = 0;
+    assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_norm_q8_rounds_the_formula),
+        cmocka_unit_test(test_norm_q8_gives_nan_for_a_row_with_a_nan_and_no_other),
+        cmocka_unit_test(test_norm_q8_refuses_a_row_that_is_no_whole_groups),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
