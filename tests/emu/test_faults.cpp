@@ -4,7 +4,7 @@
  *  fault                          plain or ASan + UBSan                     TSan
  *  a barrier removed              wrong bits in some order                  data race, both lines
  *  a shuffle for a __syncwarp     -                                         data race, both lines
- *  two blocks write one place     -                                         data race
+ *  two blocks write one place     other bits in some order, if they differ   data race
  *  cp.async never waited for      message at the thread's end               same
  *  cp.async waited for too weakly wrong bits: the copy comes at its wait    same
  *  wrong lane, wrong fragment     wrong bits against the scalar definition  same
