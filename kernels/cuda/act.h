@@ -15,9 +15,8 @@ struct kern_cuda_group {
     int16_t sum;
 };
 
-/* q = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps).
- *   x [n_row][dim] f32     w [dim] f32     q [n_row][dim] int8     group [n_row][dim / 32]     dim % 32 == 0
- */
+/* q = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps).  dim % 32 == 0.
+ *   x [n_row][dim] f32     w [dim] f32     q [n_row][dim] int8     group [n_row][dim / 32] */
 struct kern_cuda_norm {
     int n_row, dim;
     const float *x, *w;

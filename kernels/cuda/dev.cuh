@@ -1,18 +1,20 @@
-/* dev.cuh - what CUDA sources are written against: the only place with PTX, launches and shared-memory
- * declarations.
+/* dev.cuh - what CUDA sources are written against: PTX, launches and shared-memory declarations are only
+ * here.
  *
  * The same source is built twice: by nvcc for sm_80 and up, and by a C++17 compiler with tests/emu/emu.h
- * force-included, which runs it on the host thread by thread (docs/CUDA.md).  So that both are the same
- * program:
- *   - what CUDA C++ spells without PTX keeps its CUDA name: threadIdx, __syncthreads(), the *_sync
- * collectives, __dp4a(),
- *     __funnelshift_r(), __byte_perm(), atomics, half conversions, runtime calls.  emu.h has those that may
- * be used;
- *   - what needs PTX is a kc_* function: the asm body stands here, the host body in emu.h;
- *   - launches and shared memory go through the KERN_CUDA_* macros below;
- *   - no arithmetic in half or bf16, no fast intrinsics (__expf, __fdividef), no rsqrtf(): f32 with IEEE
- * rounding, so that bits can be compared.  nvcc gets -fmad=false, and fmaf() is written where it is meant;
- *   - every collective names its lanes.  Only __syncwarp(), barriers and __threadfence() order memory.
+ * force-included, which runs it on the host thread by thread (docs/CUDA.md).  So that both are one program:
+ *
+ * - what CUDA C++ spells without PTX keeps its CUDA name: threadIdx, __syncthreads(), the *_sync collectives,
+ *   __dp4a(), atomics, half conversions, runtime calls.  emu.h has those that may be used;
+ *
+ * - what needs PTX is a kc_* function: the asm body stands here, the host body in emu.h;
+ *
+ * - launches and shared memory go through the KERN_CUDA_* macros below;
+ *
+ * - no arithmetic in half or bf16, no fast intrinsics (__expf, __fdividef), no rsqrtf(): f32 with IEEE
+ *   rounding, so that bits can be compared.  nvcc gets -fmad=false, and fmaf() is written where it is meant;
+ *
+ * - every collective names its lanes.  Only __syncwarp(), barriers and __threadfence() order memory.
  *
  * Not for use outside kernels/cuda. */
 #pragma once
@@ -189,12 +191,16 @@ KERN_CUDA_FN void kc_ldmatrix_x4_trans(uint32_t (&r)[4], const void *row)
                  : "memory");
 }
 
-/* d += A B.  With g = lane / 4, q = lane % 4 and e the values of a register from its low end:
- *   s8   A 16 x 32: a[i] = A[g + 8 (i % 2)][4 q + 16 (i / 2) + e], e 0..3     B 32 x 8: b[i] = B[4 q + 16 i +
- * e][g] k16  A 16 x 16: a[i] = A[g + 8 i][4 q + e]                                B 16 x 8: b[0] = B[4 q +
- * e][g] 16-bit floats, A 16 x 16: a[i] = A[g + 8 (i % 2)][2 q + 8 (i / 2) + e], e 0..1      b[i] = B[2 q + 8
- * i + e][g] all  D 16 x 8: d[i] = D[g + 8 (i / 2)][2 q + i % 2]                       (PTX ISA, warp-level
- * matrix fragments) */
+/* d += A B.  With g = lane / 4, q = lane % 4 and e the values of a register from its low end (PTX ISA,
+ * "Matrix fragments for mma"):
+ *
+ * - s8, k = 32: a[i] = A[g + 8 (i % 2)][4 q + 16 (i / 2) + e], b[i] = B[4 q + 16 i + e][g], e 0..3
+ *
+ * - s8, k = 16: a[i] = A[g + 8 i][4 q + e], b[0] = B[4 q + e][g], e 0..3
+ *
+ * - f16, bf16, k = 16: a[i] = A[g + 8 (i % 2)][2 q + 8 (i / 2) + e], b[i] = B[2 q + 8 i + e][g], e 0..1
+ *
+ * - all: A 16 x k, B k x 8, d[i] = D[g + 8 (i / 2)][2 q + i % 2] */
 KERN_CUDA_FN void kc_mma_s8_k32(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
 {
     asm volatile(

@@ -1,20 +1,19 @@
-/* test_faults.cpp PLANTED [PLANTED_TSAN] - the emulation tells of each fault of planted.cu, and of nothing
- * else.
+/* test_faults.cpp PLANTED [PLANTED_TSAN] - the emulation tells of each fault of planted.cu, and of no other.
  *
- *  fault                          plain or ASan + UBSan                     TSan
- *  a barrier removed              wrong bits in some order                  data race, both lines
- *  a shuffle for a __syncwarp     -                                         data race, both lines
- *  two blocks write one place     other bits in some order, if they differ   data race
- *  cp.async never waited for      message at the thread's end               same
- *  cp.async waited for too weakly wrong bits: the copy comes at its wait    same
- *  wrong lane, wrong fragment     wrong bits against the scalar definition  same
- *  lane outside the mask          message at the collective                 same
- *  write past shared or global    guard, told at the end of the block or    guard
- *                                 the next wait; ASan: at the write
- *  never written                  bits differ between two fills             same
- *  divergent collective, barrier  message with both lines                   same
- *  too few at a barrier           message: who waits where                  same
- *  PDL without its wait           message at the thread's end               same */
+ *  fault                           plain or ASan + UBSan                     TSan
+ *  a barrier removed               wrong bits in some order                  data race, both lines
+ *  a shuffle for a __syncwarp      -                                         data race, both lines
+ *  two blocks write one place      other bits in some order, if they differ  data race
+ *  cp.async never waited for       message at the thread's end               same
+ *  cp.async waited for too weakly  wrong bits: the copy comes at its wait    same
+ *  wrong lane, wrong fragment      wrong bits against the scalar definition  same
+ *  lane outside the mask           message at the collective                 same
+ *  write past shared or global     guard, told at the end of the block or    guard
+ *                                  the next wait; ASan: at the write
+ *  never written                   bits differ between two fills             same
+ *  divergent collective, barrier   message with both lines                   same
+ *  too few at a barrier            message: who waits where                  same
+ *  PDL without its wait            message at the thread's end               same */
 #include "emu_test.h"
 
 #include <signal.h>
