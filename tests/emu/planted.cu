@@ -1,4 +1,4 @@
-/* planted.cu - two small kernels, correct or with one fault.  test_faults.cpp runs each in a process of its
+/* planted.cu - small kernels, correct or with one fault.  test_faults.cpp runs each in a process of its
  * own, as `planted FAULT`, and checks that the emulation tells. */
 #include "kernels/cuda/dev.cuh"
 
@@ -94,6 +94,36 @@ __global__ void planted_mma(const int8_t *a, int *out)
         out[(g + 8 * (i / 2)) * 8 + 2 * q + i % 2] = fd[i];
 }
 
+/* 32 threads, or 48; what a device would fault for, or compute nonsense.  p [256] */
+template <int F>
+__global__ void planted_limits(uint32_t *p)
+{
+    KERN_CUDA_SMEM(uint32_t, s, 128);
+    uint32_t r[4] = {0, 0, 0, 0};
+
+    if (F == PLANTED_COPY_MISALIGNED)
+        kc_cp_async_8(s + 1, p);
+    if (F == PLANTED_COPY_NOT_TO_SHARED)
+        kc_cp_async_16(p, p + 4);
+    for (int i = 0; F == PLANTED_MANY_COPIES && i < 65; i++)
+        kc_cp_async_4(s, p + i);
+    if (F == PLANTED_LDMATRIX_MISALIGNED)
+        kc_ldmatrix_x4(r, s + threadIdx.x);
+    if (F == PLANTED_LDMATRIX_PAST_END)
+        kc_ldmatrix_x4(r, s + 4 * threadIdx.x + 4);
+    if (F == PLANTED_TOO_MUCH_SHARED) {
+        KERN_CUDA_SMEM(uint32_t, big, 48 * 256 - 127);
+        big[threadIdx.x] = 0;
+    }
+    if (F == PLANTED_SHORT_WARP)
+        __syncwarp();
+    if (F == PLANTED_BARRIER_OF_ODD_SIZE)
+        kc_bar_sync(1, 24);
+    if (F == PLANTED_WIDTH_NO_POWER)
+        r[0] = __shfl_sync(KC_ALL_LANES, r[1], 0, 12);
+    p[threadIdx.x] = r[0];
+}
+
 /* Prints the hash of what came out, and whether that is wrong. */
 static void planted_report(const void *got, const void *want, size_t bytes)
 {
@@ -152,11 +182,24 @@ static void planted_run_mma(void)
 }
 
 template <int F>
+static void planted_run_limits(void)
+{
+    void *p;
+
+    cudaMalloc(&p, 1024);
+    KERN_CUDA_LAUNCH(planted_limits<F>, 1, F == PLANTED_SHORT_WARP ? 48 : 32, 0, NULL, false,
+                     static_cast<uint32_t *>(p));
+    cudaFree(p);
+}
+
+template <int F>
 static bool planted_run(int fault)
 {
     if (fault == F) {
         if (F == PLANTED_NOTHING_MMA || F == PLANTED_WRONG_FRAGMENT)
             planted_run_mma<F>();
+        else if (F >= PLANTED_COPY_MISALIGNED)
+            planted_run_limits<F>();
         else
             planted_run_tiles<F>();
         return true;

@@ -127,6 +127,45 @@ static void test_each_misuse_is_told_with_its_place(void **state)
         }
 }
 
+static void test_what_a_device_does_not_take_is_told(void **state)
+{
+    static const struct {
+        int fault;
+        const char *says;
+    } cases[] = {
+        {PLANTED_COPY_MISALIGNED, "the address is not aligned to 8 bytes"},
+        {PLANTED_COPY_NOT_TO_SHARED, "the address is in no array of shared memory"},
+        {PLANTED_MANY_COPIES, "more than 64 under way"},
+        {PLANTED_LDMATRIX_MISALIGNED, "the address is not aligned to 16 bytes"},
+        {PLANTED_LDMATRIX_PAST_END, "the address is in no array of shared memory"},
+        {PLANTED_TOO_MUCH_SHARED, "more than 49152 bytes of shared memory must be dynamic"},
+        {PLANTED_SHORT_WARP, "of mask ffffffff, but the warp has only 16 lanes"},
+        {PLANTED_BARRIER_OF_ODD_SIZE, "barrier 1 of 24 threads"},
+        {PLANTED_WIDTH_NO_POWER, "width 12 is not a power of two"},
+    };
+
+    for (const auto &c : cases) {
+        assert_int_equal(run(planted, c.fault, 0), 128 + SIGABRT);
+        CHECK_SAYS(c.fault, c.says);
+        CHECK_SAYS(c.fault, "planted.cu:");
+    }
+}
+
+static void test_an_unknown_order_or_fill_is_refused(void **state)
+{
+    for (const char *variable :
+         {"EMU_ORDER=sideways", "EMU_ORDER=random:", "EMU_ORDER=random:1x", "EMU_FILL=0"}) {
+        char command[4096];
+        snprintf(command, sizeof(command), "ulimit -c 0; %s '%s' 0 2>&1", variable, planted);
+        FILE *pipe = popen(command, "r");
+        assert_non_null(pipe);
+        output[fread(output, 1, sizeof(output) - 1, pipe)] = '\0';
+        assert_int_not_equal(pclose(pipe), 0);
+        CHECK_SAYS(-1,
+                   variable[4] == 'O' ? "not forward, reverse or random:SEED" : "not nan or a seed from 1");
+    }
+}
+
 static void test_writes_past_the_end_are_told(void **state)
 {
     for (int mode = 0; mode < EMU_N_MODES; mode++) {
@@ -164,6 +203,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_a_missing_barrier_shows_in_some_order),
         cmocka_unit_test(test_what_was_never_written_differs_between_two_fills),
         cmocka_unit_test(test_each_misuse_is_told_with_its_place),
+        cmocka_unit_test(test_what_a_device_does_not_take_is_told),
+        cmocka_unit_test(test_an_unknown_order_or_fill_is_refused),
         cmocka_unit_test(test_writes_past_the_end_are_told),
         cmocka_unit_test(test_races_are_told_by_tsan_and_nothing_else_is),
     };
