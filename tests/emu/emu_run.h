@@ -35,10 +35,10 @@ struct emu_thread {
     bool pdl_waited;
 };
 
-/* Addresses that stand for an order of memory; nothing is ever stored here. */
+/* Addresses that stand for an order of memory; nothing is ever stored here.  A barrier has two in turn: who
+ * is through early must not order those that have yet to wake. */
 struct emu_order {
-    char barrier[EMU_NAMED_BARRIERS]
-                [2]; /* in turn: who is through early must not order those that have yet to wake */
+    char barrier[EMU_NAMED_BARRIERS][2];
     char arrived[EMU_BLOCK_MAX], woken[EMU_BLOCK_MAX]; /* __syncwarp */
 };
 

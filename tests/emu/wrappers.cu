@@ -219,7 +219,7 @@ __global__ void wrap_atomics(unsigned *u, float *f, const uint4 *weights, uint4 
     if (threadIdx.x == 0) {
         atomicAdd(&u[0], n[0]);
         __threadfence();
-        *last = kc_ld_stream(weights + blockIdx.x % 1);
+        *last = kc_ld_stream(weights);
     }
     kc_pdl_launch();
 }
