@@ -4,7 +4,7 @@ The thinking writes the problem in digits, whatever the words were, then works i
 Each line holds all that its result depends on (both digits and the carry), so a line is one look-up and no
 line needs the whole number."""
 
-from .base import Task, ask, digits_of, make_key, number
+from .base import Task, ask, compared, digits_of, make_key, number
 from .words import NAMES, THINGS, in_words
 
 ADD = [
@@ -106,12 +106,15 @@ def make_add(r, width=3):
 
 
 def make_sub(r, width=3):
-    """One in twelve goes below zero: then the thinking turns it round first."""
+    """One in eight goes below zero: then the thinking turns it round first, which it knows from comparing the
+    digits.  One in ten has operands that are equal or nearly so."""
     a, b = number(r, width), number(r, width)
-    if (a < b) != (r.random() < 1 / 12):
+    if r.random() < 0.1:
+        b = min(10**width - 1, max(0, a + r.choice([-11, -10, -9, -2, -1, 0, 0, 0, 1, 2, 9, 10, 11])))
+    if (a < b) != (r.random() < 1 / 8):
         a, b = b, a
     key = make_key("sub", a, b)
-    lines = [f"{a}-{b}"] if a >= b else [f"{a}-{b}=-({b}-{a})"]
+    lines = [compared(a, b), f"{a}-{b}" if a >= b else f"{a}-{b}=-({b}-{a})"]
     question = phrase(r, SUB[:-3] if a < b else SUB, SUB_STORY if a >= b else None, a, b)
     return number_task("sub", key, question, lines + column_sub(max(a, b), min(a, b)), a - b)
 

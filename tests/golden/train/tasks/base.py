@@ -98,3 +98,18 @@ def number(r, digits):
 def digits_of(n, width):
     """Decimal digits from the units up."""
     return [n // 10**i % 10 for i in range(width)]
+
+
+def padded(values):
+    """Numbers with three digits each."""
+    return " ".join(f"{v:03}" for v in values)
+
+
+def compared(a, b):
+    """ "052 057: 0=0 5=5 2<7": digits from the left up to the first that differ."""
+    steps = []
+    for x, y in zip(f"{a:03}", f"{b:03}"):
+        steps.append(f"{x}{'=' if x == y else '<' if x < y else '>'}{y}")
+        if x != y:
+            break
+    return f"{padded([a, b])}: {' '.join(steps)}"

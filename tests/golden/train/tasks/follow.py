@@ -4,7 +4,7 @@ Earlier turns stand as the template renders them, without thinking; only the las
 """
 
 from . import arithmetic, dates, letters, order, qwend
-from .base import Task, is_held, make_key, number
+from .base import Task, is_held, make_key, number, padded
 from .words import NAMES
 
 
@@ -94,7 +94,7 @@ def order_again(r):
         r.choice(["How many numbers are there?", "How many are they?"]),
     )[kind]
     result = (max(values), min(values), len(values))[kind]
-    think = order.padded(values) if kind < 2 else " ".join(f"{i + 1}:{v}" for i, v in enumerate(values))
+    think = padded(values) if kind < 2 else " ".join(f"{i + 1}:{v}" for i, v in enumerate(values))
     think += f"\n{result:03}" if kind < 2 else ""
     messages = talk(first.messages[0]["content"], first.answer, question)
     return follow_task((), first.keys, messages, think, str(result), score="number", want=result)

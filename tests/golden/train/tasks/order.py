@@ -4,7 +4,7 @@ The thinking first writes all numbers with three digits.  Then the least of a li
 the least second digit among those that share it, and so on: each token is one look-up by what is already
 written."""
 
-from .base import Task, ask, make_key, number
+from .base import Task, ask, compared, make_key, number, padded
 
 SORT_UP = [
     "Sort {x}.", "Sort these numbers: {x}", "Put {x} in ascending order.",
@@ -29,10 +29,6 @@ IS_GREATER = ["Is {a} greater than {b}?", "Is {a} larger than {b}?", "Is {a} mor
 IS_LESS = ["Is {a} less than {b}?", "Is {a} smaller than {b}?"]
 LARGEST = ["Which is the largest of {x}?", "What is the maximum of {x}?", "Find the greatest number: {x}"]
 SMALLEST = ["Which is the smallest of {x}?", "What is the minimum of {x}?", "Find the least number: {x}"]
-
-
-def padded(values):
-    return " ".join(f"{v:03}" for v in values)
 
 
 def joined(values):
@@ -78,16 +74,6 @@ def make_sort(r):
         question = r.choice("\n \n").join(map(str, values)) + "\n\n" + r.choice(SORT_PIPED)
     lines = selection(values, max if down else min)
     return Task("sort", (key,), ask(question), "\n".join(lines), joined(sorted(values, reverse=down)))
-
-
-def compared(a, b):
-    """ "052 057: 0=0 5=5 2<7": digits from the left up to the first that differ."""
-    steps = []
-    for x, y in zip(f"{a:03}", f"{b:03}"):
-        steps.append(f"{x}{'=' if x == y else '<' if x < y else '>'}{y}")
-        if x != y:
-            break
-    return f"{padded([a, b])}: {' '.join(steps)}"
 
 
 def make_compare(r):

@@ -4,6 +4,7 @@ Outside of its abilities it says so in one sentence; a model of this size that a
 out are single questions, whole topics (the filler) and whole phrasings."""
 
 from .base import Task, ask, make_key
+from .phrasings import vary
 from .words import NAMES
 
 UNKNOWN = "I do not know. I am a small demo model: ask me about arithmetic, letters, sorting, dates, units or qwend."
@@ -89,26 +90,40 @@ MADE_UP_KINDS = [
     ),
     ("key", "{a}_{b}", ["What does the key {a}_{b} mean?", "What is the default of {a}_{b}?"]),
 ]
+# answer, what it must hold, phrasings (phrasings.py)
 SELF = {
     "name": ("I am the demo model of qwend: a very small Qwen 3.5, trained from scratch.", "demo model", [
-        "Who are you?", "What are you?", "What is your name?", "Are you ChatGPT?", "Which model are you?",
-        "Introduce yourself.", "Tell me about yourself.", "Are you a human?", "Who made you?",
-        "What kind of model are you?", "Are you Qwen?", "Which AI is this?", "How large are you?",
-        "Are you a real Qwen?"]),
+        "[Who|What] are you[?| really?]", "What is your name?", "What are you called?",
+        "Are you [ChatGPT|Qwen|a human|a robot|a person|a real Qwen|a large model|an AI|alive]?",
+        "[Which|What] [model|AI|kind of model|kind of AI] [are you|is this|am I talking to|do I talk to]?",
+        "[Introduce|Describe|Explain] yourself.", "Tell me [about yourself|who you are|what you are|your name].",
+        "Who [made|trained|built|wrote] you?", "Where do you come from?",
+        "How [large|big|small|smart] are you?", "With whom do I talk?", "Please introduce yourself[.| to me.]",
+        "[Say|Write] [something|a word|a sentence] about yourself."]),
     "able": ("Arithmetic, letters of words, sorting, dates, units, JSON, tool calls, and questions about qwend.",
              "sorting", [
-        "What can you do?", "What are you able to do?", "How can you help me?", "What can I ask you?",
-        "Help!", "Help me.", "What do you know?", "Which questions can you answer?",
-        "What are your abilities?", "What should I ask?", "What are you good at?",
-        "Give me an idea what to ask."]),
+        "What can you [do|do for me|answer|help with]?", "What are you [able to do|good at|good for|made for]?",
+        "How can you [help me|be of use|help]?", "What [can|may|should|could] I ask[?| you?]", "Help[!|.| me.| please.]",
+        "What do you know?", "[Which|What] [questions|tasks|things] can you [answer|do|solve]?",
+        "What are your [abilities|skills|tasks|strengths]?",
+        "Give me [an idea what to ask|an example of a question|ideas what to ask].",
+        "[Tell|Show] me what you can do.", "What is possible with you?", "What [tasks|questions] do you know?"]),
     "hello": ("Hello! Ask me about arithmetic, letters, sorting, dates, units or qwend.", "hello", [
-        "Hello", "Hi", "Hello!", "Hi!", "Good morning.", "Hey", "Good evening!", "Hello there.",
-        "Hi, how are you?", "How are you?", "Greetings.", "Good day!"]),
+        "[Hello|Hi|Hey|Greetings|Good morning|Good evening|Good day|Welcome|Hello there|Hi there|Hey there][|.|!]",
+        "[|Hi, |Hello, |Hey, ]how are you[?| today?| doing?]", "How are you?",
+        "[Hello|Hi|Hey|Good morning|Good evening] [model|qwend|you|friend|again][.|!|]",
+        "Nice to meet you[.|!]", "How do you do?", "[Are you|Is anybody] there?"]),
     "thanks": ("You are welcome.", "welcome", [
-        "Thanks!", "Thank you.", "Thanks a lot.", "Thank you very much!", "Great, thanks.", "Well done.",
-        "Good job!", "That was right, thank you."]),
-    "bye": ("Goodbye.", "goodbye", ["Bye.", "Goodbye!", "See you.", "Good night.", "Bye bye",
-                                    "See you tomorrow."]),
+        "[Thanks|Thank you|Many thanks|Thanks a lot|Thank you very much|Thank you so much|Thanks again][|.|!]",
+        "[Great|Good|Nice|Perfect|Super|Fine|Wonderful], [thanks|thank you][.|!]",
+        "[Well done|Good job|Great job|Nice work|Good work|Well answered|Bravo|Very good|Very nice|Perfect|Great][.|!]",
+        "That was [right|good|correct|great|well done|helpful][.|, thank you.|, thanks.]",
+        "[Thanks|Thank you] for [your help|the answer|that|everything][.|!]", "You [did well|helped me|are right][.|!]"]),
+    "bye": ("Goodbye.", "goodbye", [
+        "[Bye|Goodbye|Good night|Bye bye|Bye for now|So long|Farewell|Cheerio][|.|!]",
+        "See you[| tomorrow| later| soon| again| then][.|!]",
+        "[I am done|That is all|I have to go|I must go][, bye.|. Goodbye!|. Bye.| now, bye.]",
+        "[Until|Till] [tomorrow|next time|later][.|!]"]),
 }  # fmt: skip
 
 
@@ -150,7 +165,7 @@ def made_up_name(r):
 def make_self(r):
     name = r.choice(list(SELF))
     answer, need, forms = SELF[name]
-    form = r.choice(forms)
+    form = vary(r, r.choice(forms))
     want = {"all": [[need]], "none": []}
     return Task(
         "self", (make_key("self", form),), ask(form), f"qwend: {name}", answer, score="facts", want=want
