@@ -164,6 +164,7 @@ char *eval_number_canon(struct chat_str s)
         num.n--;
         num.exponent++;
     }
+    num.exponent = CLAMP(num.exponent, -(long)NUMBER_EXPONENT_MAX, (long)NUMBER_EXPONENT_MAX);
     if (asprintf(&text, "%s%.*se%ld", num.negative && num.n ? "-" : "", (int)num.n, num.digits,
                  num.n ? num.exponent : 0) < 0)
         text = NULL;

@@ -112,6 +112,8 @@ static void test_number_takes_the_last_one(void **state)
         {"12345678901234567890", "12345678901234567891", false},
         {"1e400", "1e400", true},
         {"1e400", "1e401", false},
+        {"1e1000000000", "30e999999999999", false},
+        {"1e1000000001", "1000e1000000000", true}, /* both are only huge */
         {"0", "-0.00", true},
         {"5", "5km", true},
         {"5", "5 m2", true},
