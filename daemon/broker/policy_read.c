@@ -263,15 +263,9 @@ int policy_finish(struct policy *policy, struct fault *fault)
     return r;
 }
 
-static void policy_fclosep(FILE **file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 static int policy_read_file(struct policy *policy, const char *path, struct fault *fault)
 {
-    _cleanup_(policy_fclosep) FILE *file = fopen(path, "re");
+    _cleanup_(conf_fclosep) FILE *file = fopen(path, "re");
 
     if (!file)
         return fault_set(fault, POLICY_E_INVALID, "%s: %s", path, strerror(errno));

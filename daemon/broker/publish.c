@@ -170,15 +170,9 @@ static int publish_load(struct publish_item *item, struct fault *fault)
     return r;
 }
 
-static void publish_fclosep(FILE **file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 static int publish_read_file(struct publish *publish, const char *path, struct fault *fault)
 {
-    _cleanup_(publish_fclosep) FILE *file = fopen(path, "re");
+    _cleanup_(conf_fclosep) FILE *file = fopen(path, "re");
 
     if (!file)
         return fault_set(fault, PUBLISH_E_INVALID, "%s: %s", path, strerror(errno));

@@ -295,12 +295,6 @@ static int conf_take(void *arg, const struct conf_place *place, const char *valu
     return conf_set(key, value, where, reader->target, fault);
 }
 
-static void conf_fclosep(FILE **file)
-{
-    if (*file)
-        fclose(*file);
-}
-
 int conf_read(const char *path, const struct conf_key *keys, size_t n_keys, const char *const *others,
               void *target, struct fault *fault)
 {

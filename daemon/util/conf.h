@@ -31,6 +31,12 @@ struct conf_key {
     const char *help;           /* one line, for --help */
 };
 
+static inline void conf_fclosep(FILE **file)
+{
+    if (*file)
+        fclose(*file);
+}
+
 /* Sets one key from text.  where ("qwend.conf:12", "--slots") goes into the fault.  -ENOMEM. */
 int conf_set(const struct conf_key *key, const char *value, const char *where, void *target,
              struct fault *fault);
