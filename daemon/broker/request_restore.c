@@ -4,14 +4,13 @@
  * They stand where they stood, but for three things: nobody reads them until somebody attaches, each waits
  * for an engine in the order in which it came, and fairness begins anew.  One that is not detachable is given
  * linger_s for its client to come back. */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "broker.h"
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
+#include "daemon/util/memfd.h"
 #include "ledger.pb-c.h"
 #include "proto/status.h"
 #include "proto/wire.h"
@@ -95,25 +94,6 @@ static void restore_fields(struct request *request, const Qwl__Opened *opened)
     request->received_ns = opened->received_ns;
 }
 
-static int restore_body_memfd(struct request *request, const uint8_t *body, size_t n)
-{
-    _cleanup_(closep) int fd = memfd_create("qwend-prompt", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd < 0)
-        return err_errno();
-    for (size_t done = 0; done < n;) {
-        const ssize_t k = write(fd, body + done, n - done);
-
-        if (k < 0)
-            return err_errno();
-        done += (size_t)k;
-    }
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-        return err_errno();
-    request->memfd = steal_fd(&fd);
-    return 0;
-}
-
 static int restore_body(struct request *request, const Qwl__Opened *opened, const uint8_t *body, size_t n)
 {
     request->head = malloc(opened->head.len + 1);
@@ -121,7 +101,8 @@ static int restore_body(struct request *request, const Qwl__Opened *opened, cons
         return err_origin(-ENOMEM);
     memcpy(request->head, opened->head.data, opened->head.len);
     request->n_head = opened->head.len;
-    return opened->memfd ? restore_body_memfd(request, body, n) : buf_append(&request->body, body, n);
+    return opened->memfd ? memfd_sealed("qwend-prompt", body, n, &request->memfd)
+                         : buf_append(&request->body, body, n);
 }
 
 /* What it was charged for then it is charged for now, whatever its owner's share has become. */

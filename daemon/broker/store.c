@@ -1,14 +1,13 @@
 /* store.c - the journal's file and the weights in the FD store.  See store.h. */
 #include "store.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "broker.h"
 #include "daemon/util/log.h"
+#include "daemon/util/memfd.h"
 #include "daemon/util/sd.h"
 #include "proto/wire.h"
 
@@ -208,18 +207,11 @@ static int store_about_put(const Qwe__Weights *msg, int *ret_fd)
 {
     const size_t n = qwe__weights__get_packed_size(msg);
     _cleanup_(freep) uint8_t *body = malloc(n + 1);
-    _cleanup_(closep) int fd = memfd_create("qwend-weights-about", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
     if (!body)
         return err_origin(-ENOMEM);
-    if (fd < 0)
-        return err_errno();
     qwe__weights__pack(msg, body);
-    if (write(fd, body, n) != (ssize_t)n ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE) < 0)
-        return err_errno();
-    *ret_fd = steal_fd(&fd);
-    return 0;
+    return memfd_sealed("qwend-weights-about", body, n, ret_fd);
 }
 
 /* NULL: it does not describe a memory of memory_bytes. */
