@@ -1,7 +1,6 @@
 """story_broker.py - the broker's stories with the fake engine: the ordinary course of things."""
 
 import os
-import struct
 import sys
 import time
 import zlib
@@ -11,6 +10,7 @@ import harness
 import qwend_pb2 as pb
 import qwp
 from fake import Fake, check, sampling
+from other_user import OTHER_UID, fork_as
 from qwp import HAS_FD, MORE, Refused, prompt
 
 
@@ -325,25 +325,14 @@ def two_users_share_the_slots_evenly():
         p.wait_for(pb.Delta, blocker)
         greedy = [p.generate(prompt("g"), max_tokens=20) for _ in range(10)]
         p.wait_for(pb.Accepted, greedy[-1])
-        r, w = os.pipe()
-        child = os.fork()
-        if not child:  # another uid, that comes last and asks for as much
-            os.setgroups([])
-            os.setgid(65534)
-            os.setuid(65534)
-            try:
-                with d.peer() as q:
-                    streams = [q.generate(prompt("m"), max_tokens=20) for _ in range(3)]
-                    first = [q.next_frame(s).msg.position for s in streams]
-                    queue_ms = [q.collect(s).usage.queue_ms for s in streams]
-                    os.write(w, struct.pack("3I3d", *first, *queue_ms))
-                os._exit(0)
-            finally:
-                os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
-        *positions, _a, _b, third_ms = struct.unpack("3I3d", os.read(r, 100))
-        os.close(r)
-        os.close(w)
+
+        def other():  # comes last and asks for as much
+            with d.peer() as q:
+                streams = [q.generate(prompt("m"), max_tokens=20) for _ in range(3)]
+                first = [q.next_frame(s).msg.position for s in streams]
+                return first, [q.collect(s).usage.queue_ms for s in streams]
+
+        positions, (_a, _b, third_ms) = fork_as(OTHER_UID, other)()
         waits = [p.collect(s).usage.queue_ms for s in greedy]
         # alternating: the newcomer's three are through while the other's ten still wait
         assert all(pos <= 2 * (i + 1) for i, pos in enumerate(positions)), positions
