@@ -15,6 +15,14 @@ struct kern_cuda_group {
     int16_t sum;
 };
 
+/* Rows on their way into a product, written by whatever computed them.  f: for weights that meet f32 (F16,
+ * BF16, F32); NULL where nobody reads it. q, f [n_row][n]     group [n_row][n / 32] */
+struct kern_cuda_act {
+    int8_t *q;
+    struct kern_cuda_group *group;
+    float *f;
+};
+
 /* q = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps).  dim % 32 == 0.
  *   x [n_row][dim] f32     w [dim] f32     q [n_row][dim] int8     group [n_row][dim / 32] */
 struct kern_cuda_norm {
