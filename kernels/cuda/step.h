@@ -6,6 +6,10 @@
 
 #include <stdint.h>
 
+/* Spans of up to so many rows are decode (with drafts to verify): a row gives the same bits there as alone.
+ * Longer ones are prefill, where the mixers compute in tiles and chunks. */
+enum { KERN_CUDA_SHORT = 16 };
+
 struct kern_cuda_span { /* consecutive rows of one sequence; see struct kern_span */
     int32_t row0, n_tok, pos0, slot;
     int32_t page0; /* position p of the sequence lies in page pages[page0 + p / KERN_PAGE_TOK] */
