@@ -11,5 +11,5 @@ extern "C" int kern_cuda_rope_init(float base, int n_rot, struct kern_cuda_rope 
  * op->step may hold fewer rows and lower positions (a captured graph).  Rows of spans of up to
  * KERN_CUDA_SHORT give the same bits alone, in such a span, and whatever else is in the step.  pdl: as in
  * KERN_CUDA_LAUNCH.  -EINVAL for a shape that kern_cuda_attn_takes() refuses, or positions past max_ctx. */
-extern "C" int kern_cuda_attn(const struct kern_cuda_attn *op, const struct kern_batch *batch,
-                              const struct kern_cuda_rope *rope, bool pdl, cudaStream_t stream);
+extern "C" int kern_cuda_attn_mix(const struct kern_cuda_attn *op, const struct kern_batch *batch,
+                                  const struct kern_cuda_rope *rope, bool pdl, cudaStream_t stream);

@@ -8,5 +8,5 @@
  * and op->step may hold fewer rows and spans (a captured graph).  Spans of up to KERN_CUDA_SHORT rows give
  * the same bits however a sequence is cut into them and whatever else is in the step.  pdl: as in
  * KERN_CUDA_LAUNCH.  -EINVAL for a shape that kern_cuda_delta_takes() refuses. */
-extern "C" int kern_cuda_delta(const struct kern_cuda_delta *op, const struct kern_batch *batch, bool pdl,
-                               cudaStream_t stream);
+extern "C" int kern_cuda_delta_mix(const struct kern_cuda_delta *op, const struct kern_batch *batch, bool pdl,
+                                   cudaStream_t stream);

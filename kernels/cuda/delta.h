@@ -21,6 +21,8 @@ extern "C" {
 }
 #endif
 
+enum { KERN_CUDA_CHUNK = 64 }; /* rows of a chunk of the delta rule */
+
 /* struct kern_delta with everything in device memory. */
 struct kern_cuda_delta {
     struct kern_cuda_step step;
@@ -50,4 +52,14 @@ static inline size_t kern_cuda_delta_head_floats(int d, int conv_k)
 static inline size_t kern_cuda_delta_state_bytes(const struct kern_shape *s)
 {
     return (size_t)s->n_vh * kern_cuda_delta_head_floats(s->d_delta, s->conv_k) * sizeof(float);
+}
+
+/* What the chunks of long spans hand from kernel to kernel, for each row: q, k and v after convolution and
+ * norms; W and QK^T of a value head; its gates. */
+static inline size_t kern_cuda_delta_scratch_bytes(const struct kern_shape *s)
+{
+    const size_t n_vh = (size_t)s->n_vh, d = (size_t)s->d_delta;
+    const size_t row = (2 * (size_t)s->n_kh + n_vh) * d + n_vh * d + n_vh * KERN_CUDA_CHUNK + 2 * n_vh;
+
+    return (size_t)s->max_tok * row * sizeof(float);
 }
