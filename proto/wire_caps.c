@@ -30,6 +30,7 @@ enum {
     CAP_TOKENS = 1 << 20, /* ids: the longest context that Qwen 3.5 is extended to, 1 M tokens */
     CAP_MESSAGES = 4096,  /* turns of a chat */
     CAP_TOOLS = 256,
+    CAP_EXTRAS = 256, /* files beside the one with the gap: an editor's open buffers */
     CAP_TOOL_BYTES = 256 << 10,
     CAP_TOOL_CALLS = 128,  /* of one turn */
     CAP_BIASES = 512,      /* with protobuf-c's bookkeeping 56 KiB, so always within the arena's base */
@@ -82,6 +83,13 @@ static const struct wire_table {
       {"reasoning", 0, CAP_PROMPT},
       {"tool_calls", CAP_TOOL_CALLS, 0}}},
     {&qwp__token_ids__descriptor, {{"id", CAP_TOKENS, 0}}},
+    {&qwp__fim_extra__descriptor, {{"name", 0, CAP_PATH}, {"text", 0, CAP_PROMPT}}},
+    {&qwp__fim__descriptor,
+     {{"prefix", 0, CAP_PROMPT},
+      {"suffix", 0, CAP_PROMPT},
+      {"extra", CAP_EXTRAS, 0},
+      {"repo", 0, CAP_FILE},
+      {"file", 0, CAP_PATH}}},
     {&qwp__prompt__descriptor,
      {{"messages", CAP_MESSAGES, 0},
       {"tools", CAP_TOOLS, CAP_TOOL_BYTES},

@@ -91,8 +91,8 @@ static int policy_check_limits(const Qwp__Generate *g, struct fault *fault)
     if (g->has_request_id && g->request_id.len != POLICY_ID_BYTES)
         return fault_set(fault, STATUS_INVALID, "request_id has %zu bytes, must be %d", g->request_id.len,
                          POLICY_ID_BYTES);
-    if (g->has_max_tokens && !policy_is_within(g->max_tokens, 1, POLICY_TOKENS_MAX))
-        return policy_refuse(fault, "max_tokens", g->max_tokens, "from 1 to 1048576");
+    if (g->has_max_tokens && !policy_is_within(g->max_tokens, 0, POLICY_TOKENS_MAX))
+        return policy_refuse(fault, "max_tokens", g->max_tokens, "at most 1048576");
     if (g->has_logprobs && g->logprobs > POLICY_LOGPROBS_MAX)
         return policy_refuse(fault, "logprobs", g->logprobs, "at most 20");
     if (g->has_credit_bytes &&

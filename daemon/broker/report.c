@@ -14,8 +14,9 @@ void report_welcome(struct client *client)
 {
     struct broker *broker = client->broker;
     const Qwe__Ready *ready = broker->supervise.ready;
-    char *capabilities[] = {(char *)"memfd", (char *)"preempt", (char *)"deadline", (char *)"account",
-                            (char *)"score", (char *)"admin",   (char *)"attach",   (char *)"restart"};
+    char *capabilities[] = {(char *)"memfd",   (char *)"preempt", (char *)"deadline",
+                            (char *)"account", (char *)"score",   (char *)"admin",
+                            (char *)"attach",  (char *)"fim",     (char *)"restart"};
     Qwp__Limits limits = QWP__LIMITS__INIT;
     Qwp__Welcome welcome = QWP__WELCOME__INIT;
 

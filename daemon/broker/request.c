@@ -192,9 +192,16 @@ static int request_pack_head(struct request *request, const Qwp__Generate *gener
     return 0;
 }
 
+static bool request_warms(const Qwp__Generate *generate)
+{
+    return generate->has_max_tokens && !generate->max_tokens;
+}
+
 static Qwp__Priority request_priority(const struct client *client, const Qwp__Generate *generate)
 {
-    return generate->has_priority ? generate->priority : policy_priority(client->class);
+    if (generate->has_priority)
+        return generate->priority;
+    return request_warms(generate) ? QWP__PRIORITY__PRIORITY_BATCH : policy_priority(client->class);
 }
 
 /* Values the client left to us; the rest of the request's plain fields. */
@@ -212,6 +219,7 @@ static int request_take_fields(struct request *request, const Qwp__Generate *gen
         return err_errno();
     request->priority = request_priority(request->client, generate);
     request->max_tokens = generate->has_max_tokens ? generate->max_tokens : 0;
+    request->warms = request_warms(generate);
     request->ttft_deadline_ms = generate->has_ttft_deadline_ms ? generate->ttft_deadline_ms : 0;
     request->deadline_ms = generate->has_deadline_ms ? generate->deadline_ms : 0;
     request->want_ids = generate->has_want_ids && generate->want_ids;
@@ -228,6 +236,7 @@ static int request_charge(struct request *request, struct refusal *refusal)
     const struct policy_class *class = request->client->class;
     const uint32_t limit = policy_output(class, policy_context(class, context));
     const uint64_t n_log = request->is_score     ? MIN((uint32_t)POLICY_SCORES_MAX, context)
+                           : request->warms      ? 0
                            : request->max_tokens ? MIN(request->max_tokens, context)
                                                  : limit;
     int r;

@@ -47,7 +47,8 @@ struct request {
     int memfd;       /* owned; -1: none */
     uint64_t n_body; /* bytes of the prompt, wherever it is; known when it is complete */
     Qwp__Priority priority;
-    uint32_t max_tokens;      /* 0: none given */
+    uint32_t max_tokens;      /* 0: none given, or warms */
+    bool warms;               /* is only read, for the cache */
     uint32_t context, output; /* what its class lets it use; 0: no cap */
     uint32_t weight, max_running;
     uint64_t seed;

@@ -13,7 +13,7 @@ static bool request_waits(const struct request *request)
 static uint64_t request_tokens(const struct request *request)
 {
     return policy_tokens(request->memfd < 0 ? buf_size(&request->body) : request->n_body,
-                         request->max_tokens ? request->max_tokens : request->output);
+                         request->max_tokens || request->warms ? request->max_tokens : request->output);
 }
 
 /* What the account has beside this request. */

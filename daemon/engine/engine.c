@@ -38,6 +38,7 @@ void engine_deinit(struct engine *e)
     free(e->logits);
     free(e->banned);
     free(e->stops_at);
+    free(e->stops_fim);
     free(e->tables);
     engine_publish_close(e);
     engine_disk_close(e);

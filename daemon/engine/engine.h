@@ -31,8 +31,9 @@ struct engine {
     struct state *state;
     struct sampler *sampler;
     int n_slots, context, n_vocab, max_tok;
-    size_t max_raw;          /* pieces_max_raw() */
-    bool *banned, *stops_at; /* [n_vocab] never chosen; ends an answer */
+    size_t max_raw; /* pieces_max_raw() */
+    bool *banned, *stops_at,
+        *stops_fim; /* [n_vocab] never chosen; ends an answer; ends one that fills a gap */
     int pages_per_slot;
     struct pages pages;    /* all of the state's: as many as slots can use, and the cache's beside them */
     int32_t *tables;       /* [n_slots][pages_per_slot] which pages each slot's sequence has */

@@ -216,12 +216,12 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
         .n_prompt = (int)s->prompt.ids.n,
         .forced = s->forced.id,
         .n_forced = engine_submit_scores(s) ? 0 : (int)s->forced.n,
-        .max_tokens = (int)s->max_tokens,
+        .max_tokens = (int)MAX(s->max_tokens, 1u),
         .sampling = s->sampling,
         .n_logprobs = msg->has_logprobs ? (int)msg->logprobs : -1,
         .ignore_eos = msg->has_ignore_eos && msg->ignore_eos,
         .paused = msg->has_paused && msg->paused,
-        .stops_at = e->stops_at,
+        .stops_at = s->prompt.is_fim ? e->stops_fim : e->stops_at,
         .text = {.tokenizer = e->tokenizer,
                  .max_raw = e->max_raw,
                  .reasoning = s->prompt.reasoning,
@@ -237,6 +237,7 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
         score_begin(seq, &s->prompt.continuation, (int)s->forced.n);
     e->seqs[slot] = seq;
     seq->slot = slot;
+    seq->warms = !s->max_tokens;
     seq->order = e->next_order++;
     seq->owner = msg->terms && msg->terms->has_account ? msg->terms->account : msg->uid;
     engine_submit_join(e, msg, seq);
@@ -246,8 +247,6 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
 
 static int engine_submit_check(const struct engine_submit *s, struct fault *fault)
 {
-    if (s->max_tokens == 0)
-        return fault_set(fault, STATUS_INVALID, "max_tokens is 0, at least 1 is needed");
     if (s->msg->has_logprobs && s->msg->logprobs > SAMPLE_TOP_MAX)
         return fault_set(fault, STATUS_INVALID, "logprobs is %u, at most %d alternatives are given",
                          s->msg->logprobs, SAMPLE_TOP_MAX);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/util/log.h"
+#include "fim.h"
 #include "keep.h"
 #include "memory.h"
 
@@ -328,8 +329,9 @@ static void engine_load_tables(struct engine *e)
 {
     for (int id = 0; id < e->n_vocab; id++) {
         e->banned[id] = tokenizer_is_unused(e->tokenizer, id);
-        e->stops_at[id] = tokenizer_is_stop(e->tokenizer, id);
+        e->stops_at[id] = e->stops_fim[id] = tokenizer_is_stop(e->tokenizer, id);
     }
+    fim_mark_stops(e->tokenizer, e->stops_fim);
     e->max_raw = pieces_max_raw(e->tokenizer);
 }
 
@@ -354,6 +356,7 @@ static int engine_load_scratch(struct engine *e)
     e->pages_per_slot = CEIL_DIV(e->context, KERN_PAGE_TOK);
     e->banned = calloc(n_vocab, sizeof(*e->banned));
     e->stops_at = calloc(n_vocab, sizeof(*e->stops_at));
+    e->stops_fim = calloc(n_vocab, sizeof(*e->stops_fim));
     e->tables = calloc(n_slots * (size_t)e->pages_per_slot, sizeof(*e->tables));
     e->seqs = calloc(n_slots, sizeof(struct seq *));
     e->items = calloc(n_slots, sizeof(*e->items));
@@ -363,8 +366,8 @@ static int engine_load_scratch(struct engine *e)
     e->ids = calloc((size_t)e->max_tok, sizeof(*e->ids));
     e->rows = calloc(n_slots, sizeof(*e->rows));
     e->logits = calloc(n_slots * n_vocab, sizeof(*e->logits));
-    if (!e->banned || !e->stops_at || !e->tables || !e->seqs || !e->items || !e->picks || !e->item_slots ||
-        !e->spans || !e->ids || !e->rows || !e->logits)
+    if (!e->banned || !e->stops_at || !e->stops_fim || !e->tables || !e->seqs || !e->items || !e->picks ||
+        !e->item_slots || !e->spans || !e->ids || !e->rows || !e->logits)
         return err_origin(-ENOMEM);
     engine_load_tables(e);
     return sampler_new(e->n_vocab, &e->sampler);

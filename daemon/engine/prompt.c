@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "fim.h"
 #include "proto/wire.h"
 
 static void prompt_message_freep(ProtobufCMessage **message)
@@ -71,11 +72,11 @@ static int prompt_unpack(const uint8_t *body, size_t n_bytes, struct fault *faul
 
 static int prompt_check_one_kind(const Qwp__Prompt *p, struct fault *fault)
 {
-    const int n = (p->n_messages > 0) + (p->raw != NULL) + (p->ids != NULL);
+    const int n = (p->n_messages > 0) + (p->raw != NULL) + (p->ids != NULL) + (p->fim != NULL);
 
     if (n != 1)
         return fault_set(fault, STATUS_INVALID,
-                         "the prompt has %d of messages, raw and ids, should have exactly one", n);
+                         "the prompt has %d of messages, raw, ids and fim, should have exactly one", n);
     if (p->n_tools && !p->n_messages)
         return fault_set(fault, STATUS_INVALID, "tools need messages: a raw prompt has no place for them");
     return 0;
@@ -304,9 +305,12 @@ int prompt_encode(const struct tokenizer *tokenizer, const uint8_t *body, size_t
     if (r)
         return r;
     prompt.reasoning = thinking && p->n_messages;
-    prompt.goes_on = !p->n_messages || p->n_tools;
+    prompt.goes_on = !p->fim && (!p->n_messages || p->n_tools);
+    prompt.is_fim = p->fim;
     if (p->n_messages)
         r = prompt_encode_chat(tokenizer, p, thinking, fault, &prompt.ids);
+    else if (p->fim)
+        r = fim_encode(tokenizer, p->fim, fault, &prompt);
     else if (p->raw)
         r = prompt_encode_text(tokenizer, p->raw, strlen(p->raw),
                                prompt_special(p->has_raw_special, p->raw_special), NULL, fault, &prompt.ids);
@@ -318,7 +322,8 @@ int prompt_encode(const struct tokenizer *tokenizer, const uint8_t *body, size_t
         r = prompt_encode_continuation(tokenizer, p, fault, &prompt.continuation);
     if (r)
         return r;
-    prompt_find_borders(tokenizer, &prompt);
+    if (!p->fim)
+        prompt_find_borders(tokenizer, &prompt);
     *ret_prompt = prompt;
     prompt.ids = prompt.continuation = TOKEN_IDS_INIT; /* handed over */
     return 0;

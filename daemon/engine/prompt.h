@@ -23,6 +23,7 @@ int prompt_render(const uint8_t *body, size_t n_bytes, bool thinking, struct fau
 struct prompt {
     struct token_ids ids, continuation; /* continuation: of a Score; n 0: there is none */
     bool reasoning;                     /* ends inside <think>: the answer starts with reasoning */
+    bool is_fim;                        /* its answer ends where another file would begin, too */
     bool goes_on; /* a later prompt may have this one's answer as it was written: tools, raw, ids */
     /* Positions up to which a later prompt may well be the same, ascending: the end of the first turn (system
      * and tools, where there are any), the start of the last (the next prompt has another one there: the

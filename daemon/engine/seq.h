@@ -37,6 +37,7 @@ struct seq {
     bool uses_cache, keeps_end;        /* keeps_end: a prompt may go on where its answer ends */
     bool waits;                        /* for its beginning, which is read from disk */
     bool yields;                       /* reads only while no other runs */
+    bool warms;                        /* is only read, so that the cache has it */
     uint64_t lender;                   /* the public owner whose pages it begins with; 0: none */
     int n_pages;                       /* of its slot's table */
     int n_cached;                      /* tokens that another had read */

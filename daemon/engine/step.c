@@ -63,6 +63,8 @@ static int engine_pick_rows(const struct engine *e, int i)
 {
     const struct seq *seq = engine_picked(e, i);
 
+    if (seq->warms)
+        return 0;
     return seq->scores ? score_n_rows(seq, e->picks[i].n_tok) : e->picks[i].n_tok == seq_n_pending(seq);
 }
 
@@ -129,6 +131,16 @@ static int engine_advance(struct engine *e, struct seq *seq, const float *logits
     return r;
 }
 
+static int engine_warm_end(struct engine *e, struct seq *seq)
+{
+    int r;
+
+    seq->finish = SEQ_LENGTH;
+    r = engine_emit(e, seq, NULL);
+    engine_drop_seq(e, seq->slot);
+    return r;
+}
+
 static int engine_sample(struct engine *e, int n_picks)
 {
     const float *logits = e->logits;
@@ -144,6 +156,8 @@ static int engine_sample(struct engine *e, int n_picks)
             r = score_advance(e, seq, n_rows, logits);
         else if (!r && n_rows)
             r = engine_advance(e, seq, logits);
+        else if (!r && seq->warms && !seq_n_pending(seq))
+            r = engine_warm_end(e, seq);
         logits += (size_t)n_rows * (size_t)e->n_vocab;
     }
     return r;

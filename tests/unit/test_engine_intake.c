@@ -267,14 +267,14 @@ static void test_engine_submit_refuses_prompts_that_are_not_one(void **state)
     const Qwp__Prompt none = p;
 
     submit_prompt(peer, ++handle, &p);
-    check_refused(peer, handle, STATUS_INVALID, "has 0 of messages, raw and ids");
+    check_refused(peer, handle, STATUS_INVALID, "has 0 of messages, raw, ids and fim");
     p.raw = "";
     submit_prompt(peer, ++handle, &p);
     check_refused(peer, handle, STATUS_INVALID, "the prompt is empty");
     p.raw = "x";
     p.ids = &ids;
     submit_prompt(peer, ++handle, &p);
-    check_refused(peer, handle, STATUS_INVALID, "has 2 of messages, raw and ids");
+    check_refused(peer, handle, STATUS_INVALID, "has 2 of messages, raw, ids and fim");
     p = none;
     p.ids = &ids;
     ids.id = &far;
