@@ -46,7 +46,7 @@ uint64_t qwend_prompt_max(const qwend *q);          /* bytes of one packed promp
 /* request */
 typedef enum { QWEND_SYSTEM = 1, QWEND_USER, QWEND_ASSISTANT, QWEND_TOOL } qwend_role;
 typedef enum {
-    QWEND_OPT_MAX_TOKENS = 1,   /* i */
+    QWEND_OPT_MAX_TOKENS = 1,   /* i; 0: the prompt is only read, so that the next one like it is soon answered */
     QWEND_OPT_THINKING,         /* i: 0 off, 1 on */
     QWEND_OPT_TEMPERATURE,      /* f */
     QWEND_OPT_TOP_K,            /* i */
@@ -69,7 +69,10 @@ typedef enum {
     QWEND_OPT_TTFT_DEADLINE_MS, /* i: refused if its first token is not expected by then, an error if it did not come */
     QWEND_OPT_DEADLINE_MS,      /* i: the same, and the answer ends then, with FINISH_DEADLINE */
     QWEND_OPT_ACCOUNT,          /* s: of a gateway: the user that it asks for, 1 to 64 printable ASCII characters */
-    QWEND_OPT_DETACHABLE        /* i: outlives its connection: see qwend_attach() */
+    QWEND_OPT_DETACHABLE,       /* i: outlives its connection: see qwend_attach() */
+    QWEND_OPT_FIM_ORDER,        /* i: 1 prefix first (default), 2 suffix first: typing then appends to the prompt */
+    QWEND_OPT_FIM_REPO,         /* s: names that the files of a gap stand under, one line */
+    QWEND_OPT_FIM_FILE          /* s */
 } qwend_opt;
 qwend_req *qwend_req_new(void);                     /* NULL: out of memory */
 void qwend_req_free(qwend_req *req);
@@ -77,6 +80,9 @@ int qwend_req_message(qwend_req *req, qwend_role role, const char *text, size_t 
 int qwend_req_reasoning(qwend_req *req, const char *text, size_t n);                 /* of the assistant message just added */
 int qwend_req_tool(qwend_req *req, const char *json, size_t n);                      /* one function description */
 int qwend_req_ids(qwend_req *req, const uint32_t *ids, size_t n);
+/* A text with a gap to be filled in, instead of a chat; and what is to be read before it, in order. */
+int qwend_req_fim(qwend_req *req, const char *prefix, size_t n_prefix, const char *suffix, size_t n_suffix);
+int qwend_req_fim_extra(qwend_req *req, const char *name, const char *text, size_t n);
 int qwend_req_bias(qwend_req *req, uint32_t id, float bias);
 int qwend_req_set_i(qwend_req *req, qwend_opt opt, int64_t value);                   /* -EINVAL: not an integer option, or out of range */
 int qwend_req_set_f(qwend_req *req, qwend_opt opt, double value);

@@ -13,6 +13,7 @@ struct qwend_req {
     Qwp__Sampling sampling;
     Qwp__Prompt prompt;
     Qwp__TokenIds ids;
+    Qwp__Fim fim; /* of the prompt once something of it is set */
 };
 
 qwend_req *qwend_req_new(void)
@@ -25,6 +26,7 @@ qwend_req *qwend_req_new(void)
     qwp__sampling__init(&req->sampling);
     qwp__prompt__init(&req->prompt);
     qwp__token_ids__init(&req->ids);
+    qwp__fim__init(&req->fim);
     req->head.sampling = &req->sampling;
     return req;
 }
@@ -34,6 +36,20 @@ static void req_free_strings(char **strings, size_t n)
     for (size_t i = 0; i < n; i++)
         free(strings[i]);
     free(strings);
+}
+
+static void req_free_fim(Qwp__Fim *fim)
+{
+    for (size_t i = 0; i < fim->n_extra; i++) {
+        free(fim->extra[i]->name);
+        free(fim->extra[i]->text);
+        free(fim->extra[i]);
+    }
+    free(fim->extra);
+    free(fim->prefix);
+    free(fim->suffix);
+    free(fim->repo);
+    free(fim->file);
 }
 
 void qwend_req_free(qwend_req *req)
@@ -52,6 +68,7 @@ void qwend_req_free(qwend_req *req)
     free(req->sampling.logit_bias);
     req_free_strings(req->prompt.tools, req->prompt.n_tools);
     req_free_strings(req->head.stop, req->head.n_stop);
+    req_free_fim(&req->fim);
     free(req->prompt.raw);
     free(req->head.account);
     free(req->ids.id);
@@ -185,6 +202,48 @@ int qwend_req_ids(qwend_req *req, const uint32_t *ids, size_t n)
     return 0;
 }
 
+int qwend_req_fim(qwend_req *req, const char *prefix, size_t n_prefix, const char *suffix, size_t n_suffix)
+{
+    _cleanup_(freep) char *before = NULL, *behind = NULL;
+    int r;
+
+    r = req_text(prefix, n_prefix, &before);
+    if (!r)
+        r = req_text(suffix, n_suffix, &behind);
+    if (r)
+        return r;
+    free(req->fim.prefix);
+    free(req->fim.suffix);
+    req->fim.prefix = steal(&before);
+    req->fim.suffix = steal(&behind);
+    req->prompt.fim = &req->fim;
+    return 0;
+}
+
+int qwend_req_fim_extra(qwend_req *req, const char *name, const char *text, size_t n)
+{
+    _cleanup_(freep) char *title = NULL, *content = NULL;
+    Qwp__FimExtra *extra;
+    int r;
+
+    r = req_text(name, (size_t)-1, &title);
+    if (!r)
+        r = req_text(text, n, &content);
+    if (!r)
+        r = req_grow(&req->fim.extra, req->fim.n_extra);
+    if (r)
+        return r;
+    extra = malloc(sizeof(*extra));
+    if (!extra)
+        return err_origin(-ENOMEM);
+    qwp__fim_extra__init(extra);
+    extra->name = steal(&title);
+    extra->text = steal(&content);
+    req->fim.extra[req->fim.n_extra++] = extra;
+    req->prompt.fim = &req->fim;
+    return 0;
+}
+
 int qwend_req_bias(qwend_req *req, uint32_t id, float bias)
 {
     Qwp__LogitBias *entry;
@@ -235,7 +294,7 @@ static void req_range(qwend_opt opt, int64_t *ret_lo, int64_t *ret_hi)
     static const struct {
         int64_t lo, hi;
     } ranges[] = {
-        [QWEND_OPT_MAX_TOKENS] = {1, INT32_MAX},
+        [QWEND_OPT_MAX_TOKENS] = {0, INT32_MAX},
         [QWEND_OPT_THINKING] = {0, 1},
         [QWEND_OPT_LOGPROBS] = {0, 20},
         [QWEND_OPT_PRIORITY] = {1, 3},
@@ -247,6 +306,7 @@ static void req_range(qwend_opt opt, int64_t *ret_lo, int64_t *ret_hi)
         [QWEND_OPT_DEADLINE_MS] = {1, REQ_DEADLINE_MS_MAX},
         [QWEND_OPT_NO_CACHE] = {0, 1},
         [QWEND_OPT_DETACHABLE] = {0, 1},
+        [QWEND_OPT_FIM_ORDER] = {1, 2},
     };
     bool known = opt >= 1 && (size_t)opt < ARRAY_SIZE(ranges) && ranges[opt].hi;
 
@@ -287,6 +347,9 @@ int qwend_req_set_i(qwend_req *req, qwend_opt opt, int64_t value)
         return REQ_SET(&req->head, deadline_ms, (uint32_t)value);
     case QWEND_OPT_DETACHABLE:
         return REQ_SET(&req->head, detachable, value != 0);
+    case QWEND_OPT_FIM_ORDER:
+        req->prompt.fim = &req->fim;
+        return REQ_SET(&req->fim, order, (Qwp__Fim__Order)value);
     default: /* QWEND_OPT_CREDIT_BYTES, the only other with a range */
         return REQ_SET(&req->head, credit_bytes, (uint32_t)value);
     }
@@ -316,6 +379,22 @@ int qwend_req_set_f(qwend_req *req, qwend_opt opt, double value)
     }
 }
 
+static char **req_text_field(qwend_req *req, qwend_opt opt)
+{
+    switch (opt) {
+    case QWEND_OPT_RAW:
+        return &req->prompt.raw;
+    case QWEND_OPT_ACCOUNT:
+        return &req->head.account;
+    case QWEND_OPT_FIM_REPO:
+        return &req->fim.repo;
+    case QWEND_OPT_FIM_FILE:
+        return &req->fim.file;
+    default:
+        return NULL;
+    }
+}
+
 int qwend_req_set_s(qwend_req *req, qwend_opt opt, const char *text, size_t n)
 {
     char *copy, **at;
@@ -323,14 +402,16 @@ int qwend_req_set_s(qwend_req *req, qwend_opt opt, const char *text, size_t n)
 
     if (opt == QWEND_OPT_STOP)
         return n && *text ? req_push_text(&req->head.stop, &req->head.n_stop, text, n) : err_origin(-EINVAL);
-    if (opt != QWEND_OPT_RAW && opt != QWEND_OPT_ACCOUNT)
+    at = req_text_field(req, opt);
+    if (!at)
         return err_origin(-EINVAL);
-    at = opt == QWEND_OPT_RAW ? &req->prompt.raw : &req->head.account;
     r = req_text(text, n, &copy);
     if (r)
         return r;
     free(*at);
     *at = copy;
+    if (opt == QWEND_OPT_FIM_REPO || opt == QWEND_OPT_FIM_FILE)
+        req->prompt.fim = &req->fim;
     return 0;
 }
 
@@ -344,8 +425,8 @@ static int req_pack(qwend *q, const Qwp__Prompt *prompt, uint8_t **ret_body, siz
     size_t n = qwp__prompt__get_packed_size(prompt);
     uint8_t *body;
 
-    if (!!prompt->n_messages + !!prompt->raw + !!prompt->ids != 1)
-        return conn_error(q, -EINVAL, "a request has either messages, or raw text, or token ids");
+    if (!!prompt->n_messages + !!prompt->raw + !!prompt->ids + !!prompt->fim != 1)
+        return conn_error(q, -EINVAL, "a request has either messages, or raw text, or token ids, or a gap");
     if (n > q->body_bytes)
         return conn_error(q, -EMSGSIZE, "the prompt has %zu bytes, the daemon takes at most %llu", n,
                           (unsigned long long)q->body_bytes);

@@ -99,6 +99,28 @@ static void test_request_conversation_keeps_order_and_reasoning(void **state)
                         "{ role=\"user\" content=\"\"}");
 }
 
+static void test_request_gap_is_a_prompt_too(void **state)
+{
+    struct peer peer = peer_open("accept\nawait Generate\n" ANSWER_END "eof\n", 0);
+    qwend_req *req = qwend_req_new();
+
+    assert_int_equal(qwend_req_fim_extra(req, "a.c", "one", 3), 0);
+    assert_int_equal(qwend_req_fim_extra(req, "b.c", "twofold", 3), 0);
+    assert_int_equal(qwend_req_fim_extra(req, "b.c", "\xff", 1), -EILSEQ);
+    assert_int_equal(qwend_req_fim(req, "old", 3, "old", 3), 0);
+    assert_int_equal(qwend_req_fim(req, "before", 6, "behind", (size_t)-1), 0);
+    assert_int_equal(qwend_req_fim(req, "\xff", 1, "", 0), -EILSEQ);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_FIM_ORDER, 2), 0);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_FIM_ORDER, 3), -EINVAL);
+    assert_int_equal(qwend_req_set_s(req, QWEND_OPT_FIM_REPO, "r", 1), 0);
+    assert_int_equal(qwend_req_set_s(req, QWEND_OPT_FIM_FILE, "c.c", 3), 0);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_MAX_TOKENS, 0), 0);
+    run_to_end(&peer, req);
+    peer_close_received(&peer, "max_tokens=0",
+                        "fim={ prefix=\"before\" suffix=\"behind\" extra={ name=\"a.c\" text=\"one\"},"
+                        "{ name=\"b.c\" text=\"two\"} repo=\"r\" file=\"c.c\" order=SUFFIX_FIRST}");
+}
+
 static void test_request_raw_text_and_ids_are_prompts_too(void **state)
 {
     struct peer peer =
@@ -119,7 +141,7 @@ static void test_request_values_that_cannot_be_are_refused(void **state)
 {
     qwend_req *req = qwend_req_new();
 
-    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_MAX_TOKENS, 0), -EINVAL);
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_MAX_TOKENS, -1), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_MAX_TOKENS, INT64_MAX), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_THINKING, 2), -EINVAL);
     assert_int_equal(qwend_req_set_i(req, QWEND_OPT_TOP_K, -1), -EINVAL);
@@ -249,6 +271,7 @@ int main(void)
         cmocka_unit_test(test_request_every_option_is_sent),
         cmocka_unit_test(test_request_nothing_set_sends_nothing),
         cmocka_unit_test(test_request_conversation_keeps_order_and_reasoning),
+        cmocka_unit_test(test_request_gap_is_a_prompt_too),
         cmocka_unit_test(test_request_raw_text_and_ids_are_prompts_too),
         cmocka_unit_test(test_request_values_that_cannot_be_are_refused),
         cmocka_unit_test(test_request_without_prompt_or_with_two_is_refused),
