@@ -22,7 +22,12 @@ enum {
 
 /* Of the prefix cache, where nobody said how big.  Eight GiB are 100 chats of 4,000 tokens of a 9B; of a tiny
  * model they would be more than anyone can look through. */
-enum { ENGINE_CACHE_MIB_MAX = 8192, ENGINE_CKPTS_MAX = 1024, ENGINE_CACHE_FILLS = 4 };
+enum {
+    ENGINE_CACHE_MIB_MAX = 8192,
+    ENGINE_CACHE_MIB_USE = 512,
+    ENGINE_CKPTS_MAX = 1024,
+    ENGINE_CACHE_FILLS = 4
+};
 
 struct engine_load {
     struct engine *e;
@@ -231,12 +236,14 @@ static uint64_t engine_load_cache_of_use(const struct engine_load *load, const s
     const struct model *m = load->e->model;
     const uint64_t n_pages = (uint64_t)CEIL_DIV(size->max_ctx, KERN_PAGE_TOK);
 
-    return ENGINE_CACHE_FILLS * (uint64_t)size->n_slots *
-           (n_pages * state_page_bytes(m, size->kv_type) + state_slot_bytes(m));
+    return MAX((uint64_t)ENGINE_CACHE_MIB_USE << 20,
+               ENGINE_CACHE_FILLS * (uint64_t)size->n_slots *
+                   (n_pages * state_page_bytes(m, size->kv_type) + state_slot_bytes(m)));
 }
 
 /* A quarter of the memory that is free, half of what the sequences' state leaves of it, and not more than
- * four times what all slots can fill: beyond that it is past conversations that nobody comes back to. */
+ * four times what all slots can fill: beyond that it is past conversations that nobody comes back to.  Few
+ * small slots serve many users none the less, so this never leaves less than ENGINE_CACHE_MIB_USE. */
 static uint64_t engine_load_cache_share(const struct engine_load *load, const struct state_size *size)
 {
     const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
