@@ -129,6 +129,25 @@ void attach_forget(qwend_stream *stream)
     freep(&stream->ask_body);
 }
 
+/* What ended is kept for linger_s, as its last words may have been lost.  They were not; nothing is the worse
+ * if this is. */
+void attach_let_go(qwend_stream *stream)
+{
+    qwend *q = stream->q;
+    Qwp__Cancel cancel = QWP__CANCEL__INIT;
+    uint8_t id[16];
+
+    if (!stream->detachable || !stream->over || stream->cancelled || buf_size(&stream->queue) || q->dead ||
+        q->next_number > INT32_MAX || attach_parse_id(stream->id, id))
+        return;
+    cancel.has_request_id = true;
+    cancel.request_id = (ProtobufCBinaryData){sizeof(id), id};
+    if (conn_put(q, q->next_number, MSG_CANCEL, 0, &cancel.base))
+        return;
+    q->next_number += 2; /* its answer is dropped, like any to a stream that was freed */
+    (void)conn_flush(q);
+}
+
 static int attach_ask_again(qwend_stream *stream)
 {
     qwend *q = stream->q;

@@ -111,6 +111,7 @@ int attach_again(qwend *q); /* blocking; what can goes on, other streams end wit
  * negative. */
 int attach_on_frame(qwend_stream *stream, const struct frame *frame);
 void attach_forget(qwend_stream *stream); /* what would be sent once more */
+void attach_let_go(qwend_stream *stream); /* its end was read: the daemon need not keep it */
 
 /* stream.c */
 void stream_delete(qwend_stream *stream);

@@ -316,6 +316,7 @@ void qwend_stream_free(qwend_stream *stream)
         return;
     if (*stream->id || stream->watches) /* a unary call that was given up has nothing to cancel */
         qwend_cancel(stream);
+    attach_let_go(stream);
     if (stream->in_cb)
         stream->dying = true;
     else

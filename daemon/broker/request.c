@@ -106,6 +106,10 @@ void request_fail(struct request *request, const struct fault *fault)
 
 void request_cancel(struct request *request)
 {
+    if (request->ended && !request->client) { /* kept in case its end was lost: it was not */
+        request_free(request);
+        return;
+    }
     /* A flood of open-and-cancel pays for the work it makes: as much as some 64 tokens of prompt. */
     queue_charge(&request->broker->queue, &request->item, 64);
     if (request->is_score) {

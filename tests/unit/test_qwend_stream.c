@@ -304,6 +304,25 @@ static void test_stream_free_cancels_and_drops_what_follows(void **state)
     free(peer_close(&peer));
 }
 
+/* The daemon keeps what ended for a while, at this user's cost: but not what was read to its end. */
+static void test_stream_free_lets_go_of_what_it_has_read(void **state)
+{
+    struct peer peer = peer_open("accept\nawait Generate\nsend Usage+end finish=FINISH_STOP\nawait Cancel\n"
+                                 "send Cancelled+end n_cancelled=1\n"
+                                 "await Generate\nsend Usage+end finish=FINISH_STOP\neof\n",
+                                 0);
+    qwend_req *req = peer_req("a");
+    qwend_stream *stream;
+
+    assert_int_equal(qwend_req_set_i(req, QWEND_OPT_DETACHABLE, 1), 0);
+    assert_int_equal(qwend_generate(peer.q, req, NULL, NULL, &stream), 0);
+    qwend_req_free(req);
+    peer_next(stream, QWEND_EV_END);
+    qwend_stream_free(stream);
+    peer_next(peer_generate(&peer, "b"), QWEND_EV_END);
+    peer_close_received(&peer, "Cancel stream=3 request_id=", "Generate stream=5");
+}
+
 static void test_stream_nonblocking_next_says_again(void **state)
 {
     struct peer peer = peer_open(
@@ -511,6 +530,7 @@ int main(void)
         cmocka_unit_test(test_stream_count_is_limited),
         cmocka_unit_test(test_stream_cancel_is_sent_once_and_answered),
         cmocka_unit_test(test_stream_free_cancels_and_drops_what_follows),
+        cmocka_unit_test(test_stream_free_lets_go_of_what_it_has_read),
         cmocka_unit_test(test_stream_nonblocking_next_says_again),
         cmocka_unit_test(test_stream_blocking_wait_is_bounded_by_the_timeout),
         cmocka_unit_test(test_callback_gets_events_from_dispatch),
