@@ -115,7 +115,10 @@ def read_slowly(client):
         n, stream = client.begin(peer, credit_bytes=8)
         result = qwp.Result()
         while not result.usage and not result.n_deltas:
-            result.add(peer.next_frame(stream))
+            frame = peer.next_frame(stream)
+            if frame.type is pb.Error:
+                raise qwp.Refused(frame.msg)
+            result.add(frame)
         if client.draw.random() < 0.5:
             return
         peer.send(pb.Credit(bytes=1 << 20), stream)
@@ -123,15 +126,16 @@ def read_slowly(client):
 
 
 def detach(client):
-    """Leaves, comes back on another connection, has it all sent again."""
+    """Leaves, comes back on another connection, has it all sent again, lets go of it."""
     with client.open() as peer:
         n, stream = client.begin(peer, detachable=True)
         result = client.some(peer, stream)
-    if not result.accepted or result.usage:
+    if not result.accepted:
         return
     with client.open() as peer:
         again = peer.open(pb.Attach(request_id=result.accepted[0].request_id, next_seq=0, credit_bytes=1 << 20))
         client.check(n, peer.collect(again))
+        assert peer.call(pb.Cancel(request_id=result.accepted[0].request_id), pb.Cancelled).n_cancelled == 1, "it was not kept"
 
 
 def count(client):
@@ -213,6 +217,8 @@ class Soaked:
         self.rounds.append(self.rest())
         print(f"round {number}: {sum(self.seen.values())} acts, {self.kills} kills, {len(self.faults)} faults, {self.rounds[-1]}",
               file=sys.stderr)
+        for fault, n in collections.Counter(self.faults).most_common(5):
+            print(f"  {n} times: {fault}", file=sys.stderr)
 
     def rest(self):
         """What is held when nobody is there."""
