@@ -13,16 +13,31 @@ struct cmd_args {
     int n;
 };
 
+enum cmd_group { CMD_ASKING, CMD_WATCHING, CMD_STEERING, CMD_TOOLS, CMD_GROUP_N };
+
+/* what its arguments are, for the completions */
+enum cmd_takes { CMD_TAKES_TEXT, CMD_TAKES_NOTHING, CMD_TAKES_FILE, CMD_TAKES_WORD, CMD_TAKES_REQUEST };
+
+/* A verb.  Its help, its chapter of the man page and its completions are made of this row and of the options
+ * that have its bit. */
 struct cmd {
-    const char *name, *args, *summary;
-    enum opt_verb verb;
+    const char *name, *args, *summary; /* summary: no full stop */
+    uint64_t verb;                     /* enum opt_verb */
     enum code (*run)(const struct cmd_args *args);
-    const char *more; /* for the help: details and examples */
+    const char *more; /* text for the help, lines of at most 80 columns; NULL: none */
     int max_args;     /* -1: any */
+    enum cmd_group group;
+    enum cmd_takes takes;
+    const char *words; /* CMD_TAKES_WORD: what the first argument may be, a blank apart; "VERBS": any verb */
+    const char *examples;   /* a command a line */
+    const enum code *codes; /* besides 0, 2 and those of signals; ends with CODE_OK */
 };
 
 const struct cmd *cmd_table(size_t *ret_n);
 const struct cmd *cmd_find(const char *name); /* NULL: no such verb */
+const char *cmd_guess(const char *word);      /* the verb that is meant; NULL: none is near */
+const char *cmd_group_title(enum cmd_group group);
+bool cmd_has_code(const struct cmd *cmd, enum code code); /* may it end with that? */
 
 enum code cmd_ask(const struct cmd_args *args);
 enum code cmd_attach(const struct cmd_args *args);
@@ -36,6 +51,7 @@ enum code cmd_drain(const struct cmd_args *args);
 enum code cmd_resume(const struct cmd_args *args);
 enum code cmd_upgrade(const struct cmd_args *args);
 enum code cmd_tokenize(const struct cmd_args *args);
+enum code cmd_completion(const struct cmd_args *args);
 enum code cmd_version(const struct cmd_args *args);
 enum code cmd_help(const struct cmd_args *args);
 

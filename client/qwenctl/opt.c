@@ -1,93 +1,10 @@
-/* opt.c - the option table.  See opt.h. */
+/* opt.c - options parsed, checked and listed.  See opt.h. */
 #include "opt.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "guess.h"
-
-enum opt_kind {
-    OPT_FLAG,     /* bool */
-    OPT_SET,      /* struct opt_int, to lo */
-    OPT_TEXT,     /* const char * */
-    OPT_LIST,     /* struct opt_list */
-    OPT_INT,      /* struct opt_int, lo … hi */
-    OPT_U64,      /* struct opt_int, the bits of any uint64_t */
-    OPT_REAL,     /* struct opt_real, lo … hi */
-    OPT_CHOICE,   /* int: index in choices */
-    OPT_LEVEL,    /* struct opt_int: index in choices + 1 */
-    OPT_DURATION, /* struct opt_int, in ms */
-};
-
-enum { OPT_GEN = OPT_ASK | OPT_CHAT };
-
-static const struct opt {
-    const char *name, *arg;
-    enum opt_kind kind;
-    unsigned verbs;
-    size_t offset;
-    const char *help;
-    double lo, hi;
-    const char *const *choices; /* NULL-terminated */
-    char letter;                /* 0: none */
-} opt_table[] = {
-#define OPT_AT(field) offsetof(struct opt_values, field)
-#define OPT_CHOICES(...)                                                                                     \
-    (const char *const[])                                                                                    \
-    {                                                                                                        \
-        __VA_ARGS__, NULL                                                                                    \
-    }
-    {"file", "F", OPT_LIST, OPT_ASK, OPT_AT(file), "read F before the question; may repeat", .letter = 'f'},
-    {"system", "TEXT", OPT_TEXT, OPT_GEN, OPT_AT(system), "system message"},
-    {"think", NULL, OPT_SET, OPT_GEN, OPT_AT(thinking), "let the model reason first", .lo = 1},
-    {"no-think", NULL, OPT_SET, OPT_GEN, OPT_AT(thinking), "answer at once", .lo = 0},
-    {"show-thinking", "WHERE", OPT_CHOICE, OPT_GEN | OPT_ATTACH, OPT_AT(show_thinking),
-     "auto, stderr, stdout or none; auto: on a terminal",
-     .choices = OPT_CHOICES("auto", "stderr", "stdout", "none")},
-    {"max-tokens", "N", OPT_INT, OPT_GEN, OPT_AT(max_tokens), "end after N tokens, reasoning included", 1,
-     INT32_MAX, .letter = 'n'},
-    {"temp", "X", OPT_REAL, OPT_GEN, OPT_AT(temp), "temperature; 0: always the best token", 0, 100},
-    {"top-p", "X", OPT_REAL, OPT_GEN, OPT_AT(top_p), "keep the best tokens of total probability X", 0, 1},
-    {"top-k", "N", OPT_INT, OPT_GEN, OPT_AT(top_k), "keep the N best tokens; 0: all", 0, INT32_MAX},
-    {"min-p", "X", OPT_REAL, OPT_GEN, OPT_AT(min_p), "drop tokens below X times the best", 0, 1},
-    {"repeat-penalty", "X", OPT_REAL, OPT_GEN, OPT_AT(repeat_penalty), "divide repeated logits by X; 1: off",
-     0.01, 100},
-    {"presence-penalty", "X", OPT_REAL, OPT_GEN, OPT_AT(presence_penalty), "subtract X from what was used",
-     -100, 100},
-    {"frequency-penalty", "X", OPT_REAL, OPT_GEN, OPT_AT(frequency_penalty), "subtract X for each use", -100,
-     100},
-    {"seed", "N", OPT_U64, OPT_GEN, OPT_AT(seed), "the same seed draws the same answer"},
-    {"stop", "TEXT", OPT_LIST, OPT_GEN, OPT_AT(stop), "end the answer before TEXT; up to 8"},
-    {"logprobs", "N", OPT_INT, OPT_ASK, OPT_AT(logprobs), "N alternatives a token, with --json or --ndjson",
-     0, 20},
-    {"raw", NULL, OPT_FLAG, OPT_ASK, OPT_AT(raw), "the text as it stands instead of a chat"},
-    {"special", NULL, OPT_FLAG, OPT_ASK | OPT_TOKENIZE, OPT_AT(special),
-     "the text may hold special tokens (with --raw)"},
-    {"priority", "P", OPT_LEVEL, OPT_GEN, OPT_AT(priority), "interactive, normal or batch",
-     .choices = OPT_CHOICES("interactive", "normal", "batch")},
-    {"deadline", "TIME", OPT_DURATION, OPT_GEN, OPT_AT(deadline_ms),
-     "end it after TIME; refused if it begins later", 1, 24 * 3600 * 1000},
-    {"usage", NULL, OPT_FLAG, OPT_GEN | OPT_ATTACH, OPT_AT(usage), "say at the end what was used, on stderr"},
-    {"ndjson", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH, OPT_AT(ndjson), "one JSON object for each event"},
-    {"count", NULL, OPT_FLAG, OPT_TOKENIZE, OPT_AT(count), "only how many"},
-    {"detach", NULL, OPT_FLAG, OPT_ASK, OPT_AT(detach), "print the request's id and end: see qwenctl attach"},
-    {"mine", NULL, OPT_FLAG, OPT_CANCEL, OPT_AT(mine), "every request of this user"},
-    {"once", NULL, OPT_FLAG, OPT_TOP, OPT_AT(once), "one plain table, and end"},
-    {"interval", "TIME", OPT_DURATION, OPT_TOP, OPT_AT(interval_ms),
-     "between two looks: 100ms to 60s (500ms)", 100, 60000},
-    {"json", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH | OPT_STATUS | OPT_PS | OPT_TOKENIZE | OPT_TOP,
-     OPT_AT(json), "one JSON object"},
-    {"socket", "PATH", OPT_TEXT, OPT_ANY, OPT_AT(socket), "where the daemon listens (or $QWEND_SOCKET)"},
-    {"timeout", "TIME", OPT_DURATION, OPT_ANY, OPT_AT(timeout_ms), "give up after 500ms, 10s, 2m, 1h", 1,
-     INT32_MAX},
-    {"color", "WHEN", OPT_CHOICE, OPT_ANY, OPT_AT(color), "auto, always or never",
-     .choices = OPT_CHOICES("auto", "always", "never")},
-    {"quiet", NULL, OPT_FLAG, OPT_ANY, OPT_AT(quiet), "no notes, no reasoning; errors only", .letter = 'q'},
-    {"verbose", NULL, OPT_FLAG, OPT_ANY, OPT_AT(verbose), "notes even where stderr is no terminal",
-     .letter = 'v'},
-    {"help", NULL, OPT_FLAG, OPT_ANY, OPT_AT(help), "this text", .letter = 'h'},
-    {"version", NULL, OPT_FLAG, OPT_ANY, OPT_AT(version), "versions of qwenctl and of the daemon"},
-};
 
 int opt_duration(const char *text, int64_t *ret_ms)
 {
@@ -109,15 +26,48 @@ int opt_duration(const char *text, int64_t *ret_ms)
     return OPT_E_USAGE;
 }
 
+/* "auto, always or never" */
+static const char *opt_choices_text(const struct opt *opt, char *out, size_t size)
+{
+    size_t n = 0;
+
+    for (int i = 0; opt->choices[i] && n < size; i++)
+        n += (size_t)snprintf(out + n, size - n, "%s%s",
+                              !i                     ? ""
+                              : !opt->choices[i + 1] ? " or "
+                                                     : ", ",
+                              opt->choices[i]);
+    return out;
+}
+
 static int opt_choice(const struct opt *opt, const char *text, int *ret_index, struct fault *fault)
 {
+    char list[100];
+
     for (int i = 0; opt->choices[i]; i++) {
         if (strcmp(opt->choices[i], text))
             continue;
         *ret_index = i;
         return OPT_OK;
     }
-    return fault_set(fault, OPT_E_USAGE, "--%s is %s, not \"%.60s\"", opt->name, opt->help, text);
+    return fault_set(fault, OPT_E_USAGE, "--%s is %s, not \"%.60s\"", opt->name,
+                     opt_choices_text(opt, list, sizeof(list)), text);
+}
+
+/* A number would be a budget, which no engine keeps yet: refused by name rather than as a wrong word. */
+static int opt_set_think(const struct opt *opt, const char *text, struct opt_int *thinking,
+                         struct fault *fault)
+{
+    int index, r;
+
+    if (text && *text && strspn(text, "0123456789") == strlen(text))
+        return fault_set(fault, OPT_E_USAGE,
+                         "--think=%.20s: the engine has no budget of reasoning tokens; on, off or auto",
+                         text);
+    r = opt_choice(opt, text ? text : "on", &index, fault);
+    if (!r)
+        *thinking = (struct opt_int){index < 2, index == 0};
+    return r;
 }
 
 static int opt_number(const struct opt *opt, const char *text, double *ret_value, struct fault *fault)
@@ -178,13 +128,25 @@ static int opt_set_list(const struct opt *opt, const char *text, struct opt_list
     return OPT_OK;
 }
 
+static void opt_mark(struct opt_values *values, const struct opt *opt)
+{
+    size_t n, i = (size_t)(opt - opt_table(&n));
+
+    values->given[i / 64] |= UINT64_C(1) << i % 64;
+}
+
+static bool opt_is_marked(const struct opt_values *values, size_t i)
+{
+    return values->given[i / 64] >> i % 64 & 1;
+}
+
 /* text: its value, NULL for a flag */
 static int opt_set(const struct opt *opt, const char *text, struct opt_values *values, struct fault *fault)
 {
     void *at = (char *)values + opt->offset;
     int index, r;
 
-    values->given |= UINT64_C(1) << (opt - opt_table);
+    opt_mark(values, opt);
     switch (opt->kind) {
     case OPT_FLAG:
         *(bool *)at = true;
@@ -192,6 +154,8 @@ static int opt_set(const struct opt *opt, const char *text, struct opt_values *v
     case OPT_SET:
         *(struct opt_int *)at = (struct opt_int){true, (int64_t)opt->lo};
         return OPT_OK;
+    case OPT_THINK:
+        return opt_set_think(opt, text, at, fault);
     case OPT_TEXT:
         *(const char **)at = text;
         return OPT_OK;
@@ -211,53 +175,79 @@ static int opt_set(const struct opt *opt, const char *text, struct opt_values *v
     }
 }
 
-static int opt_unknown(const char *word, size_t n, struct fault *fault)
+/* The row that a name has for this verb, or else for another one: name[n], or the letter if there is one. */
+static const struct opt *opt_find(const char *name, size_t n, char letter, uint64_t verb)
+{
+    const struct opt *found = NULL, *table;
+    size_t n_table;
+
+    table = opt_table(&n_table);
+    for (size_t i = 0; i < n_table; i++) {
+        const struct opt *opt = &table[i];
+
+        if (letter ? opt->letter != letter : strlen(opt->name) != n || memcmp(opt->name, name, n))
+            continue;
+        if (opt->verbs & verb)
+            return opt;
+        if (!found)
+            found = opt;
+    }
+    return found;
+}
+
+/* The nearest name that this verb has; if it has none near, that anything has. */
+static int opt_unknown(const char *word, size_t n, uint64_t verb, struct fault *fault)
 {
     char name[64];
     const char *best = NULL;
+    const struct opt *table;
+    size_t n_table;
 
     snprintf(name, sizeof(name), "%.*s", (int)MIN(n, sizeof(name) - 1), word);
-    for (size_t i = 0; i < ARRAY_SIZE(opt_table); i++)
-        guess_offer(name, opt_table[i].name, &best);
+    table = opt_table(&n_table);
+    for (size_t i = 0; i < n_table; i++)
+        if (table[i].verbs & verb)
+            guess_offer(name, table[i].name, &best);
+    for (size_t i = 0; !best && i < n_table; i++)
+        guess_offer(name, table[i].name, &best);
     return fault_set(fault, OPT_E_USAGE,
                      best ? "unknown option --%s: did you mean --%s?" : "unknown option --%s", name, best);
 }
 
 /* --name, --name=V or --name V.  *i is the index of the argument, moved if the value is the next one. */
-static int opt_parse_long(int argc, char **argv, int *i, struct opt_values *values, struct fault *fault)
+static int opt_parse_long(int argc, char **argv, int *i, uint64_t verb, struct opt_values *values,
+                          struct fault *fault)
 {
     const char *word = argv[*i] + 2, *text = strchr(word, '=');
     size_t n = text ? (size_t)(text++ - word) : strlen(word);
+    const struct opt *opt = opt_find(word, n, 0, verb);
 
-    for (size_t k = 0; k < ARRAY_SIZE(opt_table); k++) {
-        const struct opt *opt = &opt_table[k];
-
-        if (strlen(opt->name) != n || memcmp(opt->name, word, n))
-            continue;
-        if (!opt->arg && text)
-            return fault_set(fault, OPT_E_USAGE, "--%s takes no value", opt->name);
-        if (opt->arg && !text && *i + 1 == argc)
+    if (!opt)
+        return opt_unknown(word, n, verb, fault);
+    if (!opt->arg && text)
+        return fault_set(fault, OPT_E_USAGE, "--%s takes no value", opt->name);
+    if (opt->arg && !opt->optional && !text) {
+        if (*i + 1 == argc)
             return fault_set(fault, OPT_E_USAGE, "--%s needs a value: %s", opt->name, opt->arg);
-        if (opt->arg && !text)
-            text = argv[++*i];
-        return opt_set(opt, text, values, fault);
+        text = argv[++*i];
     }
-    return opt_unknown(word, n, fault);
+    return opt_set(opt, text, values, fault);
 }
 
-/* -q, -qv, -nV or -n V */
-static int opt_parse_short(int argc, char **argv, int *i, struct opt_values *values, struct fault *fault)
+/* -q, -qv, -nV, -n V, and -x or -x=V of a value that may be left out */
+static int opt_parse_short(int argc, char **argv, int *i, uint64_t verb, struct opt_values *values,
+                           struct fault *fault)
 {
     for (const char *p = argv[*i] + 1; *p; p++) {
-        const struct opt *opt = opt_table;
+        const struct opt *opt = opt_find(NULL, 0, *p, verb);
         int r;
 
-        while (opt < opt_table + ARRAY_SIZE(opt_table) && opt->letter != *p)
-            opt++;
-        if (opt == opt_table + ARRAY_SIZE(opt_table))
+        if (!opt)
             return fault_set(fault, OPT_E_USAGE, "unknown option -%c (text that starts with - goes after --)",
                              *p);
-        if (!opt->arg) {
+        if (opt->optional && p[1] == '=')
+            return opt_set(opt, p + 2, values, fault);
+        if (!opt->arg || opt->optional) {
             r = opt_set(opt, NULL, values, fault);
             if (r)
                 return r;
@@ -270,7 +260,35 @@ static int opt_parse_short(int argc, char **argv, int *i, struct opt_values *val
     return OPT_OK;
 }
 
-int opt_parse(int argc, char **argv, struct opt_values *ret_values, char **args, int *ret_n,
+/* How many arguments the option argv[i] takes: 2 if its value is the next one. */
+static int opt_width(const char *word)
+{
+    const struct opt *opt;
+
+    if (word[1] == '-') {
+        opt = opt_find(word + 2, strlen(word + 2), 0, OPT_ANY); /* --name=V is found by no name: one */
+        return opt && opt->arg && !opt->optional ? 2 : 1;
+    }
+    for (const char *p = word + 1; *p; p++) {
+        opt = opt_find(NULL, 0, *p, OPT_ANY);
+        if (opt && opt->arg)
+            return opt->optional || p[1] ? 1 : 2;
+    }
+    return 1;
+}
+
+int opt_verb_at(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i += opt_width(argv[i])) {
+        if (argv[i][0] != '-' || !argv[i][1])
+            return i;
+        if (!strcmp(argv[i], "--"))
+            return i + 1 < argc ? i + 1 : 0;
+    }
+    return 0;
+}
+
+int opt_parse(int argc, char **argv, uint64_t verb, struct opt_values *ret_values, char **args, int *ret_n,
               struct fault *fault)
 {
     struct opt_values values = {};
@@ -283,9 +301,9 @@ int opt_parse(int argc, char **argv, struct opt_values *ret_values, char **args,
         else if (!strcmp(argv[i], "--"))
             only_args = true;
         else if (argv[i][1] == '-')
-            r = opt_parse_long(argc, argv, &i, &values, fault);
+            r = opt_parse_long(argc, argv, &i, verb, &values, fault);
         else
-            r = opt_parse_short(argc, argv, &i, &values, fault);
+            r = opt_parse_short(argc, argv, &i, verb, &values, fault);
     }
     if (r)
         return r;
@@ -294,36 +312,46 @@ int opt_parse(int argc, char **argv, struct opt_values *ret_values, char **args,
     return OPT_OK;
 }
 
-int opt_check_verb(const struct opt_values *values, enum opt_verb verb, const char *verb_name,
-                   struct fault *fault)
+int opt_check_verb(const struct opt_values *values, uint64_t verb, const char *verb_name, struct fault *fault)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(opt_table); i++)
-        if (values->given >> i & 1 && !(opt_table[i].verbs & verb))
-            return fault_set(fault, OPT_E_USAGE, "%s has no option --%s", verb_name, opt_table[i].name);
+    const struct opt *table;
+    size_t n;
+
+    table = opt_table(&n);
+    for (size_t i = 0; i < n; i++)
+        if (opt_is_marked(values, i) && !(table[i].verbs & verb))
+            return fault_set(fault, OPT_E_USAGE, "%s has no option --%s", verb_name, table[i].name);
     return OPT_OK;
 }
 
-void opt_print(FILE *out, enum opt_verb verb)
+size_t opt_spell(const struct opt *opt, char *out, size_t size)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(opt_table); i++) {
-        const struct opt *opt = &opt_table[i];
-        char left[40];
+    const char *arg = opt->arg ? opt->arg : "";
+    int n;
 
-        if (!(opt->verbs & verb))
+    if (opt->letter)
+        n = snprintf(out, size, "-%c, --%s", opt->letter, opt->name);
+    else
+        n = snprintf(out, size, "    --%s", opt->name);
+    if (opt->optional)
+        n += snprintf(out + n, size - (size_t)n, "[=%s]", arg);
+    else if (opt->arg)
+        n += snprintf(out + n, size - (size_t)n, " %s", arg);
+    return (size_t)n;
+}
+
+void opt_print(FILE *out, uint64_t verb)
+{
+    const struct opt *table;
+    size_t n;
+
+    table = opt_table(&n);
+    for (size_t i = 0; i < n; i++) {
+        char left[60];
+
+        if (!(table[i].verbs & verb))
             continue;
-        snprintf(left, sizeof(left), "%c%c%s--%s%s%s", opt->letter ? '-' : ' ',
-                 opt->letter ? opt->letter : ' ', opt->letter ? ", " : "  ", opt->name, opt->arg ? " " : "",
-                 opt->arg ? opt->arg : "");
-        fprintf(out, "  %-27s %s\n", left, opt->help);
+        opt_spell(&table[i], left, sizeof(left));
+        fprintf(out, "  %-27s %s\n", left, table[i].help);
     }
 }
-
-const char *opt_name(size_t i, unsigned *ret_verbs)
-{
-    if (i >= ARRAY_SIZE(opt_table))
-        return NULL;
-    *ret_verbs = opt_table[i].verbs;
-    return opt_table[i].name;
-}
-
-_Static_assert(ARRAY_SIZE(opt_table) <= 64, "opt_values.given has a bit for each option");

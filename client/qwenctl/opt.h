@@ -1,8 +1,10 @@
-/* opt.h - the options of qwenctl: one table that parses, checks, and prints the help.
+/* opt.h - the options of qwenctl: one table that is parsed by, and that the help, the man page, the
+ * completions and the configuration are made from.
  *
  * An option may stand anywhere, before or after the verb; "--" ends them.  -nV, -n V, --name=V and --name V
  * are the same; flags combine (-qv).  Names are not abbreviated: a script must not change its meaning with a
- * new option. */
+ * new option.  Two verbs may give one name different meanings (two rows), as long as both or neither take a
+ * value. */
 #pragma once
 
 #include <stdio.h>
@@ -11,19 +13,21 @@
 
 enum { OPT_LIST_MAX = 8 }; /* of --stop and --file: as many stops as the daemon takes */
 
+/* One bit a verb, or for verbs that have the same options. */
 enum opt_verb {
-    OPT_ASK = 1 << 0,
-    OPT_CHAT = 1 << 1,
-    OPT_STATUS = 1 << 2,
-    OPT_PS = 1 << 3,
-    OPT_CANCEL = 1 << 4,
-    OPT_TOKENIZE = 1 << 5,
-    OPT_VERSION = 1 << 6,
-    OPT_HELP = 1 << 7,
-    OPT_TOP = 1 << 8,
-    OPT_ATTACH = 1 << 9,
-    OPT_ADMIN = 1 << 12,
-    OPT_ANY = (1 << 13) - 1,
+    OPT_ASK = 1ull << 0,
+    OPT_CHAT = 1ull << 1,
+    OPT_STATUS = 1ull << 2,
+    OPT_PS = 1ull << 3,
+    OPT_CANCEL = 1ull << 4,
+    OPT_TOKENIZE = 1ull << 5,
+    OPT_VERSION = 1ull << 6,
+    OPT_HELP = 1ull << 7,
+    OPT_TOP = 1ull << 8,
+    OPT_ATTACH = 1ull << 9,
+    OPT_COMPLETION = 1ull << 10,
+    OPT_ADMIN = 1ull << 12,
+    OPT_ANY = ~0ull,
 };
 
 enum opt_show { OPT_SHOW_AUTO, OPT_SHOW_STDERR, OPT_SHOW_STDOUT, OPT_SHOW_NONE };
@@ -50,24 +54,58 @@ struct opt_values {
     struct opt_real temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int color, show_thinking; /* enum opt_color, enum opt_show */
     bool quiet, verbose, json, ndjson, raw, usage, mine, count, detach, special, once, help, version;
-    uint64_t given; /* bit i: the i-th option of the table */
+    uint64_t given[2]; /* bit i: the i-th option of the table */
+};
+
+enum opt_kind {
+    OPT_FLAG,     /* bool */
+    OPT_SET,      /* struct opt_int, to lo */
+    OPT_THINK,    /* struct opt_int: on 1, off 0, auto not given; alone it is on */
+    OPT_TEXT,     /* const char * */
+    OPT_LIST,     /* struct opt_list */
+    OPT_INT,      /* struct opt_int, lo … hi */
+    OPT_U64,      /* struct opt_int, the bits of any uint64_t */
+    OPT_REAL,     /* struct opt_real, lo … hi */
+    OPT_CHOICE,   /* int: index in choices */
+    OPT_LEVEL,    /* struct opt_int: index in choices + 1 */
+    OPT_DURATION, /* struct opt_int, in ms */
+};
+
+struct opt {
+    const char *name, *arg; /* arg: what the value is called, NULL: there is none */
+    enum opt_kind kind;
+    uint64_t verbs;
+    size_t offset; /* in struct opt_values */
+    const char *help;
+    double lo, hi;
+    const char *const *choices; /* NULL-terminated: the values, or some of them; for completion too */
+    char letter;                /* 0: none */
+    bool optional;              /* the value may be left out, and is only taken from --name=V */
 };
 
 enum { OPT_OK, OPT_E_USAGE };
 
-/* Fills values; what is no option goes to args, in order, n of them.  args has room for argc entries. */
-int opt_parse(int argc, char **argv, struct opt_values *ret_values, char **args, int *ret_n,
+/* Every option of every verb, in the order of the help. */
+const struct opt *opt_table(size_t *ret_n);
+
+/* Where the verb stands: the index in argv of the first word that is neither an option nor its value; 0:
+ * none. */
+int opt_verb_at(int argc, char **argv);
+
+/* Fills values; what is no option goes to args, in order, n of them.  args has room for argc entries.  verb:
+ * whose options are meant where a name has two meanings. */
+int opt_parse(int argc, char **argv, uint64_t verb, struct opt_values *ret_values, char **args, int *ret_n,
               struct fault *fault);
 
 /* OPT_E_USAGE if an option was given that this verb does not have. */
-int opt_check_verb(const struct opt_values *values, enum opt_verb verb, const char *verb_name,
+int opt_check_verb(const struct opt_values *values, uint64_t verb, const char *verb_name,
                    struct fault *fault);
 
-/* One line an option of the verb: "  -n, --max-tokens N   …", at most 80 columns. */
-void opt_print(FILE *out, enum opt_verb verb);
+/* "-n, --max-tokens N", "--think[=X]", "    --raw": as the help, the man page and OPERATIONS spell it. */
+size_t opt_spell(const struct opt *opt, char *out, size_t size);
 
-/* The i-th long name and its verbs; NULL past the last. */
-const char *opt_name(size_t i, unsigned *ret_verbs);
+/* One line an option of the verb: "  -n, --max-tokens N   …", at most 80 columns. */
+void opt_print(FILE *out, uint64_t verb);
 
 /* "500ms", "10s", "2m", "1h", or seconds. */
 int opt_duration(const char *text, int64_t *ret_ms);

@@ -347,7 +347,7 @@ class Codes(Case):
                            (['ask', b'caf\xe9'], 'command line is not UTF-8: 0xe9 at byte 3'),
                            (['cancel'], 'either an id or --mine'),
                            (['cancel', 'zz'], 'no request id'),
-                           (['help', 'xyz'], 'no verb'),
+                           (['help', 'xyz'], 'no verb and no topic'),
                            ([], 'what shall it do')):
             server = self.serve('accept\neof\n') if '--stop' in args else None
             self.check(self.run_ctl(*args), 2, b'', says)

@@ -25,7 +25,7 @@ static int parse(const char *first, ...)
         argv[argc++] = (char *)word;
     va_end(ap);
     fault = (struct fault){};
-    return opt_parse(argc, argv, &values, args, &n_args, &fault);
+    return opt_parse(argc, argv, OPT_ASK, &values, args, &n_args, &fault);
 }
 
 static void test_opt_every_form_of_a_value_is_the_same(void **state)
@@ -129,28 +129,67 @@ static void test_opt_of_another_verb_is_refused(void **state)
     assert_string_equal(fault.text, "status has no option --temp");
 }
 
-/* Each option stands once in the help of each verb that has it, in no other, and no line is wider than a
- * terminal. */
-static void test_opt_help_shows_each_option_of_each_verb(void **state)
+static void test_opt_spells_as_people_read(void **state)
 {
-    for (unsigned verb = 1; verb & OPT_ANY; verb <<= 1) {
-        char *text = NULL, wanted[64], *line;
-        size_t n;
-        FILE *file = open_memstream(&text, &n);
-        const char *name;
-        unsigned verbs;
+    static const struct {
+        struct opt opt;
+        const char *wanted;
+    } cases[] = {{{.name = "raw"}, "    --raw"},
+                 {{.name = "quiet", .letter = 'q'}, "-q, --quiet"},
+                 {{.name = "max-tokens", .letter = 'n', .arg = "N"}, "-n, --max-tokens N"},
+                 {{.name = "think", .arg = "X", .optional = true}, "    --think[=X]"}};
+    char out[60];
 
-        opt_print(file, verb);
-        fclose(file);
-        for (size_t i = 0; (name = opt_name(i, &verbs)); i++) {
-            snprintf(wanted, sizeof(wanted), " --%s ", name);
-            if (!strstr(text, wanted) != !(verbs & verb))
-                fail_msg("the help of verb %u and --%s disagree:\n%s", verb, name, text);
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        assert_int_equal(opt_spell(&cases[i].opt, out, sizeof(out)), strlen(cases[i].wanted));
+        assert_string_equal(out, cases[i].wanted);
+    }
+}
+
+static void test_opt_value_that_may_be_left_out(void **state)
+{
+    assert_int_equal(parse("--think", "off", NULL), OPT_OK); /* a word of its own is none */
+    assert_int_equal(values.thinking.value, 1);
+    assert_string_equal(args[0], "off");
+    assert_int_equal(parse("--think=off", NULL), OPT_OK);
+    assert_true(values.thinking.given && values.thinking.value == 0);
+    assert_int_equal(parse("--think=auto", NULL), OPT_OK);
+    assert_false(values.thinking.given);
+    assert_int_equal(parse("--think=1000", NULL), OPT_E_USAGE);
+    assert_non_null(strstr(fault.text, "no budget"));
+}
+
+static void test_opt_finds_the_verb_among_options(void **state)
+{
+    static const struct {
+        const char *words[6];
+        int at;
+    } cases[] = {
+        {{"ask"}, 1},
+        {{"-q", "ask"}, 2},
+        {{"-n", "5", "ask"}, 3},
+        {{"-n5", "ask"}, 2},
+        {{"-qn", "5", "ask"}, 3},
+        {{"--socket", "s", "ask"}, 3},
+        {{"--socket=s", "ask"}, 2},
+        {{"--think", "ask"}, 2},
+        {{"--", "ask"}, 2},
+        {{"--nonsense", "ask"}, 2},
+        {{"--help"}, 0},
+        {{"--socket"}, 0},
+        {{"--"}, 0},
+        {{"-"}, 1},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        char *argv[8] = {"qwenctl"};
+        int argc = 1;
+
+        while (cases[i].words[argc - 1]) {
+            argv[argc] = (char *)cases[i].words[argc - 1];
+            argc++;
         }
-        for (char *rest = text; (line = strsep(&rest, "\n"));)
-            if (strlen(line) > 80)
-                fail_msg("wider than 80 columns: %s", line);
-        free(text);
+        assert_int_equal(opt_verb_at(argc, argv), cases[i].at);
     }
 }
 
@@ -180,7 +219,9 @@ int main(void)
         cmocka_unit_test(test_opt_faults_name_what_is_wrong),
         cmocka_unit_test(test_opt_lists_are_bounded),
         cmocka_unit_test(test_opt_of_another_verb_is_refused),
-        cmocka_unit_test(test_opt_help_shows_each_option_of_each_verb),
+        cmocka_unit_test(test_opt_spells_as_people_read),
+        cmocka_unit_test(test_opt_value_that_may_be_left_out),
+        cmocka_unit_test(test_opt_finds_the_verb_among_options),
         cmocka_unit_test(test_opt_duration_units),
     };
 

@@ -5,8 +5,8 @@ One command after the options or the documents have changed, before the model is
 
 A fact is {"kind", "name", "answer", "need", ...}: `kind` picks the phrasings of questions (tasks/qwend.py),
 `need` is what an answer must contain, in the form of the suites.  Everything is read from where users read
-it: the table of options (client/qwenctl/opt.c), the verbs (main.c), the exit codes (code.c), the tables of
-docs/*.md.  A source whose form has changed so that nothing is found in it is an error, not an empty list."""
+it: the table of options (client/qwenctl/opt_table.c), the verbs (cmd_table.c), the exit codes (code.c), the tables
+of docs/*.md.  A source whose form has changed so that nothing is found in it is an error, not an empty list."""
 
 import json
 import re
@@ -68,15 +68,15 @@ def unquote(text):
 def verbs_of():
     """{"OPT_ASK": ["ask"], ...} of qwenctl's table of verbs; some share a flag."""
     out = {}
-    for verb, flag in re.findall(r'\{"(\w+)",\s*"[^"]*",\s*"[^"]*",\s*(OPT_\w+),', read("client/qwenctl/main.c")):
+    for verb, flag in re.findall(r'\{"(\w+)",\s*"[^"]*",\s*"[^"]*",\s*(OPT_\w+),', read("client/qwenctl/cmd_table.c")):
         out.setdefault(flag, []).append(verb)
     return out
 
 
 def options():
     """Rows of opt_table: name, value, verbs, help, letter, choices."""
-    text, known = read("client/qwenctl/opt.c"), verbs_of()
-    start = text.index("opt_table[] = {")
+    text, known = read("client/qwenctl/opt_table.c"), verbs_of()
+    start = text.index("opt_rows[] = {")
     for row in braces(text, start):
         m = OPTION.match(row)
         if not m:
@@ -116,8 +116,8 @@ def option_facts():
 
 
 def verb_facts():
-    text = read("client/qwenctl/main.c")
-    for row in braces(text, text.index("main_cmds[] = {")):
+    text = read("client/qwenctl/cmd_table.c")
+    for row in braces(text, text.index("cmd_rows[] = {")):
         name, args, summary = re.findall(STRING, row)[:3]
         yield fact(
             "verb", f"qwenctl {name}", f"qwenctl {name}: {summary[0].lower()}{summary[1:]}.", [core(summary)]

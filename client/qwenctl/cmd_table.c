@@ -1,0 +1,119 @@
+/* cmd_table.c - the table of verbs.  See cmd.h.
+ *
+ * A new verb is a row here, a bit in opt.h and a file cmd_*.c: dispatch, help, man page and completions
+ * follow. */
+#include <string.h>
+
+#include "cmd.h"
+#include "guess.h"
+
+#define CMD_CODES(...)                                                                                       \
+    (const enum code[])                                                                                      \
+    {                                                                                                        \
+        __VA_ARGS__, CODE_OK                                                                                 \
+    }
+/* what any verb that runs a request may end with, and any that asks the daemon something */
+#define CMD_CODES_RUN                                                                                        \
+    CMD_CODES(CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_TOO_LONG, CODE_DEADLINE, CODE_FAILED)
+#define CMD_CODES_CALL CMD_CODES(CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_DEADLINE, CODE_FAILED)
+
+static const struct cmd cmd_rows[] = {
+    {"ask", "[OPTIONS] [TEXT]...", "Ask once, print the answer", OPT_ASK, cmd_ask,
+     "Standard input (unless a terminal) and files come first, then the question.\n"
+     "The answer alone goes to stdout.\n",
+     -1, CMD_ASKING,
+     .examples = "dmesg | qwenctl ask \"Is there a hardware fault?\"\n"
+                 "qwenctl ask --no-think -n 50 \"A name for a cat\"\n"
+                 "qwenctl ask --json -f paper.txt \"The title?\" | jq -r .text\n",
+     .codes = CMD_CODES_RUN},
+    {"chat", "[OPTIONS]", "Talk, with the conversation kept", OPT_CHAT, cmd_chat,
+     "/help in the conversation lists its commands. Ctrl-C stops an answer, Ctrl-D\n"
+     "ends. Without a terminal each line of standard input is one turn.\n",
+     0, CMD_ASKING, CMD_TAKES_NOTHING, .codes = CMD_CODES_RUN},
+    {"attach", "[OPTIONS] ID", "The answer of a request that was detached", OPT_ATTACH, cmd_attach,
+     "Shown from its beginning, until it ends. Ctrl-C leaves it running.\n", 1, CMD_ASKING, CMD_TAKES_REQUEST,
+     .examples = "id=$(qwenctl ask --detach -f book.txt \"Summarise\"); qwenctl attach $id\n",
+     .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_DEADLINE, CODE_FAILED)},
+    {"tokenize", "[OPTIONS] [TEXT]", "Text to token ids", OPT_TOKENIZE, cmd_tokenize, NULL, 1, CMD_ASKING,
+     .examples = "qwenctl tokenize --count < book.txt\n",
+     .codes = CMD_CODES(CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_TOO_LONG, CODE_DEADLINE, CODE_FAILED)},
+    {"status", "[--json]", "What the daemon is, has and does", OPT_STATUS, cmd_status, NULL, 0, CMD_WATCHING,
+     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"ps", "[--json]", "The requests that wait or run", OPT_PS, cmd_ps, NULL, 0, CMD_WATCHING,
+     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"top", "[--once] [--json]", "The service at work, live", OPT_TOP, cmd_top,
+     "On a terminal until q or Ctrl-C; into a pipe or with --once one table.\n"
+     "TOK/S is over the last 4 s; CACHED is the share of the prompt.\n",
+     0, CMD_WATCHING, CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"cancel", "ID | --mine", "End a request, or all of this user's", OPT_CANCEL, cmd_cancel,
+     "ID is what ps shows, or its first digits.\n", 1, CMD_STEERING, CMD_TAKES_REQUEST,
+     .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_DEADLINE, CODE_FAILED)},
+    {"reload", "", "Have the daemon read its configuration again", OPT_ADMIN, cmd_reload,
+     "For administrators. Requests go on; a mistake in the files changes nothing.\n", 0, CMD_STEERING,
+     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"drain", "", "Take no more requests, let those that run end", OPT_ADMIN, cmd_drain,
+     "For administrators. The daemon stays up, and resume takes requests again.\n", 0, CMD_STEERING,
+     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"resume", "", "Take requests again", OPT_ADMIN, cmd_resume, "For administrators.\n", 0, CMD_STEERING,
+     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"upgrade", "", "Have the daemon's present binary take over", OPT_ADMIN, cmd_upgrade,
+     "For administrators who may reload. Requests go on; what cannot be started is\nrefused.\n", 0,
+     CMD_STEERING, CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"completion", "SHELL", "Completions for bash, zsh or fish", OPT_COMPLETION, cmd_completion,
+     "Packages install them; by hand, or for a shell that was not found:\n", 1, CMD_TOOLS, CMD_TAKES_WORD,
+     "bash zsh fish",
+     .examples = "eval \"$(qwenctl completion bash)\"\n"
+                 "qwenctl completion fish > ~/.config/fish/completions/qwenctl.fish\n"},
+    {"version", "", "Versions of this program and of the daemon", OPT_VERSION, cmd_version, NULL, 0,
+     CMD_TOOLS, CMD_TAKES_NOTHING},
+    {"help", "[VERB | TOPIC]", "This text, the options of a verb, or a topic", OPT_HELP, cmd_help,
+     "With --json all verbs and options as one object, for other programs.\n", 1, CMD_TOOLS, CMD_TAKES_WORD,
+     "VERBS", .examples = "qwenctl help ask\nqwenctl help exit-codes\n"},
+};
+
+const struct cmd *cmd_table(size_t *ret_n)
+{
+    *ret_n = ARRAY_SIZE(cmd_rows);
+    return cmd_rows;
+}
+
+const struct cmd *cmd_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(cmd_rows); i++)
+        if (!strcmp(cmd_rows[i].name, name))
+            return &cmd_rows[i];
+    return NULL;
+}
+
+const char *cmd_group_title(enum cmd_group group)
+{
+    static const char *const titles[CMD_GROUP_N] = {
+        [CMD_ASKING] = "Ask",
+        [CMD_WATCHING] = "Look at the service",
+        [CMD_STEERING] = "Steer the service",
+        [CMD_TOOLS] = "About qwenctl",
+    };
+
+    return titles[group];
+}
+
+const char *cmd_guess(const char *word)
+{
+    const char *best = NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(cmd_rows); i++)
+        guess_offer(word, cmd_rows[i].name, &best);
+    return best;
+}
+
+/* Every verb may be used wrongly, interrupted, and asked for help into a pipe that nobody reads. */
+bool cmd_has_code(const struct cmd *cmd, enum code code)
+{
+    const enum code *at = cmd->codes;
+
+    if (code == CODE_OK || code == CODE_USAGE || code >= CODE_INT)
+        return true;
+    while (at && *at && *at != code)
+        at++;
+    return at && *at;
+}

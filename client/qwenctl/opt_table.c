@@ -1,0 +1,76 @@
+/* opt_table.c - the table of options.  See opt.h.
+ *
+ * A new option is one row, one field of struct opt_values, and what the verb does with it: parser, help, man
+ * page, completions and `qwenctl help --json` follow. */
+#include "opt.h"
+
+enum { OPT_GEN = OPT_ASK | OPT_CHAT };
+
+static const struct opt opt_rows[] = {
+#define OPT_AT(field) offsetof(struct opt_values, field)
+#define OPT_CHOICES(...)                                                                                     \
+    (const char *const[])                                                                                    \
+    {                                                                                                        \
+        __VA_ARGS__, NULL                                                                                    \
+    }
+    {"file", "F", OPT_LIST, OPT_ASK, OPT_AT(file), "read F before the question; may repeat", .letter = 'f'},
+    {"system", "TEXT", OPT_TEXT, OPT_GEN, OPT_AT(system), "system message"},
+    {"think", "X", OPT_THINK, OPT_GEN, OPT_AT(thinking), "reason before answering: on, off or auto",
+     .choices = OPT_CHOICES("on", "off", "auto"), .optional = true},
+    {"no-think", NULL, OPT_SET, OPT_GEN, OPT_AT(thinking), "answer at once", .lo = 0},
+    {"show-thinking", "WHERE", OPT_CHOICE, OPT_GEN | OPT_ATTACH, OPT_AT(show_thinking),
+     "auto, stderr, stdout or none; auto: on a terminal",
+     .choices = OPT_CHOICES("auto", "stderr", "stdout", "none")},
+    {"max-tokens", "N", OPT_INT, OPT_GEN, OPT_AT(max_tokens), "end after N tokens, reasoning included", 1,
+     INT32_MAX, .letter = 'n'},
+    {"temp", "X", OPT_REAL, OPT_GEN, OPT_AT(temp), "temperature; 0: always the best token", 0, 100},
+    {"top-p", "X", OPT_REAL, OPT_GEN, OPT_AT(top_p), "keep the best tokens of total probability X", 0, 1},
+    {"top-k", "N", OPT_INT, OPT_GEN, OPT_AT(top_k), "keep the N best tokens; 0: all", 0, INT32_MAX},
+    {"min-p", "X", OPT_REAL, OPT_GEN, OPT_AT(min_p), "drop tokens below X times the best", 0, 1},
+    {"repeat-penalty", "X", OPT_REAL, OPT_GEN, OPT_AT(repeat_penalty), "divide repeated logits by X; 1: off",
+     0.01, 100},
+    {"presence-penalty", "X", OPT_REAL, OPT_GEN, OPT_AT(presence_penalty), "subtract X from what was used",
+     -100, 100},
+    {"frequency-penalty", "X", OPT_REAL, OPT_GEN, OPT_AT(frequency_penalty), "subtract X for each use", -100,
+     100},
+    {"seed", "N", OPT_U64, OPT_GEN, OPT_AT(seed), "the same seed draws the same answer"},
+    {"stop", "TEXT", OPT_LIST, OPT_GEN, OPT_AT(stop), "end the answer before TEXT; up to 8"},
+    {"logprobs", "N", OPT_INT, OPT_ASK, OPT_AT(logprobs), "N alternatives a token, with --json or --ndjson",
+     0, 20},
+    {"raw", NULL, OPT_FLAG, OPT_ASK, OPT_AT(raw), "the text as it stands instead of a chat"},
+    {"special", NULL, OPT_FLAG, OPT_ASK | OPT_TOKENIZE, OPT_AT(special),
+     "the text may hold special tokens (with --raw)"},
+    {"priority", "P", OPT_LEVEL, OPT_GEN, OPT_AT(priority), "interactive, normal or batch",
+     .choices = OPT_CHOICES("interactive", "normal", "batch")},
+    {"deadline", "TIME", OPT_DURATION, OPT_GEN, OPT_AT(deadline_ms),
+     "end it after TIME; refused if it begins later", 1, 24 * 3600 * 1000},
+    {"usage", NULL, OPT_FLAG, OPT_GEN | OPT_ATTACH, OPT_AT(usage), "say at the end what was used, on stderr"},
+    {"ndjson", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH, OPT_AT(ndjson), "one JSON object for each event"},
+    {"count", NULL, OPT_FLAG, OPT_TOKENIZE, OPT_AT(count), "only how many"},
+    {"detach", NULL, OPT_FLAG, OPT_ASK, OPT_AT(detach), "print the request's id and end: see qwenctl attach"},
+    {"mine", NULL, OPT_FLAG, OPT_CANCEL, OPT_AT(mine), "every request of this user"},
+    {"once", NULL, OPT_FLAG, OPT_TOP, OPT_AT(once), "one plain table, and end"},
+    {"interval", "TIME", OPT_DURATION, OPT_TOP, OPT_AT(interval_ms),
+     "between two looks: 100ms to 60s (500ms)", 100, 60000},
+    {"json", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH | OPT_HELP | OPT_STATUS | OPT_PS | OPT_TOKENIZE | OPT_TOP,
+     OPT_AT(json), "one JSON object"},
+    {"socket", "PATH", OPT_TEXT, OPT_ANY, OPT_AT(socket), "where the daemon listens (or $QWEND_SOCKET)"},
+    {"timeout", "TIME", OPT_DURATION, OPT_ANY, OPT_AT(timeout_ms), "give up after 500ms, 10s, 2m, 1h", 1,
+     INT32_MAX},
+    {"color", "WHEN", OPT_CHOICE, OPT_ANY, OPT_AT(color), "auto, always or never",
+     .choices = OPT_CHOICES("auto", "always", "never")},
+    {"quiet", NULL, OPT_FLAG, OPT_ANY, OPT_AT(quiet), "no notes, no reasoning; errors only", .letter = 'q'},
+    {"verbose", NULL, OPT_FLAG, OPT_ANY, OPT_AT(verbose), "notes even where stderr is no terminal",
+     .letter = 'v'},
+    {"help", NULL, OPT_FLAG, OPT_ANY, OPT_AT(help), "this text", .letter = 'h'},
+    {"version", NULL, OPT_FLAG, OPT_ANY, OPT_AT(version), "versions of qwenctl and of the daemon"},
+};
+
+_Static_assert(ARRAY_SIZE(opt_rows) <= 8 * sizeof(((struct opt_values *)0)->given),
+               "opt_values.given has a bit for each option");
+
+const struct opt *opt_table(size_t *ret_n)
+{
+    *ret_n = ARRAY_SIZE(opt_rows);
+    return opt_rows;
+}

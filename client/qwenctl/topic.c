@@ -1,0 +1,70 @@
+/* topic.c - help by topic.  See topic.h. */
+#include "topic.h"
+
+#include <string.h>
+
+#include "code.h"
+
+static void topic_put_codes(FILE *out)
+{
+    const struct code_entry *codes;
+    size_t n;
+
+    fputs("1 is an answer, 2 and above are faults. The numbers never change.\n\n", out);
+    codes = code_table(&n);
+    for (size_t i = 0; i < n; i++)
+        fprintf(out, "  %-4d %s\n", codes[i].code, codes[i].meaning);
+}
+
+static void topic_put_environment(FILE *out)
+{
+    fputs("  QWEND_SOCKET      where the daemon listens; --socket goes first\n"
+          "  NO_COLOR          not empty: no colours, unless --color=always\n"
+          "  TERM              dumb or empty: no colours, no cursor movement\n"
+          "  XDG_STATE_HOME    qwend/chat_history below it keeps what chat was told\n"
+          "                    (by default ~/.local/state)\n"
+          "  PATH              qwenctl-NAME there is run by `qwenctl NAME`\n",
+          out);
+}
+
+static void topic_put_events(FILE *out)
+{
+    fputs("--ndjson prints a line for each event, --json one object at the end: the end\n"
+          "event with \"text\" and \"thinking\", or the error. Readers must skip events and\n"
+          "keys that they do not know.\n\n"
+          "  {\"e\":\"start\",\"id\",\"model\",\"seed\"}        sent; seed is a string, if given\n"
+          "  {\"e\":\"queue\",\"pos\"}                      waits; load_permille while loading\n"
+          "  {\"e\":\"read\",\"prompt\",\"cached\"}           its turn; tokens\n"
+          "  {\"e\":\"think\",\"t\"}                        reasoning\n"
+          "  {\"e\":\"text\",\"t\"}                         answer; logprobs with --logprobs\n"
+          "  {\"e\":\"tool\",\"t\"}                         a tool call as the model wrote it\n"
+          "  {\"e\":\"restart\"}                          the engine died; it goes on\n"
+          "  {\"e\":\"preempt\"}                          an interactive request goes first\n"
+          "  {\"e\":\"resume\",\"from_token\"}              goes on behind that token\n"
+          "  {\"e\":\"end\",\"id\",\"finish\",\"usage\",\"timing\",\"seed\",\"backend\",\"warnings\", ...}\n"
+          "  {\"e\":\"error\",\"code\",\"name\",\"msg\",\"retry_after_ms\",\"details\"}\n\n"
+          "finish is stop, length, tool, cancel or deadline; usage has the tokens prompt,\n"
+          "cached, think and output; timing has queue_ms, prefill_ms, decode_ms, ttft_ms\n"
+          "and tok_s.\n",
+          out);
+}
+
+static const struct topic topics[] = {
+    {"exit-codes", "What qwenctl ends with", topic_put_codes},
+    {"environment", "Variables that it reads", topic_put_environment},
+    {"events", "The lines of --ndjson, the object of --json", topic_put_events},
+};
+
+const struct topic *topic_table(size_t *ret_n)
+{
+    *ret_n = ARRAY_SIZE(topics);
+    return topics;
+}
+
+const struct topic *topic_find(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(topics); i++)
+        if (!strcmp(topics[i].name, name))
+            return &topics[i];
+    return NULL;
+}
