@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WEIGHTS_ALIGN = 64 };                         /* a cache line, and the widest vector load */
+enum { WEIGHTS_ALIGN = 256 }; /* of the widest load: CUDA's tiles; a cache line is 64 */
 enum { WEIGHTS_PER_LAYER = 16, WEIGHTS_GLOBAL = 4 }; /* at least as many as are asked for */
 
 /* One tensor that the model needs: exactly one of mat and vec is set, or none where it is only checked. */
@@ -202,6 +202,12 @@ static int weights_check_nextn(struct weights_plan *p)
     return r;
 }
 
+/* One table for both ends? */
+static bool weights_share(const struct kern *kern, const struct weights *w)
+{
+    return w->tied && !kern->embeds_rows;
+}
+
 static int weights_plan_global(struct weights_plan *p, struct weights *w)
 {
     const struct config *c = p->config;
@@ -211,12 +217,10 @@ static int weights_plan_global(struct weights_plan *p, struct weights *w)
     int r = weights_want_at(p, "output_norm.weight", &norm, KERN_PANELS);
 
     w->tied = !gguf_find_tensor(p->gguf, "output.weight");
-    if (!r && w->tied)
-        return weights_want_at(p, "token_embd.weight", &head, KERN_PANELS);
-    if (!r)
+    if (!r && !weights_share(p->kern, w))
         r = weights_want_at(p, "token_embd.weight", &embed, KERN_ROWS);
     if (!r)
-        r = weights_want_at(p, "output.weight", &head, KERN_PANELS);
+        r = weights_want_at(p, w->tied ? "token_embd.weight" : "output.weight", &head, KERN_PANELS);
     return r;
 }
 
@@ -238,6 +242,12 @@ static int weights_plan(struct weights_plan *p, struct weights *w)
     return r ? r : weights_check_nextn(p);
 }
 
+/* A tied table that is kept twice counts once. */
+static bool weights_repeats(const struct weights_plan *p, int i)
+{
+    return i > 0 && i < p->n_items && p->items[i].tensor == p->items[i - 1].tensor;
+}
+
 /* what people want to know about it */
 static void weights_describe(const struct weights_plan *p, struct weights *w)
 {
@@ -248,6 +258,8 @@ static void weights_describe(const struct weights_plan *p, struct weights *w)
     for (int i = 0; i < p->n_items; i++) {
         const struct gguf_tensor *t = p->items[i].tensor;
 
+        if (weights_repeats(p, i))
+            continue;
         w->n_params += t->ne[0] * t->ne[1];
         w->file_bytes += t->bytes;
         bytes[t->type % TYPES] += t->bytes;
@@ -316,6 +328,8 @@ static int weights_pack_all(const struct weights_plan *p, const struct kern_mem 
         int r = weights_pack(p, &p->items[i], mem);
         if (r)
             return r;
+        if (weights_repeats(p, i + 1))
+            continue;
         gguf_drop_cache(p->gguf, p->items[i].tensor);
         done += p->items[i].tensor->bytes;
         if (progress)
@@ -335,7 +349,7 @@ static void weights_bind(const struct weights_plan *p, struct weights *w)
         else
             *item->vec = (const float *)(const void *)(w->mem.base + item->offset);
     }
-    if (w->tied)
+    if (weights_share(p->kern, w))
         w->embed = w->head;
 }
 

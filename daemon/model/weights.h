@@ -37,7 +37,7 @@ struct layer {
 };
 struct weights {
     struct kern_mem mem;     /* owned; everything below points into it */
-    struct kern_mat embed;   /* [n_vocab][dim] KERN_ROWS; if tied a copy of head, KERN_PANELS */
+    struct kern_mat embed;   /* [n_vocab][dim] KERN_ROWS; if tied, and the backend reads panels, head */
     struct kern_mat head;    /* [n_vocab][dim] KERN_PANELS */
     const float *out_norm_w; /* [dim] */
     struct layer *layers;    /* owned, [n_layers] */

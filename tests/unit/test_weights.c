@@ -41,6 +41,8 @@ static void file_read(struct file *f, const char *name)
     fclose(in);
 }
 
+static bool embeds_rows; /* what the backend says of itself */
+
 /* Opens the model of f on the ref backend; whatever opens is freed again. */
 static int open_model(const struct file *f, struct fault *fault, void (*look)(const struct model *model))
 {
@@ -52,6 +54,8 @@ static int open_model(const struct file *f, struct fault *fault, void (*look)(co
 
     if (!r)
         r = kern_open(&options, fault, &kern);
+    if (!r)
+        kern->embeds_rows = embeds_rows;
     if (!r)
         r = model_open(g, "dir/file.gguf", kern, NULL, NULL, fault, &model);
     if (!r && look)
@@ -81,6 +85,29 @@ static void test_open_describes_the_model(void **state _unused_)
 
     file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
     assert_int_equal(open_model(&f, &fault, look_at_d1), MODEL_OK);
+}
+
+static void look_at_d1_twice(const struct model *m)
+{
+    assert_true(m->weights.tied);
+    assert_int_equal(m->weights.embed.layout, KERN_ROWS);
+    assert_int_equal(m->weights.head.layout, KERN_PANELS);
+    assert_ptr_not_equal(m->weights.embed.data, m->weights.head.data);
+    assert_memory_equal(m->weights.embed.data, m->weights.head.data,
+                        m->weights.embed.bytes); /* ref packs nothing */
+    assert_int_equal(m->weights.n_params, 2112088);
+    assert_int_equal(m->weights.file_bytes, 1361888);
+}
+
+static void test_tied_table_is_kept_twice_for_a_backend_that_gathers_rows(void **state _unused_)
+{
+    _cleanup_(file_deinit) struct file f = {0};
+
+    file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
+    embeds_rows = true;
+    int r = open_model(&f, NULL, look_at_d1_twice);
+    embeds_rows = false;
+    assert_int_equal(r, MODEL_OK);
 }
 
 static void look_at_d2(const struct model *m)
@@ -355,6 +382,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open_describes_the_model),
         cmocka_unit_test(test_untied_output_is_its_own_matrix),
+        cmocka_unit_test(test_tied_table_is_kept_twice_for_a_backend_that_gathers_rows),
         cmocka_unit_test(test_draft_block_is_checked_but_not_loaded),
         cmocka_unit_test(test_unknown_tensors_are_ignored),
         cmocka_unit_test(test_each_wrong_tensor_is_refused_by_name),
