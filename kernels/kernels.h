@@ -171,6 +171,7 @@ struct kern {
     int n_threads;
     char numerics_id[48];                   /* equal ids: equal bits for equal inputs, on any machine */
     bool embeds_rows;                       /* embed() reads KERN_ROWS only: a table that is the head too is kept twice */
+    char trouble[120];                      /* what the machine said of a failed op; "": nothing */
 };
 
 enum { KERN_OK, KERN_E_BACKEND, KERN_E_ISA, KERN_E_THREADS };

@@ -19,6 +19,7 @@ static bool main_fd_is_socket(void)
 
 int main(int argc, char **argv)
 {
+    const char *trouble;
     bool verbose = false;
     struct engine e;
     int r;
@@ -43,8 +44,9 @@ int main(int argc, char **argv)
     r = engine_init(&e, MAIN_FD);
     if (!r)
         r = engine_run(&e);
+    trouble = e.kern ? e.kern->trouble : "";
     if (r < 0)
-        log_errno(r, "engine: ended");
+        log_errno(r, "engine: ended%s%s", *trouble ? ", " : "", trouble);
     engine_deinit(&e);
     return r < 0 ? 1 : 0;
 }
