@@ -10,6 +10,8 @@ enum cudaError_t {
     cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorInvalidConfiguration = 9,
+    cudaErrorInsufficientDriver = 35,
+    cudaErrorNoDevice = 100,
     cudaErrorInvalidDevice = 101,
     cudaErrorInvalidResourceHandle = 400,
     cudaErrorNotReady = 600,
@@ -54,6 +56,8 @@ struct cudaDeviceProp {
 /* EMU_DEVICE_*: an invented device with the least of what sm_80 to sm_120 have. */
 enum { EMU_SMEM_PLAIN = 48 << 10, EMU_SMEM_OPT_IN = 99 << 10, EMU_BLOCK_MAX = 1024 };
 
+cudaError_t cudaDriverGetVersion(int *ret_version);
+cudaError_t cudaRuntimeGetVersion(int *ret_version);
 cudaError_t cudaGetDeviceCount(int *ret_n);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret_prop, int device);
@@ -101,3 +105,13 @@ static inline cudaError_t cudaFuncSetAttribute(void (*kernel)(P...), cudaFuncAtt
  * random bits) set at the start. */
 void emu_set_order(const char *order);
 void emu_set_fill(const char *fill);
+
+/* For tests: what there is instead of one device of compute capability 8.0 with 1 GiB.  bytes of each;
+ * taken_bytes of them belong to others. */
+struct emu_machine {
+    cudaError_t error; /* of cudaGetDeviceCount() */
+    int driver, n_device, major, minor;
+    size_t bytes, taken_bytes;
+};
+#define EMU_MACHINE (emu_machine{cudaSuccess, 13000, 1, 8, 0, size_t(1) << 30, 0})
+void emu_set_machine(const struct emu_machine *machine);

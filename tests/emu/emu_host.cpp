@@ -41,8 +41,8 @@ struct host_block {
     enum host_kind kind;
 };
 enum { HOST_GUARD = 256 };
-static const size_t host_total = size_t(1) << 30;
 
+static struct emu_machine host_machine = EMU_MACHINE;
 static std::map<uintptr_t, struct host_block> host_blocks;
 static std::vector<std::unique_ptr<struct emu_stream>> host_streams;
 static std::map<const void *, int> host_smem_allowed; /* of kernels that may have more than EMU_SMEM_PLAIN */
@@ -73,6 +73,10 @@ const char *cudaGetErrorString(cudaError_t error)
         return "out of memory";
     case cudaErrorInvalidConfiguration:
         return "invalid configuration argument";
+    case cudaErrorInsufficientDriver:
+        return "CUDA driver version is insufficient for CUDA runtime version";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
     case cudaErrorInvalidDevice:
         return "invalid device ordinal";
     case cudaErrorNotReady:
@@ -86,24 +90,57 @@ const char *cudaGetErrorString(cudaError_t error)
 
 /* device */
 
+void emu_set_machine(const struct emu_machine *machine)
+{
+    host_machine = *machine;
+}
+
+cudaError_t cudaDriverGetVersion(int *ret_version)
+{
+    *ret_version = host_machine.driver;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *ret_version)
+{
+    *ret_version = 13000;
+    return cudaSuccess;
+}
+
 cudaError_t cudaGetDeviceCount(int *ret_n)
 {
-    *ret_n = 1;
-    return cudaSuccess;
+    *ret_n = host_machine.n_device;
+    return host_error(host_machine.error);
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-    return host_error(device ? cudaErrorInvalidDevice : cudaSuccess);
+    return host_error(device < 0 || device >= host_machine.n_device ? cudaErrorInvalidDevice : cudaSuccess);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret_prop, int device)
 {
-    if (device)
+    if (device < 0 || device >= host_machine.n_device)
         return host_error(cudaErrorInvalidDevice);
-    *ret_prop = cudaDeviceProp{"emulation",   host_total, EMU_SMEM_PLAIN, EMU_SMEM_OPT_IN, 8, 0, 4,
-                               EMU_BLOCK_MAX, 32,         64 << 10,       4 << 20};
+    *ret_prop = cudaDeviceProp{"emulation",
+                               host_machine.bytes,
+                               EMU_SMEM_PLAIN,
+                               EMU_SMEM_OPT_IN,
+                               host_machine.major,
+                               host_machine.minor,
+                               4,
+                               EMU_BLOCK_MAX,
+                               32,
+                               64 << 10,
+                               4 << 20};
     return cudaSuccess;
+}
+
+static size_t host_free_bytes(void)
+{
+    const size_t used = host_used + host_machine.taken_bytes;
+
+    return used < host_machine.bytes ? host_machine.bytes - used : 0;
 }
 
 /* memory */
@@ -140,7 +177,7 @@ static void host_check_guards(void)
 
 static cudaError_t host_alloc(void **ret_p, size_t bytes, enum host_kind kind)
 {
-    if (bytes > host_total - host_used)
+    if (bytes > host_free_bytes())
         return host_error(cudaErrorMemoryAllocation);
     void *p = host_guarded(bytes, kind);
     if (!p)
@@ -189,8 +226,8 @@ cudaError_t cudaFreeHost(void *p)
 
 cudaError_t cudaMemGetInfo(size_t *ret_free, size_t *ret_total)
 {
-    *ret_free = host_total - host_used;
-    *ret_total = host_total;
+    *ret_free = host_free_bytes();
+    *ret_total = host_machine.bytes;
     return cudaSuccess;
 }
 
