@@ -131,6 +131,13 @@ struct kern_head {
     float *hidden, *logits;
 };
 
+/* What one kind of phase has cost since the backend was opened, for reports: see struct kern's timed. */
+struct kern_stage {
+    const char *name;                       /* "in", "gate+up"; static */
+    uint64_t n, n_shared;                   /* phases; of them, on more threads than the caller's */
+    uint64_t ns, bytes, ops;                /* bytes of weights, states and KV pages read at least; multiplications */
+};
+
 struct kern;
 struct kern_ops {
     const char *name;                       /* "ref", "cpu", "cuda" */
@@ -160,6 +167,9 @@ struct kern_ops {
     int (*attn)(struct kern *kern, const struct kern_attn *op);
     int (*head)(struct kern *kern, const struct kern_head *op);
 
+    /* Copies out up to n_max stages, in the order of a layer, and returns how many there are.  NULL: none. */
+    int (*stages)(const struct kern *kern, struct kern_stage *ret_stages, int n_max);
+
     void (*free)(struct kern *kern);
 };
 
@@ -169,6 +179,7 @@ struct kern {
     struct kern_shape shape;                /* set by plan() */
     char isa[24];                           /* "avx512vnni"; "" for ref */
     int n_threads;
+    bool timed;                             /* set by the caller: stages are counted, at two clock readings a phase */
     char numerics_id[48];                   /* equal ids: equal bits for equal inputs, on any machine */
     bool embeds_rows;                       /* embed() reads KERN_ROWS only: a table that is the head too is kept twice */
     char trouble[120];                      /* what the machine said of a failed op; "": nothing */
@@ -180,6 +191,7 @@ struct kern_options {
     const char *backend;                    /* "ref", "cpu", "cuda"; "auto": cuda if it works, else cpu */
     const char *isa;                        /* NULL: the best this machine has */
     int n_threads;                          /* 0: every core we may run on */
+    bool share_all;                         /* for tests: each phase on all threads, however little there is to do */
 };
 
 /* fault names what was asked for and what there is.  ret_kern is freed with kern_free(), which takes NULL. */

@@ -224,6 +224,7 @@ static const struct kern_ops cpu_ops = {
     .delta = cpu_delta,
     .attn = cpu_attn,
     .head = cpu_head,
+    .stages = cpu_stages,
     .free = cpu_free,
 };
 
@@ -244,6 +245,7 @@ int cpu_open(const struct kern_options *options, struct fault *fault, struct ker
     if (!cpu)
         return err_origin(-ENOMEM);
     cpu->isa = isa;
+    cpu->share_all = options->share_all;
     cpu->kern = (struct kern){.ops = &cpu_ops, .numerics_id = "cpu-1"};
     cpu->kern.n_threads = options->n_threads ? options->n_threads : pool_n_cpus();
     snprintf(cpu->kern.isa, sizeof(cpu->kern.isa), "%s", isa->name);

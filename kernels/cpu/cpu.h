@@ -1,7 +1,7 @@
 /* cpu.h - the opened CPU backend: what its ops share.  Internal to kernels/cpu.
  *
  * cpu.c opens, plans and packs; cpu_mm.c holds the ops that multiply with weights, cpu_mix.c DeltaNet and
- * attention. */
+ * attention, cpu_phase.c decides how many threads a phase of an op is worth. */
 #pragma once
 
 #include "isa.h"
@@ -13,6 +13,34 @@ enum {
     CPU_GEMV_PANELS = 32, /* at most, per item */
     CPU_SUMS = CPU_ROW_BLOCK * CPU_GEMM_PANELS * PANEL_ROWS,
     CPU_D_MAX = 512, /* head size */
+};
+
+enum cpu_stage {
+    CPU_EMBED,
+    CPU_ROWS, /* norms, quantisation */
+    CPU_IN,   /* projections into a mixer */
+    CPU_CONV,
+    CPU_SCAN,
+    CPU_ROPE,
+    CPU_ATTEND,
+    CPU_OUT, /* projection out of a mixer */
+    CPU_GATE_UP,
+    CPU_DOWN,
+    CPU_HEAD,
+    CPU_STAGE_N
+};
+
+/* What a phase has to do at least: bytes of weights, states and KV pages read, multiplications. */
+struct cpu_work {
+    enum cpu_stage stage;
+    uint64_t bytes, ops;
+};
+
+/* What the running step has cost so far, by estimate; the next one is foretold from it. */
+struct cpu_step {
+    int n_tok;
+    bool known, shared;       /* known: one step is over */
+    uint64_t read_ns, row_ns; /* weights; what grows with n_tok */
 };
 
 /* What one thread needs for itself. */
@@ -28,6 +56,9 @@ struct cpu {
     struct kern kern;
     const struct isa *isa;
     struct pool *pool;
+    bool share_all;
+    struct cpu_step step;
+    struct kern_stage stages[CPU_STAGE_N];
     int n_in_max;
     void *arena;                /* everything below */
     struct cpu_thread *threads; /* [n_threads] */
@@ -45,6 +76,12 @@ static inline struct cpu *cpu_of(struct kern *kern)
 {
     return (struct cpu *)kern;
 }
+
+/* cpu_phase.c */
+void cpu_step_begin(struct cpu *cpu, int n_tok);
+int cpu_team(struct cpu *cpu, const struct cpu_work *work); /* threads that the coming phase is worth */
+void cpu_phase(struct cpu *cpu, const struct cpu_work *work, int team, pool_fn fn, void *ctx, int n_items);
+int cpu_stages(const struct kern *kern, struct kern_stage *ret_stages, int n_max);
 
 /* cpu_mm.c */
 int cpu_embed(struct kern *kern, const struct kern_mat *table, const int32_t *ids, int n_tok, float *x);

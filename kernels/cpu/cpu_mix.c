@@ -116,12 +116,19 @@ int cpu_delta(struct kern *kern, const struct kern_delta *op)
     struct cpu *cpu = cpu_of(kern);
     const struct kern_shape *s = &kern->shape;
     struct cpu_delta_job job = {.cpu = cpu, .op = op, .n_heads = 2 * s->n_kh + s->n_vh};
+    const uint64_t n_tok = (uint64_t)op->batch->n_tok, matrix = cpu_delta_matrix_floats(s);
+    const struct cpu_work conv = {.stage = CPU_CONV,
+                                  .ops = n_tok * (uint64_t)cpu_n_channels(s) * (uint64_t)s->conv_k};
+    const struct cpu_work scan = {.stage = CPU_SCAN,
+                                  .bytes = (uint64_t)op->batch->n_span * matrix * sizeof(float),
+                                  .ops = n_tok * matrix * 4};
 
     if (op->batch->n_tok > s->max_tok)
         return err_origin(-EINVAL);
     job.n_conv = op->batch->n_span * job.n_heads;
-    pool_run(cpu->pool, cpu_delta_conv_item, &job, job.n_conv + CEIL_DIV(op->batch->n_tok, CPU_GATE_ROWS));
-    pool_run(cpu->pool, cpu_delta_scan_item, &job, op->batch->n_span * s->n_vh);
+    cpu_phase(cpu, &conv, cpu_team(cpu, &conv), cpu_delta_conv_item, &job,
+              job.n_conv + CEIL_DIV(op->batch->n_tok, CPU_GATE_ROWS));
+    cpu_phase(cpu, &scan, cpu_team(cpu, &scan), cpu_delta_scan_item, &job, op->batch->n_span * s->n_vh);
     return 0;
 }
 
@@ -233,12 +240,32 @@ static void cpu_attn_freqs(struct cpu *cpu, float base, int n_rot)
     cpu->n_rot = n_rot;
 }
 
+/* Each span's pages once, and each row with the positions it sees. */
+static struct cpu_work cpu_attn_work(const struct kern_shape *s, const struct kern_batch *batch,
+                                     size_t page_bytes)
+{
+    struct cpu_work work = {.stage = CPU_ATTEND};
+
+    for (int i = 0; i < batch->n_span; i++) {
+        const struct kern_span *span = &batch->spans[i];
+        const uint64_t n_pos = (uint64_t)(span->pos0 + span->n_tok);
+        const uint64_t seen =
+            (uint64_t)span->n_tok * (2 * (uint64_t)span->pos0 + (uint64_t)span->n_tok + 1) / 2;
+        work.bytes += page_bytes * n_pos / KERN_PAGE_TOK;
+        work.ops += seen * 2 * (uint64_t)(s->n_qh * s->d_attn);
+    }
+    return work;
+}
+
 int cpu_attn(struct kern *kern, const struct kern_attn *op)
 {
     struct cpu *cpu = cpu_of(kern);
     const struct kern_shape *s = &kern->shape;
     struct cpu_attn_job job = {
         .cpu = cpu, .op = op, .head = cpu_kv_head(s), .page_bytes = cpu_kv_page_bytes(kern)};
+    const struct cpu_work rope = {
+        .stage = CPU_ROPE, .ops = (uint64_t)op->batch->n_tok * (uint64_t)((s->n_qh + s->n_kvh) * s->d_attn)};
+    const struct cpu_work attend = cpu_attn_work(s, op->batch, cpu_kv_page_bytes(kern));
     int n_blocks = 0;
 
     if (op->batch->n_tok > s->max_tok || op->n_rot > s->d_attn)
@@ -246,7 +273,7 @@ int cpu_attn(struct kern *kern, const struct kern_attn *op)
     for (int i = 0; i < op->batch->n_span; i++)
         n_blocks += CEIL_DIV(op->batch->spans[i].n_tok, CPU_ATTN_ROWS);
     cpu_attn_freqs(cpu, op->rope_base, op->n_rot);
-    pool_run(cpu->pool, cpu_attn_row, &job, op->batch->n_tok);
-    pool_run(cpu->pool, cpu_attn_item, &job, n_blocks * s->n_kvh);
+    cpu_phase(cpu, &rope, cpu_team(cpu, &rope), cpu_attn_row, &job, op->batch->n_tok);
+    cpu_phase(cpu, &attend, cpu_team(cpu, &attend), cpu_attn_item, &job, n_blocks * s->n_kvh);
     return 0;
 }

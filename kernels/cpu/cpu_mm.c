@@ -33,11 +33,13 @@ static void cpu_embed_row(void *ctx, int t, int thread _unused_)
 int cpu_embed(struct kern *kern, const struct kern_mat *table, const int32_t *ids, int n_tok, float *x)
 {
     struct cpu_embed e = {.table = table, .ids = ids, .x = x};
+    const struct cpu_work work = {.stage = CPU_EMBED, .ops = (uint64_t)n_tok * (uint64_t)table->n_in};
 
     for (int t = 0; t < n_tok; t++)
         if (ids[t] < 0 || ids[t] >= table->n_out)
             return err_origin(-EINVAL);
-    pool_run(cpu_of(kern)->pool, cpu_embed_row, &e, n_tok);
+    cpu_step_begin(cpu_of(kern), n_tok);
+    cpu_phase(cpu_of(kern), &work, cpu_team(cpu_of(kern), &work), cpu_embed_row, &e, n_tok);
     return 0;
 }
 
@@ -74,12 +76,14 @@ static void cpu_rows_one(void *ctx, int t, int thread)
 
 static int cpu_rows(struct cpu_rows *r, int n_tok, const struct kern_mat *const *mats, int n_mat)
 {
+    const struct cpu_work work = {.stage = CPU_ROWS, .ops = (uint64_t)n_tok * (uint64_t)r->n_in};
+
     for (int i = 0; i < n_mat; i++) {
         if (mats[i]->n_in != r->n_in || r->n_in > r->cpu->n_in_max || n_tok > r->cpu->kern.shape.max_tok)
             return err_origin(-EINVAL);
         r->want[panel_infos[panel_kind(mats[i]->type)].act] = true;
     }
-    pool_run(r->cpu->pool, cpu_rows_one, r, n_tok);
+    cpu_phase(r->cpu, &work, cpu_team(r->cpu, &work), cpu_rows_one, r, n_tok);
     return 0;
 }
 
@@ -93,6 +97,8 @@ enum cpu_then {
 
 struct cpu_mm {
     struct cpu *cpu;
+    enum cpu_stage stage;
+    int team;
     int n_tok, n_mat, n_list; /* n_list: matrices that make items of their own (SWIGLU: 1) */
     enum cpu_then then;
     const struct kern_mat *mats[KERN_PROJ_MAX];
@@ -163,7 +169,7 @@ static void cpu_mm_item(void *ctx, int item, int thread)
  * phase. */
 static int cpu_mm_group(const struct cpu_mm *mm, const struct kern_mat *mat)
 {
-    const int n_panel = panel_n(mat->n_out), share = CEIL_DIV(n_panel, 4 * mm->cpu->kern.n_threads);
+    const int n_panel = panel_n(mat->n_out), share = mm->team > 1 ? CEIL_DIV(n_panel, 4 * mm->team) : n_panel;
     const size_t size = panel_bytes(panel_kind(mat->type), mat->n_in);
 
     if (mm->n_tok > ACT_TILE)
@@ -173,14 +179,20 @@ static int cpu_mm_group(const struct cpu_mm *mm, const struct kern_mat *mat)
 
 static void cpu_mm_run(struct cpu_mm *mm)
 {
+    struct cpu_work work = {.stage = mm->stage};
     int n_items = 0;
 
+    for (int i = 0; i < mm->n_mat; i++) {
+        work.bytes += mm->mats[i]->bytes;
+        work.ops += (uint64_t)mm->n_tok * (uint64_t)mm->mats[i]->n_out * (uint64_t)mm->mats[i]->n_in;
+    }
+    mm->team = cpu_team(mm->cpu, &work);
     for (int i = 0; i < mm->n_list; i++) {
         mm->group[i] = cpu_mm_group(mm, mm->mats[i]);
         mm->n_items[i] = CEIL_DIV(panel_n(mm->mats[i]->n_out), mm->group[i]);
         n_items += mm->n_items[i];
     }
-    pool_run(mm->cpu->pool, cpu_mm_item, mm, n_items);
+    cpu_phase(mm->cpu, &work, mm->team, cpu_mm_item, mm, n_items);
 }
 
 int cpu_norm_proj(struct kern *kern, const struct kern_norm_proj *op)
@@ -188,8 +200,12 @@ int cpu_norm_proj(struct kern *kern, const struct kern_norm_proj *op)
     struct cpu *cpu = cpu_of(kern);
     struct cpu_rows rows = {
         .cpu = cpu, .x = op->x, .norm_w = op->norm_w, .eps = op->eps, .n_in = cpu->kern.shape.dim};
-    struct cpu_mm mm = {
-        .cpu = cpu, .n_tok = op->n_tok, .n_mat = op->n_mat, .n_list = op->n_mat, .then = CPU_STORE};
+    struct cpu_mm mm = {.cpu = cpu,
+                        .stage = CPU_IN,
+                        .n_tok = op->n_tok,
+                        .n_mat = op->n_mat,
+                        .n_list = op->n_mat,
+                        .then = CPU_STORE};
     int r;
 
     for (int i = 0; i < op->n_mat; i++) {
@@ -202,11 +218,18 @@ int cpu_norm_proj(struct kern *kern, const struct kern_norm_proj *op)
     return r;
 }
 
-static int cpu_add(struct cpu *cpu, const float *y, const struct kern_mat *mat, int n_tok, float *x)
+static int cpu_add(struct cpu *cpu, enum cpu_stage stage, const float *y, const struct kern_mat *mat,
+                   int n_tok, float *x)
 {
     struct cpu_rows rows = {.cpu = cpu, .x = y, .n_in = mat->n_in};
-    struct cpu_mm mm = {
-        .cpu = cpu, .n_tok = n_tok, .n_mat = 1, .n_list = 1, .then = CPU_ADD, .mats = {mat}, .out = {x}};
+    struct cpu_mm mm = {.cpu = cpu,
+                        .stage = stage,
+                        .n_tok = n_tok,
+                        .n_mat = 1,
+                        .n_list = 1,
+                        .then = CPU_ADD,
+                        .mats = {mat},
+                        .out = {x}};
     const int r = cpu_rows(&rows, n_tok, &mat, 1);
 
     if (r == 0)
@@ -216,7 +239,7 @@ static int cpu_add(struct cpu *cpu, const float *y, const struct kern_mat *mat, 
 
 int cpu_proj_add(struct kern *kern, const struct kern_proj_add *op)
 {
-    return cpu_add(cpu_of(kern), op->y, op->mat, op->n_tok, op->x);
+    return cpu_add(cpu_of(kern), CPU_OUT, op->y, op->mat, op->n_tok, op->x);
 }
 
 int cpu_mlp(struct kern *kern, const struct kern_mlp *op)
@@ -226,6 +249,7 @@ int cpu_mlp(struct kern *kern, const struct kern_mlp *op)
         .cpu = cpu, .x = op->x, .norm_w = op->norm_w, .eps = op->eps, .n_in = cpu->kern.shape.dim};
     struct cpu_mm mm = {
         .cpu = cpu,
+        .stage = CPU_GATE_UP,
         .n_tok = op->n_tok,
         .n_mat = 2,
         .n_list = 1,
@@ -241,7 +265,7 @@ int cpu_mlp(struct kern *kern, const struct kern_mlp *op)
     if (r < 0)
         return r;
     cpu_mm_run(&mm);
-    return cpu_add(cpu, cpu->ff, op->down, op->n_tok, op->x);
+    return cpu_add(cpu, CPU_DOWN, cpu->ff, op->down, op->n_tok, op->x);
 }
 
 int cpu_head(struct kern *kern, const struct kern_head *op)
@@ -258,6 +282,7 @@ int cpu_head(struct kern *kern, const struct kern_head *op)
     };
     struct cpu_mm mm = {
         .cpu = cpu,
+        .stage = CPU_HEAD,
         .n_tok = op->n_rows,
         .n_mat = 1,
         .n_list = 1,

@@ -74,6 +74,7 @@ struct attn_args {
 
 struct isa {
     const char *name;
+    int slowness; /* about how many times as long as the quickest set it needs for the same */
     mm_fn mm[PANEL_KIND_N];
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x */
     void (*rms)(float *out, const float *x, const float *w, int n, float eps);

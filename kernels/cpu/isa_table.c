@@ -27,6 +27,9 @@ ISA_EXACT(mm_bf16, exact_mm_f, PANEL_BF16)
 
 const struct isa ISA_CAT(isa, KERN_ISA) = {
     .name = ISA_TEXT(KERN_ISA),
+    .slowness = KERN_VEC == 512   ? 1
+                : KERN_VEC == 256 ? 2
+                                  : 16,
     .mm =
         {
             [PANEL_Q4K] = ISA_FN(mm_q4k),

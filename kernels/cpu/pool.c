@@ -13,12 +13,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 enum { POOL_ITEM_BITS = 24, POOL_ITEMS_MAX = (1 << POOL_ITEM_BITS) - POOL_THREADS_MAX - 1 };
 
-/* Tries before a wait goes to the kernel: about 20 us on Zen 4, 40 us where a pause takes 140 cycles.  Phases
- * of a decode step follow each other within 1-5 us, steps do not. */
-enum { POOL_SPINS = 1000 };
+/* How long a wait stays out of the kernel.  Phases of a decode step follow each other within 1-5 us, steps do
+ * not. */
+enum { POOL_SPIN_NS = 20000 };
 
 struct pool_worker {
     struct pool *pool; /* borrowed */
@@ -27,15 +28,16 @@ struct pool_worker {
 };
 
 struct pool {
-    int n_threads, n_spins;
+    int n_threads, n_spins, handover_ns;
+    /* What a hand-over moves from core to core is one cache line. */
+    _Alignas(64) _Atomic uint64_t claim; /* epoch << 48 | n_items << 24 | next item */
+    _Atomic uint32_t epoch;              /* futex: workers sleep here */
+    _Atomic uint32_t n_left;             /* futex: the caller sleeps here; items not done yet */
     pool_fn fn;
     void *ctx;
-    _Alignas(64) _Atomic uint64_t claim; /* epoch << 48 | n_items << 24 | next item */
-    _Alignas(64) _Atomic uint32_t epoch; /* futex: workers sleep here */
     _Atomic uint32_t n_asleep;
-    _Atomic bool stop;
-    _Alignas(64) _Atomic uint32_t n_left; /* futex: the caller sleeps here; items not done yet */
-    _Atomic bool caller_asleep;
+    _Atomic bool caller_asleep, stop;
+    _Atomic int n_met;
     int n_workers;
     struct pool_worker workers[POOL_THREADS_MAX];
 };
@@ -68,23 +70,29 @@ int pool_n_cpus(void)
     return CLAMP(CPU_COUNT(&set), 1, POOL_THREADS_MAX);
 }
 
-/* Does items of the running phase until none is left to claim. */
-static void pool_work(struct pool *pool, int thread)
+/* An item of the running phase; -1 if none is left. */
+static int pool_claim(struct pool *pool)
 {
     const uint64_t mask = (UINT64_C(1) << POOL_ITEM_BITS) - 1;
+    uint64_t at = atomic_load_explicit(&pool->claim, memory_order_relaxed);
 
-    for (;;) {
-        const uint64_t seen = atomic_load_explicit(&pool->claim, memory_order_relaxed);
-        if ((seen & mask) >= (seen >> POOL_ITEM_BITS & mask))
-            return;
-        const uint64_t got = atomic_fetch_add_explicit(&pool->claim, 1, memory_order_acquire);
-        if ((got & mask) >= (got >> POOL_ITEM_BITS & mask))
-            return;
-        pool->fn(pool->ctx, (int)(got & mask), thread);
-        if (atomic_fetch_sub_explicit(&pool->n_left, 1, memory_order_seq_cst) == 1 &&
-            atomic_load_explicit(&pool->caller_asleep, memory_order_seq_cst))
-            pool_futex_wake(&pool->n_left, 1);
-    }
+    if ((at & mask) >= (at >> POOL_ITEM_BITS & mask))
+        return -1;
+    at = atomic_fetch_add_explicit(&pool->claim, 1, memory_order_acquire);
+    return (at & mask) < (at >> POOL_ITEM_BITS & mask) ? (int)(at & mask) : -1;
+}
+
+/* Does items of the running phase until none is left to claim.  They are counted off at the end, and until
+ * then the phase is not over, so all that were claimed here are of one phase. */
+static void pool_work(struct pool *pool, int thread)
+{
+    uint32_t n_done = 0;
+
+    for (int item; (item = pool_claim(pool)) >= 0; n_done++)
+        pool->fn(pool->ctx, item, thread);
+    if (n_done && atomic_fetch_sub_explicit(&pool->n_left, n_done, memory_order_seq_cst) == n_done &&
+        atomic_load_explicit(&pool->caller_asleep, memory_order_seq_cst))
+        pool_futex_wake(&pool->n_left, 1);
 }
 
 static void pool_await_epoch(struct pool *pool, uint32_t seen)
@@ -156,9 +164,59 @@ void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items)
     pool_await_items(pool);
 }
 
-int pool_n_threads(const struct pool *pool)
+int pool_handover_ns(const struct pool *pool)
 {
-    return pool->n_threads;
+    return pool->handover_ns;
+}
+
+static int64_t pool_now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* A pause takes 10 to 140 cycles, depending on the machine. */
+static int pool_spins(void)
+{
+    enum { TRIES = 3, PAUSES = 256 };
+    int64_t best = INT64_MAX;
+
+    for (int i = 0; i < TRIES; i++) {
+        const int64_t t0 = pool_now_ns();
+        for (int j = 0; j < PAUSES; j++)
+            pool_pause();
+        best = MIN(best, pool_now_ns() - t0);
+    }
+    return (int)(POOL_SPIN_NS * PAUSES / MAX(best, PAUSES));
+}
+
+/* Each thread comes here once, and none leaves before the last has come, or is too late to count. */
+static void pool_meet(void *ctx, int item _unused_, int thread _unused_)
+{
+    struct pool *pool = ctx;
+
+    atomic_fetch_add(&pool->n_met, 1);
+    for (int i = 0; i < pool->n_spins && atomic_load(&pool->n_met) < pool->n_threads; i++)
+        pool_pause();
+}
+
+/* The quickest of some phases in which all meet: the others say how busy the machine is, not what a hand-over
+ * costs. */
+static int pool_measure(struct pool *pool)
+{
+    enum { TRIES = 100, ENOUGH_NS = 3000000 };
+    const int64_t begin = pool_now_ns();
+    int64_t best = POOL_SPIN_NS;
+
+    for (int i = 0; i < TRIES && pool_now_ns() - begin < ENOUGH_NS; i++) {
+        const int64_t t0 = pool_now_ns();
+        atomic_store(&pool->n_met, 0);
+        pool_run(pool, pool_meet, pool, pool->n_threads);
+        best = MIN(best, pool_now_ns() - t0);
+    }
+    return (int)best;
 }
 
 /* Workers take no signals: those belong to the thread that started the backend. */
@@ -191,10 +249,12 @@ int pool_new(int n_threads, struct pool **ret_pool)
     pool = aligned_alloc(64, ROUND_UP(sizeof(*pool), (size_t)64));
     if (!pool)
         return err_origin(-ENOMEM);
-    *pool = (struct pool){.n_threads = n_threads, .n_spins = n_threads <= pool_n_cpus() ? POOL_SPINS : 0};
+    *pool = (struct pool){.n_threads = n_threads, .n_spins = n_threads <= pool_n_cpus() ? pool_spins() : 0};
     r = pool_start(pool);
     if (r < 0)
         return r;
+    if (pool->n_spins && n_threads > 1)
+        pool->handover_ns = pool_measure(pool);
     *ret_pool = steal(&pool);
     return 0;
 }

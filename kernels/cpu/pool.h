@@ -20,5 +20,5 @@ CLEANUP_FUNC(struct pool, pool_free)
 /* Calls fn(ctx, item, thread) once for each item 0 .. n_items - 1 and returns when all are done.  One caller
  * at a time. */
 void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items);
-int pool_n_threads(const struct pool *pool);
-int pool_n_cpus(void); /* cores that this process may run on */
+int pool_handover_ns(const struct pool *pool); /* what pool_run() takes with nothing to do, workers awake */
+int pool_n_cpus(void);                         /* cores that this process may run on */

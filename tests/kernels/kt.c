@@ -35,7 +35,8 @@ void kt_fill(struct kt_rng *rng, float *x, size_t n, float scale)
 
 struct kern *kt_open(const char *backend, const char *isa, int n_threads)
 {
-    const struct kern_options options = {.backend = backend, .isa = isa, .n_threads = n_threads};
+    const struct kern_options options = {
+        .backend = backend, .isa = isa, .n_threads = n_threads, .share_all = true};
     struct kern *kern = NULL;
     struct fault fault = {0};
     const int r = kern_open(&options, &fault, &kern);

@@ -119,7 +119,8 @@ static int golden_on_rows(void *user, const float *rows, int n_rows)
  * a crash. */
 static void golden_adopt(const char *path, const struct probe_model_options *o, struct probe_model *pm)
 {
-    const struct kern_options options = {.backend = o->backend, .isa = o->isa, .n_threads = o->threads};
+    const struct kern_options options = {
+        .backend = o->backend, .isa = o->isa, .n_threads = o->threads, .share_all = true};
     struct probe_model next = {0};
     struct fault fault = {0};
     int fd = dup(pm->model->weights.mem.fd);
