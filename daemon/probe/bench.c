@@ -3,6 +3,7 @@
  * Each repetition is a new sequence of made-up tokens: --prefill of them in pieces of --chunk, then --decode
  * single ones, with --rows N one of each of N sequences in a step. Medians are reported with the spread
  * between the slowest and the fastest repetition. */
+#include "bench_stages.h"
 #include "run.h"
 
 #include <string.h>
@@ -10,9 +11,10 @@
 
 struct bench {
     int prefill, decode, reps;
-    bool json;
+    bool json, stages;
     double *prefill_s, *decode_s; /* owned, [reps] */
     double load_s;
+    struct bench_stages in_prefill, in_decode;
 };
 
 static double bench_now_s(void)
@@ -47,24 +49,29 @@ static struct bench_memory bench_memory(void)
 }
 
 /* Repetition -1 warms up: pages of the state are touched for the first time. */
-static int bench_rep(struct probe_run *run, const struct probe_model_options *o, struct bench *b, int rep,
-                     int n_vocab, int *ids, float *logits)
+static int bench_rep(const struct probe_model *pm, struct probe_run *run, const struct probe_model_options *o,
+                     struct bench *b, int rep, int n_vocab, int *ids, float *logits)
 {
     double t0, t1, t2;
     int r = probe_run_reset(run), row = 0;
 
     for (int i = 0; i < b->prefill; i++)
         ids[i] = (int)(((uint32_t)i * 2654435761u + (uint32_t)rep * 40503u) % (uint32_t)n_vocab);
+    pm->kern->timed = b->stages && rep >= 0;
+    bench_stages_begin(&b->in_prefill, pm->kern);
     t0 = bench_now_s();
     if (!r && b->prefill)
         r = probe_run_prompt(run, ids, (size_t)b->prefill, logits);
     t1 = bench_now_s();
+    bench_stages_end(&b->in_prefill, pm->kern);
+    bench_stages_begin(&b->in_decode, pm->kern);
     for (int i = 0; i < b->decode && !r; i++) {
         int id = (int)(((uint32_t)i * 2246822519u) % (uint32_t)n_vocab);
 
         r = o->rows > 1 ? probe_run_rows(run, id, logits) : probe_run_step(run, &id, 1, &row, 1, logits);
     }
     t2 = bench_now_s();
+    bench_stages_end(&b->in_decode, pm->kern);
     if (rep >= 0) {
         b->prefill_s[rep] = t1 - t0;
         b->decode_s[rep] = t2 - t1;
@@ -101,8 +108,17 @@ static int bench_report(const struct probe_model *pm, const struct probe_model_o
                   "reps", b->reps, "load_s", b->load_s, "rss_kib", (json_int_t)memory.rss_kib, "peak_rss_kib",
                   (json_int_t)memory.peak_kib, "prefill", bench_rate(b->prefill_s, b->reps, b->prefill),
                   "decode", bench_rate(b->decode_s, b->reps, o->rows * b->decode));
-    int failed =
-        !all || json_dumpf(all, stdout, b->json ? JSON_COMPACT : JSON_INDENT(2)) || putchar('\n') < 0;
+    int failed;
+
+    if (all && b->stages) {
+        json_object_set_new(all, "read_gb_s",
+                            json_real(bench_read_gb_s(&pm->model->weights.mem, pm->kern->n_threads)));
+        json_object_set_new(all, "prefill_stages",
+                            bench_stages_json(&b->in_prefill, b->reps * MAX(b->prefill, 1)));
+        json_object_set_new(all, "decode_stages",
+                            bench_stages_json(&b->in_decode, b->reps * MAX(b->decode, 1)));
+    }
+    failed = !all || json_dumpf(all, stdout, b->json ? JSON_COMPACT : JSON_INDENT(2)) || putchar('\n') < 0;
 
     json_decref(all);
     return failed ? probe_error("cannot write the report") : 0;
@@ -121,7 +137,7 @@ static int bench_model(const struct probe_model *pm, const struct probe_model_op
         return probe_error("no memory");
     r = probe_run_new(pm, o, MAX(b->prefill + b->decode, 1), &run);
     for (int rep = -1; rep < b->reps && !r; rep++)
-        r = bench_rep(run, o, b, rep, n_vocab, ids, logits);
+        r = bench_rep(pm, run, o, b, rep, n_vocab, ids, logits);
     return r ? r : bench_report(pm, o, b);
 }
 
@@ -129,12 +145,13 @@ static int bench_run(const struct probe_verb *verb, int argc, char **argv)
 {
     struct probe_model_options o = PROBE_MODEL_OPTIONS_INIT;
     struct bench b = {.prefill = 512, .decode = 64, .reps = 5};
-    struct probe_opt opts[PROBE_N_MODEL_OPTS + 5] = {
+    struct probe_opt opts[PROBE_N_MODEL_OPTS + 6] = {
         [PROBE_N_MODEL_OPTS] = {"prefill", .number = &b.prefill, .lo = 0, .hi = 1 << 20},
         {"decode", .number = &b.decode, .lo = 0, .hi = 1 << 20},
         {"rows", .number = &o.rows, .lo = 1, .hi = PROBE_ROWS_MAX},
         {"reps", .number = &b.reps, .lo = 1, .hi = 1000},
         {"json", .flag = &b.json},
+        {"stages", .flag = &b.stages},
     };
     struct probe_model pm = {0};
     const char *path = NULL;
@@ -160,7 +177,7 @@ const struct probe_verb probe_bench = {
     "MODEL [--prefill N] [--decode N] [--rows N] [--reps N] [--backend ref|cpu] [--isa NAME] [--kv "
     "f32|f16|q8_0] "
     "[--threads N] "
-    "[--chunk N] [--json]",
+    "[--chunk N] [--stages] [--json]",
     "prefill and decode tokens per second (median, spread), load time, memory",
     bench_run,
 };

@@ -158,6 +158,14 @@ class Answers(unittest.TestCase):
         self.assertGreater(d["decode"]["tok_s"], 0)
         self.assertGreaterEqual(d["peak_rss_kib"], d["rss_kib"])
         self.assertGreater(d["rss_kib"], os.path.getsize(MODEL) // 1024)
+        self.assertNotIn("decode_stages", d)
+        d = json.loads(self.answer("bench", MODEL, "--prefill", "16", "--decode", "4", "--reps", "2", "--stages", "--json"))
+        self.assertGreater(d["read_gb_s"], 0)
+        head = next(s for s in d["decode_stages"] if s["stage"] == "head")
+        self.assertEqual(head["phases"], 1)  # of each token
+        for part in ("prefill_stages", "decode_stages"):
+            for stage in d[part]:
+                self.assertGreaterEqual(stage["phases"], stage["shared"])
         self.assertEqual(json.loads(self.answer("bench", MODEL, "--prefill", "0", "--decode", "1", "--reps", "1", "--json"))
                          ["prefill"], None)
 
