@@ -1,34 +1,36 @@
 /* act.h - activations as the CUDA products read them: int8 per 32 values, with what the weights' minima need.
  *
  * Rows, not tiles: a row's groups lie one after another, and a product copies what it needs into shared
- * memory. Host and device see the same bytes. */
+ * memory.  act.cuh writes them; a host sees the same bytes. */
 #pragma once
 
 #include <stdint.h>
 
 enum { KERN_CUDA_GROUP = 32 };
 
-/* x[i] is about d q[i], q in -127..127.  The sum of q, exact; d times it would not fit f16 where |x| passes
- * 2047. */
+/* x[i] is about d q[i], q in -127..127.  Both f32: an f16 d loses digits where a row is small, and a product
+ * would have to convert it for every tile of weights. */
 struct kern_cuda_group {
-    uint16_t d; /* f16 bits.  NaN where the row has a NaN; q is 0 then */
-    int16_t sum;
+    float d;    /* NaN where the row has a NaN; q is 0 then */
+    float dsum; /* d times the sum of q, for weights that have a minimum */
 };
 
 /* Rows on their way into a product, written by whatever computed them.  f: for weights that meet f32 (F16,
- * BF16, F32); NULL where nobody reads it. q, f [n_row][n]     group [n_row][n / 32] */
+ * BF16, F32); NULL where nobody reads it.  All aligned to 16 bytes.
+ *   q, f [n_row][n]     group [n_row][n / 32] */
 struct kern_cuda_act {
     int8_t *q;
     struct kern_cuda_group *group;
     float *f;
 };
 
-/* q = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps).  dim % 32 == 0.
- *   x [n_row][dim] f32     w [dim] f32     q [n_row][dim] int8     group [n_row][dim / 32] */
+/* act = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps); w NULL: quantised(x).  dim % 32 == 0.
+ * act.q NULL (with act.group) or act.f NULL: not wanted.
+ *   x [n_row][dim] f32     w [dim] f32     rows NULL, or [n_row] on the device: row i is of x[rows[i]] */
 struct kern_cuda_norm {
     int n_row, dim;
     const float *x, *w;
     float eps;
-    int8_t *q;
-    struct kern_cuda_group *group;
+    struct kern_cuda_act act;
+    const int32_t *rows;
 };

@@ -1,6 +1,8 @@
 /* norm.cu - RMS norm of the residual stream, quantised for the product that follows. */
 #include "norm.cuh"
 
+#include "act.cuh"
+
 enum { NORM_THREADS = 256, NORM_WARPS = NORM_THREADS / KC_WARP };
 
 /* Sum over the block in a fixed order; every thread gets it.  Called once by a kernel. */
@@ -19,54 +21,42 @@ KERN_CUDA_FN float norm_block_sum(float v)
     return sum;
 }
 
-/* Four of a group's 32 values: eight lanes beside each other have the others. */
-KERN_CUDA_FN void norm_put_group(float4 v, char4 *q, struct kern_cuda_group *group)
+/* 1 / rms of a row of n times four values. */
+KERN_CUDA_FN float norm_scale(const float4 *x, int n, float eps)
 {
-    const float most = kc_warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
-    const bool broken = kc_warp_sum<8>(v.x - v.x + (v.y - v.y) + (v.z - v.z) + (v.w - v.w)) != 0.0f;
-    const __half d = __float2half_rn(broken ? NAN : most / 127.0f);
-    const float step = __half2float(d), per = step > 0.0f ? 1.0f / step : 0.0f;
-    char4 c = {0, 0, 0, 0};
+    float sum = 0.0f;
 
-    if (!broken) {
-        c.x = (signed char)__float2int_rn(fminf(fmaxf(v.x * per, -127.0f), 127.0f));
-        c.y = (signed char)__float2int_rn(fminf(fmaxf(v.y * per, -127.0f), 127.0f));
-        c.z = (signed char)__float2int_rn(fminf(fmaxf(v.z * per, -127.0f), 127.0f));
-        c.w = (signed char)__float2int_rn(fminf(fmaxf(v.w * per, -127.0f), 127.0f));
-    }
-    const int sum = kc_warp_sum<8>(c.x + c.y + c.z + c.w);
-    if (q)
-        *q = c;
-    if (group) {
-        group->d = __half_as_ushort(d);
-        group->sum = (int16_t)sum;
-    }
+    for (int i = (int)threadIdx.x; i < n; i += NORM_THREADS)
+        sum = fmaf(x[i].x, x[i].x, fmaf(x[i].y, x[i].y, fmaf(x[i].z, x[i].z, fmaf(x[i].w, x[i].w, sum))));
+    return 1.0f / sqrtf(norm_block_sum(sum) / (float)(4 * n) + eps);
 }
 
 /* One block a row.  A row is 4..16 KiB and is read twice, the second time from cache. */
 __global__ static void __launch_bounds__(NORM_THREADS) norm_q8(struct kern_cuda_norm op)
 {
-    const size_t row = blockIdx.x;
-    const float4 *const x = reinterpret_cast<const float4 *>(op.x + row * (size_t)op.dim);
+    const size_t row = blockIdx.x, at = row * (size_t)op.dim;
     const float4 *const w = reinterpret_cast<const float4 *>(op.w);
-    char4 *const q = reinterpret_cast<char4 *>(op.q + row * (size_t)op.dim);
-    struct kern_cuda_group *const group = op.group + row * (size_t)(op.dim / KERN_CUDA_GROUP);
     const int n = op.dim / 4, lane = threadIdx.x % KC_WARP, warp0 = (int)threadIdx.x - lane;
-    float sum = 0.0f;
 
     kc_pdl_wait();
-    for (int i = threadIdx.x; i < n; i += NORM_THREADS)
-        sum = fmaf(x[i].x, x[i].x, fmaf(x[i].y, x[i].y, fmaf(x[i].z, x[i].z, fmaf(x[i].w, x[i].w, sum))));
-    const float scale = 1.0f / sqrtf(norm_block_sum(sum) / (float)op.dim + op.eps);
+    kc_pdl_launch();
+    const size_t from = op.rows ? (size_t)op.rows[row] : row;
+    const float4 *const x = reinterpret_cast<const float4 *>(op.x + from * (size_t)op.dim);
+    const float scale = op.w ? norm_scale(x, n, op.eps) : 1.0f;
     for (int i0 = warp0; i0 < n; i0 += NORM_THREADS) { /* the same for a warp: its lanes stay together */
         const int i = i0 + lane;
         float4 v = {0, 0, 0, 0};
         if (i < n)
-            v = make_float4(x[i].x * scale * w[i].x, x[i].y * scale * w[i].y, x[i].z * scale * w[i].z,
-                            x[i].w * scale * w[i].w);
-        norm_put_group(v, i < n ? q + i : nullptr, i < n && i % 8 == 0 ? group + i / 8 : nullptr);
+            v = x[i];
+        if (i < n && op.w)
+            v = make_float4(v.x * scale * w[i].x, v.y * scale * w[i].y, v.z * scale * w[i].z,
+                            v.w * scale * w[i].w);
+        if (i < n && op.act.f)
+            reinterpret_cast<float4 *>(op.act.f + at)[i] = v;
+        if (op.act.q)
+            act_put_4(v, i < n ? reinterpret_cast<char4 *>(op.act.q + at) + i : nullptr,
+                      i < n && i % 8 == 0 ? op.act.group + at / KERN_CUDA_GROUP + i / 8 : nullptr);
     }
-    kc_pdl_launch();
 }
 
 extern "C" int kern_cuda_norm_q8(const struct kern_cuda_norm *op, bool pdl, cudaStream_t stream)

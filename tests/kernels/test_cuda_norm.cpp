@@ -12,13 +12,16 @@ struct rows {
     std::vector<float> x, w;
     std::vector<int8_t> q;
     std::vector<struct kern_cuda_group> group;
+    std::vector<float> f;
+    std::vector<int32_t> rows; /* empty: all of them */
+    bool plain;                /* no norm */
 };
 static const float eps = 1e-6f;
 
 /* Rows of very different size, one of them zero, one with a single large value. */
 static struct rows rows_new(int n_row, int dim, uint64_t seed)
 {
-    struct rows r = {n_row, dim, {}, {}, {}, {}};
+    struct rows r = {n_row, dim, {}, {}, {}, {}, {}, {}, false};
 
     for (int t = 0; t < n_row; t++)
         for (int i = 0; i < dim; i++) {
@@ -32,52 +35,58 @@ static struct rows rows_new(int n_row, int dim, uint64_t seed)
         r.w.push_back(1.0f + float(int32_t(emu_next(&seed))) * 0x1p-32f);
     r.q.resize(size_t(n_row) * size_t(dim));
     r.group.resize(r.q.size() / KERN_CUDA_GROUP);
+    r.f.resize(r.q.size());
     return r;
 }
 
 static int run(struct rows *r)
 {
     float *const x = emu_device(r->x.data(), r->x.size()), *const w = emu_device(r->w.data(), r->w.size());
-    int8_t *const q = emu_device<int8_t>(NULL, r->q.size());
-    struct kern_cuda_group *const group = emu_device<struct kern_cuda_group>(NULL, r->group.size());
-    const struct kern_cuda_norm op = {r->n_row, r->dim, x, w, eps, q, group};
+    int32_t *const rows = r->rows.empty() ? NULL : emu_device(r->rows.data(), r->rows.size());
+    const struct kern_cuda_act act = {emu_device<int8_t>(NULL, r->q.size()),
+                                      emu_device<struct kern_cuda_group>(NULL, r->group.size()),
+                                      emu_device<float>(NULL, r->f.size())};
+    const struct kern_cuda_norm op = {
+        rows ? int(r->rows.size()) : r->n_row, r->dim, x, r->plain ? NULL : w, eps, act, rows};
     cudaStream_t stream;
 
     assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
     const int result = kern_cuda_norm_q8(&op, true, stream);
     assert_int_equal(cudaStreamSynchronize(stream), cudaSuccess);
     assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
-    emu_take(r->q.data(), q, r->q.size());
-    emu_take(r->group.data(), group, r->group.size());
+    emu_take(r->q.data(), act.q, r->q.size());
+    emu_take(r->group.data(), act.group, r->group.size());
+    emu_take(r->f.data(), act.f, r->f.size());
     cudaFree(x);
     cudaFree(w);
+    cudaFree(rows);
     return result;
 }
 
-/* Group j of row t: d within f16's rounding, each q the nearest but for ties that f32 and double see
- * differently, the sum exact.  Where f16 rounded d down, the largest value is past 127 d by up to 127 * 2^-11
- * = 0.062 d. */
+/* Group j of row t: d within f32's rounding, each q the nearest but for ties that f32 and double see
+ * differently, the sum exact. */
 static void check_group(const struct rows *r, int t, int j, double scale)
 {
     const size_t at = size_t(t) * size_t(r->dim) + size_t(j) * KERN_CUDA_GROUP;
     const struct kern_cuda_group g = r->group[at / KERN_CUDA_GROUP];
-    const double d = double(half_to_float(g.d));
+    const double d = double(g.d);
     double most = 0;
     int sum = 0;
 
     for (size_t i = 0; i < KERN_CUDA_GROUP; i++) {
-        const double v = double(r->x[at + i]) * scale * double(r->w[size_t(j) * KERN_CUDA_GROUP + i]);
-        const double error = fabs(d * r->q[at + i] - v), allowed = 0.5 * d + 1e-6 * fabs(v) + 0.062 * d;
+        const double w = r->plain ? 1 : double(r->w[size_t(j) * KERN_CUDA_GROUP + i]);
+        const double v = double(r->x[at + i]) * scale * w, rounding = 2e-6 * fabs(v);
         most = fmax(most, fabs(v));
         sum += r->q[at + i];
-        if (error > allowed || r->q[at + i] < -127)
-            fail_msg("[%d][%d]: %d times %g, expected %g", t, int(i) + j * KERN_CUDA_GROUP, r->q[at + i], d,
-                     v);
+        if (fabs(double(r->f[at + i]) - v) > rounding || fabs(d * r->q[at + i] - v) > 0.5 * d + rounding ||
+            r->q[at + i] < -127)
+            fail_msg("[%d][%d]: %g, %d times %g, expected %g", t, int(i) + j * KERN_CUDA_GROUP,
+                     double(r->f[at + i]), r->q[at + i], d, v);
     }
-    if (fabs(d - most / 127) > most / 127 * 0x1p-11 * 1.01 + 0x1p-25)
+    if (fabs(d - most / 127) > 2e-6 * most)
         fail_msg("row %d group %d: d is %g, expected %g", t, j, d, most / 127);
-    if (g.sum != sum)
-        fail_msg("row %d group %d: sum is %d, expected %d", t, j, g.sum, sum);
+    if (half_bits(g.dsum) != half_bits(g.d * float(sum)))
+        fail_msg("row %d group %d: dsum is %a, expected %a", t, j, double(g.dsum), double(g.d * float(sum)));
 }
 
 static void check_rows(const struct rows *r)
@@ -88,7 +97,7 @@ static void check_rows(const struct rows *r)
             squares += double(r->x[size_t(t) * size_t(r->dim) + size_t(i)]) *
                        double(r->x[size_t(t) * size_t(r->dim) + size_t(i)]);
         for (int j = 0; j < r->dim / KERN_CUDA_GROUP; j++)
-            check_group(r, t, j, 1 / sqrt(squares / r->dim + double(eps)));
+            check_group(r, t, j, r->plain ? 1 : 1 / sqrt(squares / r->dim + double(eps)));
     }
 }
 
@@ -111,8 +120,58 @@ static void test_norm_q8_rounds_the_formula(void **state)
                 assert_int_equal(run(&again), 0);
                 assert_memory_equal(again.q.data(), r.q.data(), r.q.size());
                 assert_memory_equal(again.group.data(), r.group.data(), r.group.size() * sizeof(r.group[0]));
+                assert_memory_equal(again.f.data(), r.f.data(), r.f.size() * sizeof(float));
             }
         }
+}
+
+static void test_norm_q8_without_weights_rounds_x_itself(void **state)
+{
+    struct rows r = rows_new(3, 288, 9);
+
+    r.plain = true;
+    assert_int_equal(run(&r), 0);
+    check_rows(&r);
+}
+
+static void test_norm_q8_takes_the_rows_asked_for(void **state)
+{
+    struct rows all = rows_new(5, 96, 11), some = all;
+
+    assert_int_equal(run(&all), 0);
+    some.rows = {1, 4};
+    some.q.resize(2 * 96);
+    some.f.resize(2 * 96);
+    some.group.resize(2 * 3);
+    assert_int_equal(run(&some), 0);
+    for (size_t i = 0; i < 2; i++) {
+        const size_t from = size_t(some.rows[i]);
+        assert_memory_equal(&some.q[i * 96], &all.q[from * 96], 96);
+        assert_memory_equal(&some.f[i * 96], &all.f[from * 96], 96 * sizeof(float));
+        assert_memory_equal(&some.group[i * 3], &all.group[from * 3], 3 * sizeof(all.group[0]));
+    }
+}
+
+static void test_norm_q8_writes_what_is_wanted_alone(void **state)
+{
+    struct rows r = rows_new(1, 96, 13);
+    float *const x = emu_device(r.x.data(), r.x.size()), *const w = emu_device(r.w.data(), r.w.size());
+    float *const f = emu_device<float>(NULL, r.f.size());
+    struct kern_cuda_norm op = {1, 96, x, w, eps, {NULL, NULL, f}, NULL};
+
+    assert_int_equal(run(&r), 0);
+    assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), 0);
+    std::vector<float> got(96);
+    emu_take(got.data(), f, got.size());
+    assert_memory_equal(got.data(), r.f.data(), 96 * sizeof(float));
+    op.act = {emu_device<int8_t>(NULL, 96), emu_device<struct kern_cuda_group>(NULL, 3), NULL};
+    assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), 0);
+    std::vector<int8_t> q(96);
+    emu_take(q.data(), op.act.q, q.size());
+    assert_memory_equal(q.data(), r.q.data(), q.size());
+    cudaFree(op.act.group);
+    cudaFree(x);
+    cudaFree(w);
 }
 
 static void test_norm_q8_gives_nan_for_a_row_with_a_nan_and_no_other(void **state)
@@ -124,14 +183,14 @@ static void test_norm_q8_gives_nan_for_a_row_with_a_nan_and_no_other(void **stat
     assert_int_equal(run(&clean), 0);
     for (size_t j = 0; j < r.group.size(); j++)
         if (j / 3 == 1)
-            assert_true(isnan(half_to_float(r.group[j].d)));
+            assert_true(isnan(r.group[j].d) && isnan(r.group[j].dsum));
         else
-            assert_int_equal(r.group[j].d, clean.group[j].d);
+            assert_memory_equal(&r.group[j], &clean.group[j], sizeof(r.group[j]));
 }
 
 static void test_norm_q8_refuses_a_row_that_is_no_whole_groups(void **state)
 {
-    struct kern_cuda_norm op = {1, 48, NULL, NULL, eps, NULL, NULL};
+    struct kern_cuda_norm op = {1, 48, NULL, NULL, eps, {NULL, NULL, NULL}, NULL};
 
     assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), -EINVAL);
     op.dim = 0;
@@ -145,6 +204,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_norm_q8_rounds_the_formula),
+        cmocka_unit_test(test_norm_q8_without_weights_rounds_x_itself),
+        cmocka_unit_test(test_norm_q8_takes_the_rows_asked_for),
+        cmocka_unit_test(test_norm_q8_writes_what_is_wanted_alone),
         cmocka_unit_test(test_norm_q8_gives_nan_for_a_row_with_a_nan_and_no_other),
         cmocka_unit_test(test_norm_q8_refuses_a_row_that_is_no_whole_groups),
     };

@@ -1,0 +1,64 @@
+/* act.cuh - int8 per 32 values from f32, for the kernels whose results the next product reads. */
+#pragma once
+
+#include "act.h"
+#include "dev.cuh"
+
+/* What the largest magnitude of a group makes of it.  broken: a value is no number; such a group is NaN. */
+KERN_CUDA_FN float act_step(float most, bool broken)
+{
+    return broken ? NAN : most / 127.0f;
+}
+
+/* 1 / d; a step below what f32 can invert says 0 throughout. */
+KERN_CUDA_FN float act_per(float d)
+{
+    return d >= 0x1p-126f ? 1.0f / d : 0.0f;
+}
+
+KERN_CUDA_FN int act_code(float v, float per)
+{
+    return __float2int_rn(fminf(fmaxf(v * per, -127.0f), 127.0f));
+}
+
+/* One group by a whole warp, lane l has value l.  q and group are the group's own; NULL: not wanted. */
+KERN_CUDA_FN void act_put_32(float v, int8_t *q, struct kern_cuda_group *group)
+{
+    const int lane = (int)threadIdx.x % KC_WARP;
+    const float most = kc_warp_max(fabsf(v));
+    const bool broken = __any_sync(KC_ALL_LANES, v - v != 0.0f);
+    const float d = act_step(most, broken), per = act_per(d);
+    const int code = broken ? 0 : act_code(v, per), sum = kc_warp_sum(code);
+
+    if (q)
+        q[lane] = (int8_t)code;
+    if (group && lane == 0) {
+        group->d = d;
+        group->dsum = d * (float)sum;
+    }
+}
+
+/* One group by eight lanes beside each other, all 32 lanes of the warp together: lane l has values 4 (l % 8)
+ * and the next three.  q is where these four go; NULL: not wanted, which may differ between lanes.  group
+ * likewise, of the first of the eight. */
+KERN_CUDA_FN void act_put_4(const float4 &v, char4 *q, struct kern_cuda_group *group)
+{
+    const float most = kc_warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
+    const bool broken = kc_warp_sum<8>(v.x - v.x + (v.y - v.y) + (v.z - v.z) + (v.w - v.w)) != 0.0f;
+    const float d = act_step(most, broken), per = act_per(d);
+    char4 c = {0, 0, 0, 0};
+
+    if (!broken) {
+        c.x = (signed char)act_code(v.x, per);
+        c.y = (signed char)act_code(v.y, per);
+        c.z = (signed char)act_code(v.z, per);
+        c.w = (signed char)act_code(v.w, per);
+    }
+    const int sum = kc_warp_sum<8>(c.x + c.y + c.z + c.w);
+    if (q)
+        *q = c;
+    if (group) {
+        group->d = d;
+        group->dsum = d * (float)sum;
+    }
+}
