@@ -87,7 +87,8 @@ KERN_CUDA_FN void kc_bar_sync(int id, int n_threads)
     asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(n_threads) : "memory");
 }
 
-/* Weights, read once: no place in L1.  The memory is not written while the kernel runs. */
+/* Weights, read once: no place in L1; 16, 8, 4 or 2 bytes.  The memory is not written while the kernel runs.
+ */
 KERN_CUDA_FN uint4 kc_ld_stream(const uint4 *p)
 {
     uint4 v;
@@ -95,6 +96,30 @@ KERN_CUDA_FN uint4 kc_ld_stream(const uint4 *p)
     asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
                  : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
                  : "l"(p));
+    return v;
+}
+
+KERN_CUDA_FN uint2 kc_ld_stream(const uint2 *p)
+{
+    uint2 v;
+
+    asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
+    return v;
+}
+
+KERN_CUDA_FN uint32_t kc_ld_stream(const uint32_t *p)
+{
+    uint32_t v;
+
+    asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(p));
+    return v;
+}
+
+KERN_CUDA_FN uint16_t kc_ld_stream(const uint16_t *p)
+{
+    uint16_t v;
+
+    asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(v) : "l"(p));
     return v;
 }
 
@@ -216,6 +241,27 @@ KERN_CUDA_FN void kc_mma_s8_k16(int (&d)[4], const uint32_t (&a)[2], const uint3
                  "{%0, %1, %2, %3};"
                  : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                  : "r"(a[0]), "r"(a[1]), "r"(b[0]));
+}
+
+/* d = A B + c: with the same c each time nothing has to be cleared. */
+KERN_CUDA_FN void kc_mma_s8_k32_from(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                     const int (&c)[4])
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%10, %11, %12, %13};"
+        : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "r"(c[0]), "r"(c[1]), "r"(c[2]),
+          "r"(c[3]));
+}
+
+KERN_CUDA_FN void kc_mma_s8_k16_from(int (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1],
+                                     const int (&c)[4])
+{
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+                 "{%7, %8, %9, %10};"
+                 : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+                 : "r"(a[0]), "r"(a[1]), "r"(b[0]), "r"(c[0]), "r"(c[1]), "r"(c[2]), "r"(c[3]));
 }
 
 KERN_CUDA_FN void kc_mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])

@@ -237,6 +237,20 @@ static inline void kc_mma_s8_k16(int (&d)[4], const uint32_t (&a)[2], const uint
     emu_mma(EMU_MMA_S8, 16, d, a, b, file, line);
 }
 
+static inline void kc_mma_s8_k32_from(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                                      const int (&c)[4], EMU_SITE)
+{
+    memcpy(d, c, sizeof(d));
+    emu_mma(EMU_MMA_S8, 32, d, a, b, file, line);
+}
+
+static inline void kc_mma_s8_k16_from(int (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1],
+                                      const int (&c)[4], EMU_SITE)
+{
+    memcpy(d, c, sizeof(d));
+    emu_mma(EMU_MMA_S8, 16, d, a, b, file, line);
+}
+
 static inline void kc_mma_f16(float (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], EMU_SITE)
 {
     emu_mma(EMU_MMA_F16, 16, d, a, b, file, line);
@@ -249,7 +263,8 @@ static inline void kc_mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint
 
 /* loads and copies */
 
-static inline uint4 kc_ld_stream(const uint4 *p)
+template <class T>
+static inline T kc_ld_stream(const T *p)
 {
     return *p;
 }

@@ -83,7 +83,8 @@ __global__ void wrap_half(const float *in, unsigned *out, int n)
     out[7 * n + i] = __float_as_uint(sqrtf(fabsf(x)));
 }
 
-/* One warp a product.  A [16][K] int8   B [8][K] int8, its columns   D [16][8] in/out */
+/* One warp a product, in place and not; where they differ d is what no product gives.
+ *   A [16][K] int8   B [8][K] int8, its columns   D [16][8] in/out */
 template <int K>
 __global__ void wrap_mma_s8(const int8_t *a, const int8_t *b, int *d)
 {
@@ -97,12 +98,16 @@ __global__ void wrap_mma_s8(const int8_t *a, const int8_t *b, int *d)
         fb[i] = *reinterpret_cast<const uint32_t *>(b + g * K + 16 * i + 4 * q);
     for (int i = 0; i < 4; i++)
         fd[i] = d[(g + 8 * (i / 2)) * 8 + 2 * q + i % 2];
-    if constexpr (K == 32)
+    int from[4];
+    if constexpr (K == 32) {
+        kc_mma_s8_k32_from(from, fa, fb, fd);
         kc_mma_s8_k32(fd, fa, fb);
-    else
+    } else {
+        kc_mma_s8_k16_from(from, fa, fb, fd);
         kc_mma_s8_k16(fd, fa, fb);
+    }
     for (int i = 0; i < 4; i++)
-        d[(g + 8 * (i / 2)) * 8 + 2 * q + i % 2] = fd[i];
+        d[(g + 8 * (i / 2)) * 8 + 2 * q + i % 2] = from[i] == fd[i] ? fd[i] : 0x7fffffff;
 }
 
 /* A [16][16], B [16][8] 16-bit floats, row by row, through shared memory and ldmatrix: A as it lies, B
@@ -220,6 +225,11 @@ __global__ void wrap_atomics(unsigned *u, float *f, const uint4 *weights, uint4 
         atomicAdd(&u[0], n[0]);
         __threadfence();
         *last = kc_ld_stream(weights);
+        const uint2 low = kc_ld_stream(reinterpret_cast<const uint2 *>(weights));
+        const uint32_t second = kc_ld_stream(reinterpret_cast<const uint32_t *>(weights) + 1);
+        const uint16_t third = kc_ld_stream(reinterpret_cast<const uint16_t *>(weights) + 4);
+        if (low.x != last->x || second != last->y || third != (last->z & 0xffff))
+            last->w = 0;
     }
     kc_pdl_launch();
 }
