@@ -1,0 +1,15 @@
+/* matmul.cuh - the products' entry points.
+ *
+ * Each: 0, -EINVAL for a shape that the struct does not allow, or what the launch gave.  pdl: as in
+ * KERN_CUDA_LAUNCH. One launch each while n_row <= 16. */
+#pragma once
+
+#include "dev.cuh"
+#include "matmul.h"
+
+/* Once per device, before the first launch and outside of a capture: leave for shared memory over 48 KiB. */
+extern "C" int kern_cuda_matmul_init(void);
+
+extern "C" int kern_cuda_matmul(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);
+extern "C" int kern_cuda_gate_up(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream);
+extern "C" int kern_cuda_embed(const struct kern_cuda_embed *op, bool pdl, cudaStream_t stream);
