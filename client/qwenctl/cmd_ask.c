@@ -91,10 +91,13 @@ static enum code ask_gather(struct ask *ask)
 static enum code ask_build(struct ask *ask, qwend_req *req)
 {
     const struct opt_values *values = ask->args->values;
+    struct opt_values sent = *values;
     enum code code;
     int r = 0;
 
-    code = gen_set(req, values, &ask->fault);
+    if (values->raw)
+        sent.thinking.given = false; /* of the configuration: raw text is no chat */
+    code = gen_set(req, &sent, &ask->fault);
     if (code)
         return code;
     if (values->raw) {
@@ -122,7 +125,8 @@ static enum code ask_check(const struct ask *ask, struct fault *fault)
     if (values->detach && (values->json || values->ndjson))
         return (enum code)fault_set(fault, CODE_USAGE,
                                     "--detach prints the request's id only: no --json, no --ndjson");
-    if (values->raw && (values->system || values->thinking.given))
+    if (values->raw &&
+        (opt_is_given(values, "system") || opt_is_given(values, "think") || opt_is_given(values, "no-think")))
         return (enum code)fault_set(fault, CODE_USAGE,
                                     "--raw is no chat: it takes no --system and no --think");
     if (values->special && !values->raw)

@@ -59,6 +59,16 @@ static const struct cmd cmd_rows[] = {
     {"upgrade", "", "Have the daemon's present binary take over", OPT_ADMIN, cmd_upgrade,
      "For administrators who may reload. Requests go on; what cannot be started is\nrefused.\n", 0,
      CMD_STEERING, CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"config", "[list | get KEY | set KEY VALUE | unset KEY]", "What qwenctl does unless told otherwise",
+     OPT_CONFIG, cmd_config,
+     "Keys are names of options; qwenctl help settings lists them. set and unset\n"
+     "change the user's file, with --profile a profile of it. get exits 1 if the key\n"
+     "has no value.\n",
+     3, CMD_TOOLS, CMD_TAKES_WORD, "list get set unset",
+     .examples = "qwenctl config set max-tokens 500\n"
+                 "qwenctl config set think off --profile quick; qwenctl ask --profile quick hi\n"
+                 "qwenctl config list --show-origin\n",
+     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"completion", "SHELL", "Completions for bash, zsh or fish", OPT_COMPLETION, cmd_completion,
      "Packages install them; by hand, or for a shell that was not found:\n", 1, CMD_TOOLS, CMD_TAKES_WORD,
      "bash zsh fish",

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <wchar.h>
 
+#include "file.h"
 #include "sig.h"
 
 enum { LINE_HISTORY = 1000 }; /* lines kept */
@@ -28,34 +29,18 @@ struct line {
 
 char *line_history_path(void)
 {
-    const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    char *path = NULL;
-    int r;
-
-    if (state && *state == '/')
-        r = asprintf(&path, "%s/qwend/chat_history", state);
-    else if (home && *home == '/')
-        r = asprintf(&path, "%s/.local/state/qwend/chat_history", home);
-    else
-        return NULL;
-    return r < 0 ? NULL : path;
+    return file_home("XDG_STATE_HOME", ".local/state", "chat_history");
 }
 
 /* Makes the folders and the file with their modes before libedit writes: what was typed is the user's alone.
  */
 static int line_history_make(const char *path)
 {
-    _cleanup_(freep) char *copy = strdup(path);
     _cleanup_(closep) int fd = -1;
+    int r = file_make_folders(path);
 
-    if (!copy)
-        return err_origin(-ENOMEM);
-    for (char *p = strchr(copy + 1, '/'); p; p = strchr(p + 1, '/')) {
-        *p = 0;
-        if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-            return err_errno();
-        *p = '/';
-    }
+    if (r)
+        return r;
     fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     return fd < 0 || fchmod(fd, 0600) < 0 ? err_errno() : 0;
 }

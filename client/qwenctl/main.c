@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "conf.h"
 #include "sig.h"
 
 static enum code main_unknown(struct ui *ui, const char *word)
@@ -26,7 +27,37 @@ static const struct cmd *main_find(const char *word)
     return cmd || !strchr(word, ' ') ? cmd : cmd_find("ask");
 }
 
-static enum code main_run(struct ui *ui, const struct opt_values *values, char **args, int n)
+/* These must work with a configuration that does not. */
+static bool main_reads_conf(const struct cmd *cmd)
+{
+    return !(cmd->verb & (OPT_CONFIG | OPT_HELP | OPT_COMPLETION));
+}
+
+/* Runs the verb with what the environment and the files say where the command line said nothing. */
+static enum code main_run_verb(struct ui *ui, const struct cmd *cmd, struct opt_values *values, char **args,
+                               int n)
+{
+    struct fault fault = {};
+    struct conf conf = {};
+    enum code code;
+    int r = CONF_OK;
+
+    if (main_reads_conf(cmd))
+        r = conf_load_all(&conf, &fault);
+    if (!r && main_reads_conf(cmd))
+        r = conf_apply(&conf, cmd->verb, values, &fault);
+    if (r) {
+        ui_error(ui, "%s", r > 0 ? fault.text : strerror(-r));
+        code = r > 0 ? CODE_USAGE : CODE_FAILED;
+    } else {
+        ui_init(ui, values);
+        code = cmd->run(&(struct cmd_args){values, ui, args, n});
+    }
+    conf_deinit(&conf);
+    return code;
+}
+
+static enum code main_run(struct ui *ui, struct opt_values *values, char **args, int n)
 {
     const struct cmd *cmd = values->version ? cmd_find("version") : n ? main_find(args[0]) : cmd_find("help");
     const int n_used = n && cmd_find(args[0]);
@@ -49,7 +80,7 @@ static enum code main_run(struct ui *ui, const struct opt_values *values, char *
                  args[n_used + cmd->max_args], cmd->name);
         return CODE_USAGE;
     }
-    return cmd->run(&(struct cmd_args){values, ui, args + n_used, n - n_used});
+    return main_run_verb(ui, cmd, values, args + n_used, n - n_used);
 }
 
 /* `qwenctl foo …` runs qwenctl-foo of $PATH if there is one and no verb has that name.  Only as the first

@@ -128,16 +128,16 @@ static int opt_set_list(const struct opt *opt, const char *text, struct opt_list
     return OPT_OK;
 }
 
-static void opt_mark(struct opt_values *values, const struct opt *opt)
+static void opt_mark(uint64_t bits[2], const struct opt *opt)
 {
     size_t n, i = (size_t)(opt - opt_table(&n));
 
-    values->given[i / 64] |= UINT64_C(1) << i % 64;
+    bits[i / 64] |= UINT64_C(1) << i % 64;
 }
 
-static bool opt_is_marked(const struct opt_values *values, size_t i)
+static bool opt_is_marked(const uint64_t bits[2], size_t i)
 {
-    return values->given[i / 64] >> i % 64 & 1;
+    return bits[i / 64] >> i % 64 & 1;
 }
 
 /* text: its value, NULL for a flag */
@@ -146,7 +146,7 @@ static int opt_set(const struct opt *opt, const char *text, struct opt_values *v
     void *at = (char *)values + opt->offset;
     int index, r;
 
-    opt_mark(values, opt);
+    opt_mark(values->set, opt);
     switch (opt->kind) {
     case OPT_FLAG:
         *(bool *)at = true;
@@ -214,6 +214,12 @@ static int opt_unknown(const char *word, size_t n, uint64_t verb, struct fault *
                      best ? "unknown option --%s: did you mean --%s?" : "unknown option --%s", name, best);
 }
 
+static int opt_take(const struct opt *opt, const char *text, struct opt_values *values, struct fault *fault)
+{
+    opt_mark(values->given, opt);
+    return opt_set(opt, text, values, fault);
+}
+
 /* --name, --name=V or --name V.  *i is the index of the argument, moved if the value is the next one. */
 static int opt_parse_long(int argc, char **argv, int *i, uint64_t verb, struct opt_values *values,
                           struct fault *fault)
@@ -231,7 +237,7 @@ static int opt_parse_long(int argc, char **argv, int *i, uint64_t verb, struct o
             return fault_set(fault, OPT_E_USAGE, "--%s needs a value: %s", opt->name, opt->arg);
         text = argv[++*i];
     }
-    return opt_set(opt, text, values, fault);
+    return opt_take(opt, text, values, fault);
 }
 
 /* -q, -qv, -nV, -n V, and -x or -x=V of a value that may be left out */
@@ -246,16 +252,16 @@ static int opt_parse_short(int argc, char **argv, int *i, uint64_t verb, struct 
             return fault_set(fault, OPT_E_USAGE, "unknown option -%c (text that starts with - goes after --)",
                              *p);
         if (opt->optional && p[1] == '=')
-            return opt_set(opt, p + 2, values, fault);
+            return opt_take(opt, p + 2, values, fault);
         if (!opt->arg || opt->optional) {
-            r = opt_set(opt, NULL, values, fault);
+            r = opt_take(opt, NULL, values, fault);
             if (r)
                 return r;
             continue;
         }
         if (!p[1] && *i + 1 == argc)
             return fault_set(fault, OPT_E_USAGE, "-%c needs a value: %s", *p, opt->arg);
-        return opt_set(opt, p[1] ? p + 1 : argv[++*i], values, fault);
+        return opt_take(opt, p[1] ? p + 1 : argv[++*i], values, fault);
     }
     return OPT_OK;
 }
@@ -319,9 +325,49 @@ int opt_check_verb(const struct opt_values *values, uint64_t verb, const char *v
 
     table = opt_table(&n);
     for (size_t i = 0; i < n; i++)
-        if (opt_is_marked(values, i) && !(table[i].verbs & verb))
+        if (opt_is_marked(values->given, i) && !(table[i].verbs & verb))
             return fault_set(fault, OPT_E_USAGE, "%s has no option --%s", verb_name, table[i].name);
     return OPT_OK;
+}
+
+static int opt_assign_flag(const struct opt *opt, const char *text, struct opt_values *values,
+                           struct fault *fault)
+{
+    static const char *const words[] = {"no", "yes", "false", "true", "off", "on", "0", "1"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+        if (strcasecmp(words[i], text))
+            continue;
+        opt_mark(values->set, opt);
+        *(bool *)((char *)values + opt->offset) = i % 2;
+        return OPT_OK;
+    }
+    return fault_set(fault, OPT_E_USAGE, "%s is yes or no, not \"%.60s\"", opt->name, text);
+}
+
+int opt_assign(struct opt_values *values, const struct opt *opt, const char *text, struct fault *fault)
+{
+    const struct opt *table;
+    size_t n;
+
+    table = opt_table(&n);
+    for (size_t i = 0; i < n; i++)
+        if (table[i].offset == opt->offset && opt_is_marked(values->set, i))
+            return OPT_OK;
+    return opt->kind == OPT_FLAG ? opt_assign_flag(opt, text, values, fault)
+                                 : opt_set(opt, text, values, fault);
+}
+
+bool opt_is_given(const struct opt_values *values, const char *name)
+{
+    const struct opt *table;
+    size_t n;
+
+    table = opt_table(&n);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(table[i].name, name) && opt_is_marked(values->given, i))
+            return true;
+    return false;
 }
 
 size_t opt_spell(const struct opt *opt, char *out, size_t size)

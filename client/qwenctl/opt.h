@@ -26,6 +26,7 @@ enum opt_verb {
     OPT_TOP = 1ull << 8,
     OPT_ATTACH = 1ull << 9,
     OPT_COMPLETION = 1ull << 10,
+    OPT_CONFIG = 1ull << 11,
     OPT_ADMIN = 1ull << 12,
     OPT_ANY = ~0ull,
 };
@@ -54,7 +55,9 @@ struct opt_values {
     struct opt_real temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int color, show_thinking; /* enum opt_color, enum opt_show */
     bool quiet, verbose, json, ndjson, raw, usage, mine, count, detach, special, once, help, version;
-    uint64_t given[2]; /* bit i: the i-th option of the table */
+    bool show_origin;
+    const char *profile;
+    uint64_t given[2], set[2]; /* bit i: the i-th option of the table, on the command line; from anywhere */
 };
 
 enum opt_kind {
@@ -81,6 +84,7 @@ struct opt {
     const char *const *choices; /* NULL-terminated: the values, or some of them; for completion too */
     char letter;                /* 0: none */
     bool optional;              /* the value may be left out, and is only taken from --name=V */
+    bool conf;                  /* may be set by the environment, the configuration and templates: conf.h */
 };
 
 enum { OPT_OK, OPT_E_USAGE };
@@ -100,6 +104,13 @@ int opt_parse(int argc, char **argv, uint64_t verb, struct opt_values *ret_value
 /* OPT_E_USAGE if an option was given that this verb does not have. */
 int opt_check_verb(const struct opt_values *values, uint64_t verb, const char *verb_name,
                    struct fault *fault);
+
+/* Sets one option from text that is not of the command line; a flag is yes or no.  Nothing happens if it is
+ * set already, in this row or in another of the same field: whoever goes first wins. */
+int opt_assign(struct opt_values *values, const struct opt *opt, const char *text, struct fault *fault);
+
+/* Was the option given on the command line?  Others must yield where two exclude each other. */
+bool opt_is_given(const struct opt_values *values, const char *name);
 
 /* "-n, --max-tokens N", "--think[=X]", "    --raw": as the help, the man page and OPERATIONS spell it. */
 size_t opt_spell(const struct opt *opt, char *out, size_t size);

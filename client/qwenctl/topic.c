@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "code.h"
+#include "conf.h"
+#include "opt.h"
 
 static void topic_put_codes(FILE *out)
 {
@@ -23,6 +25,8 @@ static void topic_put_environment(FILE *out)
           "  TERM              dumb or empty: no colours, no cursor movement\n"
           "  XDG_STATE_HOME    qwend/chat_history below it keeps what chat was told\n"
           "                    (by default ~/.local/state)\n"
+          "  QWENCTL_...       options, and QWENCTL_PROFILE: see qwenctl help settings\n"
+          "  XDG_CONFIG_HOME   qwend/qwenctl.conf below it (by default ~/.config)\n"
           "  PATH              qwenctl-NAME there is run by `qwenctl NAME`\n",
           out);
 }
@@ -49,7 +53,31 @@ static void topic_put_events(FILE *out)
           out);
 }
 
+static void topic_put_settings(FILE *out)
+{
+    const struct opt *options;
+    size_t n;
+
+    fputs("Defaults for options, from what goes first: the command line; the environment\n"
+          "(QWENCTL_ and the key in capitals, QWENCTL_MAX_TOKENS); [profile NAME], if\n"
+          "--profile, QWENCTL_PROFILE or the key profile names one; the user's file; the\n"
+          "machine's file. An unknown key or a bad value is an error with file and line.\n\n"
+          "  $XDG_CONFIG_HOME/qwend/qwenctl.conf     (by default ~/.config)\n"
+          "  " QWENCTL_SYSCONF "/qwenctl.conf\n\n"
+          "  # a comment\n"
+          "  max-tokens = 500\n"
+          "  [profile quick]\n"
+          "  think = off\n\n"
+          "Flags are yes or no. A key holds for the verbs that have the option. Keys:\n\n",
+          out);
+    options = opt_table(&n);
+    for (size_t i = 0; i < n; i++)
+        if (options[i].conf)
+            fprintf(out, "  %-18s %s\n", options[i].name, options[i].help);
+}
+
 static const struct topic topics[] = {
+    {"settings", "Files and variables with defaults for options", topic_put_settings},
     {"exit-codes", "What qwenctl ends with", topic_put_codes},
     {"environment", "Variables that it reads", topic_put_environment},
     {"events", "The lines of --ndjson, the object of --json", topic_put_events},
