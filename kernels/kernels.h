@@ -194,7 +194,8 @@ struct kern_options {
     bool share_all;                         /* for tests: each phase on all threads, however little there is to do */
 };
 
-/* fault names what was asked for and what there is.  ret_kern is freed with kern_free(), which takes NULL. */
+/* fault names what was asked for and what there is; with "auto" it says why a better backend was passed over, also when
+ * another one was opened, and is left alone if none was.  ret_kern is freed with kern_free(), which takes NULL. */
 int kern_open(const struct kern_options *options, struct fault *fault, struct kern **ret_kern);
 struct kern *kern_free(struct kern *kern);
 CLEANUP_FUNC(struct kern, kern_free)

@@ -37,8 +37,9 @@ struct engine_load {
     int fd;       /* borrowed; the weights of an earlier engine, -1: none */
     bool adopted; /* they are this one's */
     struct fault fault;
-    char note[ENGINE_TEXT_BYTES]; /* why they are not; empty: there were none, or they are */
-    uint32_t permille;            /* last said */
+    char note[ENGINE_TEXT_BYTES];   /* why they are not; empty: there were none, or they are */
+    char passed[ENGINE_TEXT_BYTES]; /* why "auto" took the CPU */
+    uint32_t permille;              /* last said */
     int cache_pages;
     char tight[200]; /* warning: what was asked for may not fit; empty: it does */
 };
@@ -193,6 +194,17 @@ static bool engine_load_is_auto(const Qwe__Start *start)
     return !start->backend || !*start->backend || !strcmp(start->backend, "auto");
 }
 
+static void engine_load_passed(struct engine_load *load)
+{
+    char text[ENGINE_TEXT_BYTES];
+
+    if (!engine_load_is_auto(load->start) || strcmp(load->e->kern->ops->name, "cpu") != 0)
+        return;
+    snprintf(text, sizeof(text), "backend auto: %.400s; the CPU serves",
+             load->fault.text[0] ? load->fault.text : "this build has none for a GPU");
+    engine_clean_text(text, load->passed);
+}
+
 static int engine_load_model(struct engine_load *load)
 {
     const Qwe__Start *start = load->start;
@@ -209,6 +221,8 @@ static int engine_load_model(struct engine_load *load)
     if (r)
         return engine_load_name_file(load, r);
     r = kern_open(&options, &load->fault, &load->e->kern);
+    if (!r)
+        engine_load_passed(load);
     return r ? r : engine_load_name_file(load, engine_load_file(load));
 }
 
@@ -404,9 +418,7 @@ static char *engine_ready_note(struct engine_load *load)
 {
     if (load->note[0])
         return load->note;
-    if (engine_load_is_auto(load->start) && !strcmp(load->e->kern->ops->name, "cpu"))
-        return (char *)"backend auto: this build has none for a GPU, the CPU serves";
-    return NULL;
+    return load->passed[0] ? load->passed : NULL;
 }
 
 static int engine_put_ready(struct engine_load *load, const struct state_size *size, const char *kv_name)
