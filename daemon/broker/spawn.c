@@ -29,22 +29,38 @@ static bool spawn_own_folder(char *folder, size_t n)
     return slash;
 }
 
-int spawn_find_engine(const char *given, char **ret_path, struct fault *fault)
+/* In one of the places where a program of ours may lie; false: in none. */
+static bool spawn_find_program(const char *name, char *path, size_t n)
 {
-    static const char *const places[] = {"qwend-engine", "../engine/qwend-engine"};
-    char folder[PATH_MAX], path[PATH_MAX + 64] = QWEND_PKGLIBEXECDIR "/qwend-engine";
+    static const char *const beside[] = {"", "../engine/"};
+    char folder[PATH_MAX];
+
+    snprintf(path, n, "%s/%s", QWEND_PKGLIBEXECDIR, name);
+    if (access(path, X_OK) == 0)
+        return true;
+    if (!spawn_own_folder(folder, sizeof(folder)))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(beside); i++) {
+        snprintf(path, n, "%s/%s%s", folder, beside[i], name);
+        if (access(path, X_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+int spawn_find_engine(const char *given, bool gpu, char **ret_path, struct fault *fault)
+{
+    char path[PATH_MAX + 64];
 
     if (given) {
         if (access(given, X_OK) < 0)
             return fault_set(fault, SPAWN_E_NONE, "engine %s: %s", given, strerror(errno));
         snprintf(path, sizeof(path), "%s", given);
-    }
-    for (size_t i = 0; !given && access(path, X_OK) < 0; i++) {
-        if (i == ARRAY_SIZE(places) || !spawn_own_folder(folder, sizeof(folder)))
-            return fault_set(fault, SPAWN_E_NONE,
-                             "no qwend-engine in " QWEND_PKGLIBEXECDIR
-                             " nor beside qwend: name it with --engine");
-        snprintf(path, sizeof(path), "%s/%s", folder, places[i]);
+    } else if (!(gpu && spawn_find_program("qwend-engine-cuda", path, sizeof(path))) &&
+               !spawn_find_program("qwend-engine", path, sizeof(path))) {
+        return fault_set(fault, SPAWN_E_NONE,
+                         "no qwend-engine in " QWEND_PKGLIBEXECDIR
+                         " nor beside qwend: name it with --engine");
     }
     *ret_path = strdup(path);
     return *ret_path ? 0 : err_origin(-ENOMEM);

@@ -7,9 +7,9 @@
 
 enum { SPAWN_OK, SPAWN_E_NONE };
 
-/* given: what the configuration names, or NULL.  Otherwise the installed one, or one beside our own binary.
- */
-int spawn_find_engine(const char *given, char **ret_path, struct fault *fault);
+/* given: what the configuration names, or NULL.  Otherwise the installed one, or one beside our own binary;
+ * gpu: qwend-engine-cuda before qwend-engine. */
+int spawn_find_engine(const char *given, bool gpu, char **ret_path, struct fault *fault);
 
 /* fork and exec with a socketpair as the child's fd 3.  The child dies with us, and before us when memory
  * runs out. */

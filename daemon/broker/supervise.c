@@ -250,6 +250,23 @@ static void supervise_doubt_weights(struct supervise *s)
     store_drop_weights();
 }
 
+/* An engine that crashes before it ever served, where another one could serve without what it crashes of: a
+ * GPU's driver runs in its address space.  Only if nobody asked for just this one. */
+static void supervise_fall_back(struct supervise *s, const char *how)
+{
+    const struct options *options = s->broker->options;
+    _cleanup_(freep) char *plain = NULL;
+
+    if (s->ready || options->engine || strcmp(options->backend, "auto") != 0 ||
+        spawn_find_engine(NULL, false, &plain, NULL) || !strcmp(plain, s->engine))
+        return;
+    snprintf(s->fell_back, sizeof(s->fell_back),
+             "backend auto: qwend-engine-cuda %.100s while it loaded; the CPU serves", how);
+    log_warn("%s", s->fell_back);
+    freep(&s->engine);
+    s->engine = steal(&plain);
+}
+
 static void supervise_on_death(struct supervise *s, pid_t pid, int status)
 {
     const bool is_crash = s->is_killed || spawn_is_crash(status);
@@ -259,8 +276,10 @@ static void supervise_on_death(struct supervise *s, pid_t pid, int status)
     unsigned n;
 
     spawn_describe_exit(status, how, sizeof(how));
-    if (is_crash && s->state == SUPERVISE_LOADING)
+    if (is_crash && s->state == SUPERVISE_LOADING) {
         supervise_doubt_weights(s);
+        supervise_fall_back(s, how);
+    }
     quarantine_on_death(s->broker, is_crash, last);
     n = supervise_lose_requests(s);
     if (s->state == SUPERVISE_FAILED) {
@@ -402,7 +421,7 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
     s->load_permille = 1000;
     s->cache_used_bytes = 0; /* the next Beat says otherwise */
     s->cache_dir_used_bytes = ready->cache_dir_used_bytes;
-    snprintf(s->note, sizeof(s->note), "%s", ready->note ? ready->note : "");
+    snprintf(s->note, sizeof(s->note), "%s", *s->fell_back ? s->fell_back : ready->note ? ready->note : "");
     loop_unwatch(s->watch);
     log_event_info(&event, "engine %d serves %s on %s, %u slots of %u tokens%s%s%s", s->pid,
                    ready->model && ready->model->name ? ready->model->name : "a model without a name",
@@ -434,6 +453,11 @@ int supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
     return 0;
 }
 
+static bool supervise_may_use_gpu(const struct options *options)
+{
+    return !strcmp(options->backend, "auto") || !strcmp(options->backend, "cuda");
+}
+
 int supervise_init(struct supervise *s, struct broker *broker, struct fault *fault)
 {
     int r;
@@ -441,7 +465,8 @@ int supervise_init(struct supervise *s, struct broker *broker, struct fault *fau
     *s = (struct supervise){.broker = broker, .backoff_ms = SUPERVISE_BACKOFF_MIN_MS, .kept = KEPT_INIT};
     r = supervise_check_start(broker->options, fault);
     if (!r)
-        r = spawn_find_engine(broker->options->engine, &s->engine, fault);
+        r = spawn_find_engine(broker->options->engine, supervise_may_use_gpu(broker->options), &s->engine,
+                              fault);
     if (!r)
         r = loop_event_new(broker->base, -1, 0, supervise_on_restart, s, &s->restart);
     if (!r)

@@ -36,12 +36,13 @@ struct supervise {
     uint64_t progress_ns;                            /* when the engine last showed that it gets on */
     uint64_t deaths_ns[SUPERVISE_DEATHS_MAX + 1];
     unsigned n_deaths;
-    int failed_code; /* with SUPERVISE_FAILED: what requests are refused with */
-    char note[512];  /* why it is degraded or failed, or what the engine had to say; "" if nothing */
-    char why[520];   /* this engine's end, in its own words (Failed.text, whole) or ours; "": see its exit
-                        status */
-    bool is_closed;  /* its socket has ended, so it is about to */
-    bool is_killed;  /* by us: it hung, or spoke nonsense */
+    int failed_code;     /* with SUPERVISE_FAILED: what requests are refused with */
+    char note[512];      /* why it is degraded or failed, or what the engine had to say; "" if nothing */
+    char why[520];       /* this engine's end, in its own words (Failed.text, whole) or ours; "": see its exit
+                            status */
+    char fell_back[200]; /* why qwend-engine serves instead of qwend-engine-cuda; "": it does not */
+    bool is_closed;      /* its socket has ended, so it is about to */
+    bool is_killed;      /* by us: it hung, or spoke nonsense */
     struct event *restart, *watch;
 };
 

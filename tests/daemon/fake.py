@@ -41,7 +41,10 @@ class Fake(harness.Qwend):
 
     def __init__(self, *options, config=None, engine=None, **behaviour):
         model = "fake:" + ",".join(f"{k}={v}" for k, v in behaviour.items())
-        super().__init__(model, "--engine", engine or ENGINE, *options, config=config)
+        super().__init__(model, *self._engine(engine or ENGINE), *options, config=config)
+
+    def _engine(self, engine):
+        return "--engine", engine
 
     def peer(self, **kw):
         return qwp.Peer(self.socket, **kw)
