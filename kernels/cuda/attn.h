@@ -40,8 +40,7 @@ struct kern_cuda_attn {
     float eps;
     uint8_t *kv;              /* page p at p * kern_cuda_page_bytes(), aligned to 16 bytes */
     void *scratch;            /* kern_cuda_attn_scratch_bytes() */
-    float *out;               /* [n_tok][n_qh d], or NULL */
-    struct kern_cuda_act act; /* the same quantised, rows of n_qh d; q NULL: not wanted.  f is not written */
+    struct kern_cuda_act act; /* rows of n_qh d; q (with group) or f NULL: not wanted */
 };
 
 /* Head sizes that there are kernels for: the family's, and those of the test models. */
