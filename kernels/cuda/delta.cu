@@ -81,9 +81,6 @@ KERN_CUDA_FN float delta_row(float4 (&m)[D / 32], const struct delta_keys *keys,
     return fmaf(u, keys->kq, decay * by_q);
 }
 
-/* Spans' first part if chunks follow it, else all of them; or the last part. */
-enum delta_part { DELTA_FIRST, DELTA_LAST };
-
 enum { DELTA_ROWS = 4 }; /* of M a thread */
 
 /* To and from registers: rows j, j + D / 4 .., each line of memory by eight lanes. */
@@ -132,8 +129,7 @@ KERN_CUDA_FN float delta_token(float4 (&m)[DELTA_ROWS][D / 32], const float *mix
 /* Two blocks of 256 threads fit a multiprocessor: 128 KiB of M on their way to it.  Loops over channels stay
  * rolled: M takes half of the registers, and what they would hold in advance is what spills. */
 template <int D>
-__global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4)
-    delta_step(struct kern_cuda_delta op, enum delta_part part)
+__global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4) delta_step(struct kern_cuda_delta op)
 {
     enum { THREADS = 2 * D, WARPS = THREADS / KC_WARP };
     KERN_CUDA_SMEM(float, conv_w, 4 * 3 * D);
@@ -147,13 +143,11 @@ __global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4)
     KERN_CUDA_SMEM(float, squares, WARPS);
     const int tid = threadIdx.x, lane = tid % DELTA_LANES, j = tid / DELTA_LANES, h = blockIdx.x;
     const struct delta_rows rows = delta_rows_of(&op.step, blockIdx.y);
-    const int t0 = part == DELTA_FIRST ? 0 : rows.chunk1, t1 = part == DELTA_FIRST ? rows.chunk0 : rows.n_tok;
 
-    if (part == DELTA_LAST || t0 >= t1)
-        kc_pdl_wait(); /* the chunks wrote this M */
-    if (t0 >= t1)
+    if (rows.n_tok == 0) {
+        kc_pdl_wait();
         return;
-
+    }
     float *const state = delta_state<D>(&op, rows.slot, h);
     float4 m[DELTA_ROWS][D / 32];
     delta_load<D>(m, state, j, lane);
@@ -167,23 +161,22 @@ __global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4)
         for (int tap = 0; tap < 3; tap++)
             window[tap * 3 * D + i] = state[D * D + tap * 3 * D + i];
     }
-    if (part == DELTA_FIRST)
-        kc_pdl_wait();
+    kc_pdl_wait();
     kc_pdl_launch();
 
     const float *const qkv = op.qkv + (size_t)rows.row0 * n_ch;
 #pragma unroll 1
     for (int i = tid; i < 3 * D; i += THREADS)
-        kc_cp_async_4(input + i, qkv + (size_t)t0 * n_ch + (size_t)column[i]);
+        kc_cp_async_4(input + i, qkv + column[i]);
     kc_cp_async_commit();
     kc_cp_async_wait<0>(); /* each thread reads what it has copied itself */
-    for (int t = t0; t < t1; t++) {
+    for (int t = 0; t < rows.n_tok; t++) {
         const size_t row = (size_t)(rows.row0 + t),
                      at = (row * (size_t)op.n_vh + (size_t)h) * D + (size_t)tid;
 #pragma unroll 1
         for (int i = tid; i < 3 * D; i += THREADS) {
             mixed[i] = delta_conv(conv_w + i, window + i, 3 * D, input[i]);
-            if (t + 1 < t1)
+            if (t + 1 < rows.n_tok)
                 kc_cp_async_4(input + i, qkv + (size_t)(t + 1) * n_ch + (size_t)column[i]);
         }
         if (tid < D)
@@ -222,7 +215,7 @@ static int delta_launch(const struct kern_cuda_delta *op, const struct kern_batc
 {
     const dim3 grid((unsigned)op->n_vh, (unsigned)batch->n_span);
 
-    return kc_result(KERN_CUDA_LAUNCH(delta_step<D>, grid, dim3(2 * D), 0, stream, pdl, *op, DELTA_FIRST));
+    return kc_result(KERN_CUDA_LAUNCH(delta_step<D>, grid, dim3(2 * D), 0, stream, pdl, *op));
 }
 
 extern "C" int kern_cuda_delta_mix(const struct kern_cuda_delta *op, const struct kern_batch *batch, bool pdl,
