@@ -254,16 +254,8 @@ static int call_publics(qwend *q, const Qwp__StatusReply *reply, qwend_status_in
     return 0;
 }
 
-int qwend_status(qwend *q, qwend_status_info *ret)
+int call_status(qwend *q, const Qwp__StatusReply *reply, qwend_status_info *ret)
 {
-    const Qwp__Status question = QWP__STATUS__INIT;
-    const Qwp__StatusReply *reply;
-    int r;
-
-    r = call(q, MSG_STATUS, &question.base, MSG_STATUS_REPLY, &qwp__status_reply__descriptor);
-    if (r)
-        return r;
-    reply = (const Qwp__StatusReply *)q->held;
     *ret = (qwend_status_info){
         .state = reply->has_state ? (int)reply->state : 0,
         .state_name = call_state_name(reply->has_state, reply->state),
@@ -300,6 +292,15 @@ int qwend_status(qwend *q, qwend_status_info *ret)
     };
     call_status_model(reply->model, ret);
     return call_publics(q, reply, ret);
+}
+
+int qwend_status(qwend *q, qwend_status_info *ret)
+{
+    const Qwp__Status question = QWP__STATUS__INIT;
+    int r;
+
+    r = call(q, MSG_STATUS, &question.base, MSG_STATUS_REPLY, &qwp__status_reply__descriptor);
+    return r ? r : call_status(q, (const Qwp__StatusReply *)q->held, ret);
 }
 
 /* One entry of the list; hex is its place for the id. */

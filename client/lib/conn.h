@@ -63,6 +63,7 @@ struct qwend {
     struct buf held_text;
     qwend_usage usage;
     qwend_sample sample;
+    qwend_status_info status;
 };
 
 struct qwend_stream {
@@ -82,6 +83,8 @@ struct qwend_stream {
     size_t n_ask_head, n_ask_body;
     int channel;  /* of the last Delta that named one: ids and log-probabilities without text belong to it */
     bool watches; /* of qwend_subscribe(): only its newest frame is kept */
+    uint16_t reply; /* of qwend_begin_*(): the type that answers; 0: it is a generation */
+    bool paused;
     bool started; /* STARTED was delivered */
     bool over;    /* the daemon ended it; what is queued is all there will be */
     bool cancelled, in_cb, dying;
@@ -124,6 +127,7 @@ void stream_drain(qwend *q, uint32_t number); /* gives callbacks what is queued;
 void stream_on_fatal(qwend *q,
                      const struct frame *frame); /* Error on stream 0: every live stream ends with it */
 
+int event_text(qwend *q, const ProtobufCBinaryData *text, qwend_event *event); /* lends a copy */
 /* event.c: 1 and an event, 0 if the frame makes none, or negative */
 int event_from_frame(qwend_stream *stream, const struct frame *frame, qwend_event *ret_event);
 void event_release(qwend *q); /* what was lent before */
@@ -133,6 +137,12 @@ void event_hex(const ProtobufCBinaryData *id, char ret_hex[33]);
 const char *call_state_name(bool is_known, Qwp__StatusReply__State state);
 /* Lends the list to the caller: q->held_block. */
 int call_requests(qwend *q, Qwp__RequestInfo *const *from, size_t n, const qwend_request_info **ret);
+
+int call_status(qwend *q, const Qwp__StatusReply *reply, qwend_status_info *ret); /* lends q->held_block */
+
+/* begin.c */
+const ProtobufCMessageDescriptor *begin_descriptor(const qwend_stream *stream, uint16_t type);
+int begin_reply(qwend_stream *stream, uint16_t type, qwend_event *event); /* 1 and an event, or negative */
 
 /* watch.c: 1 and an event, or negative */
 int watch_sample(qwend *q, const Qwp__Sample *message, qwend_event *event);

@@ -21,7 +21,7 @@ void event_hex(const ProtobufCBinaryData *id, char ret_hex[33])
         sprintf(ret_hex + 2 * i, "%02x", i < id->len ? id->data[i] : 0);
 }
 
-static int event_text(qwend *q, const ProtobufCBinaryData *text, qwend_event *event)
+int event_text(qwend *q, const ProtobufCBinaryData *text, qwend_event *event)
 {
     int r;
 
@@ -216,6 +216,8 @@ static int event_make(qwend_stream *stream, uint16_t type, qwend_event *event)
 {
     const ProtobufCMessage *message = stream->q->held;
 
+    if (stream->reply && type == stream->reply)
+        return begin_reply(stream, type, event);
     switch (type) {
     case MSG_ACCEPTED:
         return event_accepted(stream, (const Qwp__Accepted *)message, event);
@@ -237,9 +239,11 @@ static int event_make(qwend_stream *stream, uint16_t type, qwend_event *event)
 
 int event_from_frame(qwend_stream *stream, const struct frame *frame, qwend_event *ret_event)
 {
-    const ProtobufCMessageDescriptor *descriptor =
-        stream->watches ? event_watch_descriptor(frame->type) : event_descriptor(frame->type);
-    bool last = frame->type == MSG_USAGE || frame->type == MSG_ERROR || frame->type == MSG_CANCELLED;
+    const ProtobufCMessageDescriptor *descriptor = stream->reply     ? begin_descriptor(stream, frame->type)
+                                                   : stream->watches ? event_watch_descriptor(frame->type)
+                                                                     : event_descriptor(frame->type);
+    bool last = frame->type == MSG_USAGE || frame->type == MSG_ERROR || frame->type == MSG_CANCELLED ||
+                (stream->reply && frame->type == stream->reply);
     qwend *q = stream->q;
     qwend_event event = {.request_id = stream->id};
     struct fault fault = {};

@@ -100,7 +100,8 @@ typedef enum {
     QWEND_EV_END,               /* usage; the stream is over */
     QWEND_EV_ERROR,             /* code, text; the stream is over */
     QWEND_EV_SAMPLE,            /* sample; of qwend_subscribe() only, whose END has no usage */
-    QWEND_EV_PREEMPTED          /* a batch request gave its slot to an interactive one; the stream will go on */
+    QWEND_EV_PREEMPTED,         /* a batch request gave its slot to an interactive one; the stream will go on */
+    QWEND_EV_REPLY              /* text, n; or ids, n_ids; or status: of qwend_begin_*() only; the stream is over */
 } qwend_event_type;
 typedef enum { QWEND_FINISH_STOP = 1, QWEND_FINISH_LENGTH, QWEND_FINISH_TOOL, QWEND_FINISH_CANCEL, QWEND_FINISH_DEADLINE } qwend_finish;
 typedef struct {
@@ -138,6 +139,7 @@ typedef struct {
     const qwend_usage *usage;   /* END */
     const char *request_id;     /* 32 hex digits, once known */
     const qwend_sample *sample; /* SAMPLE */
+    const struct qwend_status_info *status; /* REPLY of qwend_begin_status() */
 } qwend_event;
 typedef int (*qwend_cb)(qwend_stream *stream, const qwend_event *event, void *user); /* nonzero: cancel */
 
@@ -161,6 +163,9 @@ int qwend_fd(const qwend *q);
 short qwend_events(const qwend *q);                      /* POLLIN, POLLOUT wanted now */
 int qwend_timeout_ms(const qwend *q);                    /* -1: none */
 int qwend_dispatch(qwend *q, short revents);             /* reads, writes, calls back; -EPIPE: the connection is gone */
+/* Of a stream with a callback: paused it is not called and grants no credit, so that the model waits for a slow reader.
+ * What has arrived meanwhile is called back before qwend_stream_pause(stream, 0) returns. */
+void qwend_stream_pause(qwend_stream *stream, int paused);
 
 /* text */
 size_t qwend_utf8_valid(const char *text, size_t n);     /* bytes of the valid head, n if all is; NUL is not valid in a prompt */
@@ -168,6 +173,12 @@ enum { QWEND_SPECIAL_ALL = 1, QWEND_SPECIAL_USER, QWEND_SPECIAL_NONE };
 int qwend_tokenize(qwend *q, const char *text, size_t n, int special, uint32_t **ret_ids, size_t *ret_n); /* blocking; caller frees */
 int qwend_detokenize(qwend *q, const uint32_t *ids, size_t n, char **ret_text, size_t *ret_n);
 int qwend_render(qwend *q, const qwend_req *req, char **ret_text, size_t *ret_n);
+
+/* The same, and qwend_status(), without waiting, also with QWEND_NONBLOCK: a REPLY or an ERROR event follows. */
+int qwend_begin_tokenize(qwend *q, const char *text, size_t n, int special, qwend_cb cb, void *user, qwend_stream **ret);
+int qwend_begin_detokenize(qwend *q, const uint32_t *ids, size_t n, qwend_cb cb, void *user, qwend_stream **ret);
+int qwend_begin_render(qwend *q, const qwend_req *req, qwend_cb cb, void *user, qwend_stream **ret);
+int qwend_begin_status(qwend *q, qwend_cb cb, void *user, qwend_stream **ret);
 
 /* How likely the model finds a given continuation of the request's prompt.  Of the request's options thinking, priority and
  * account count.  Blocking; ids and logprobs are borrowed until the next call. */
@@ -187,7 +198,7 @@ typedef struct {                                         /* a beginning of promp
     int state;                                           /* 1 waiting 2 ready 3 refused */
     uint32_t tokens;
 } qwend_public;
-typedef struct {
+typedef struct qwend_status_info {
     int state;                  /* 1 starting 2 loading 3 serving 4 degraded 5 draining 6 failed */
     const char *state_name, *server, *model, *file, *quantisation, *backend, *isa, *kv_type, *numerics_id, *note;
     uint32_t pid, engine_pid, context, context_trained, slots, threads, running, queued, connections, engine_restarts, load_permille;

@@ -159,7 +159,7 @@ static void stream_drain_one(qwend_stream *stream)
     int r;
 
     stream->in_cb = true;
-    while (!stream->dying && (r = stream_pop(stream, &event)) != 0) {
+    while (!stream->dying && !stream->paused && (r = stream_pop(stream, &event)) != 0) {
         size_t n = event.n;
 
         if (r < 0) {
@@ -182,7 +182,7 @@ void stream_drain(qwend *q, uint32_t number)
     qwend_stream *stream = q->streams;
 
     while (stream) {
-        if (!stream->cb || stream->in_cb || !buf_size(&stream->queue) ||
+        if (!stream->cb || stream->in_cb || stream->paused || !buf_size(&stream->queue) ||
             (number && stream->number != number)) {
             stream = stream->next;
             continue;
@@ -190,6 +190,13 @@ void stream_drain(qwend *q, uint32_t number)
         stream_drain_one(stream);
         stream = q->streams; /* from the start: a callback may have opened and freed any of them */
     }
+}
+
+void qwend_stream_pause(qwend_stream *stream, int paused)
+{
+    stream->paused = paused != 0;
+    if (!stream->paused && stream->cb && !stream->in_cb)
+        stream_drain_one(stream);
 }
 
 /* running */
