@@ -20,7 +20,7 @@ daemon/broker:     proto/ daemon/util/
 daemon/probe:      daemon/model/ kernels/* daemon/engine/sample.h proto/base.h
 client/lib:        proto/
 client/qwenctl:    client/lib/qwend.h proto/base.h proto/status.h
-client/http:       client/lib/qwend.h proto/base.h proto/status.h
+client/http:       client/lib/qwend.h proto/base.h proto/buf.h proto/status.h daemon/util/
 tests:             proto/ kernels/ daemon/ client/ tests/
 '
 # Sources that are a layer of their own: pure code that more than one layer links.
@@ -29,7 +29,7 @@ daemon/engine/sample.c: proto/base.h
 '
 # system headers that only these folders may include: header-prefix folder...
 foreign='
-event2/:        daemon/broker daemon/engine daemon/util tests
+event2/:        client/http daemon/broker daemon/engine daemon/util tests
 protobuf-c/:    proto tests
 cuda:           kernels/cuda
 cublas:         nowhere

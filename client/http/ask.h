@@ -1,0 +1,82 @@
+/* ask.h - what a client asks the model, in no dialect: read from JSON by tables of fields.  Pure: no sockets.
+ *
+ * A field that a table does not name changes nothing and is named to the client (X-Qwend-Ignored); one that
+ * is known and cannot be served is refused.  null is as good as absent. */
+#pragma once
+
+#include "client/lib/qwend.h"
+#include "jin.h"
+#include "proto/buf.h"
+
+enum {
+    ASK_CHOICES = 8,
+    ASK_STOPS = 16,
+    ASK_STOP_BYTES = 256,
+    ASK_TURNS = 4096,
+    ASK_BIASES = 512,
+    ASK_TOP_LOGPROBS = 20,
+    ASK_TEXT_BYTES = 8 << 20,
+};
+
+struct turn {
+    qwend_role role;
+    struct buf text, reasoning;
+    bool has_reasoning;
+};
+
+struct ask {
+    qwend_req *req;     /* owned; complete after ask_finish() */
+    struct turn *turns; /* owned, [n_turns] */
+    size_t n_turns, n_stops;
+    bool is_raw; /* req has a text or ids instead of turns */
+    bool stream, include_usage, echo, logprobs, has_seed, thinks, has_thinking, ignores_eos;
+    bool caches; /* false: no_cache */
+    int64_t n, seed, top_logprobs;
+    int64_t max_tokens, max_tokens_old; /* 0: absent; old: the name that the newer one wins over */
+    char ignored[400];                  /* names, with commas */
+};
+
+enum ask_kind {
+    ASK_SET_INT,  /* opt, lo..hi */
+    ASK_SET_REAL, /* opt, lo..hi */
+    ASK_INT,      /* int64_t at offset, lo..hi */
+    ASK_BOOL,     /* bool at offset */
+    ASK_READ,     /* read() */
+    ASK_REFUSED,  /* unless null, false, empty or the string `none`; why says why */
+};
+struct ask_field {
+    const char *name;
+    enum ask_kind kind;
+    qwend_opt opt;
+    size_t offset;
+    double lo, hi;
+    int (*read)(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+    const char *why;
+};
+#define ASK_END                                                                                              \
+    {                                                                                                        \
+        .name = NULL                                                                                         \
+    }
+
+int ask_init(struct ask *ask, struct refusal *refusal);
+void ask_deinit(struct ask *ask);
+
+/* Each member of object by the first of tables [n] that knows it.  prefix: "options." or "". */
+int ask_read(struct ask *ask, const json_t *object, const char *prefix, const struct ask_field *const *tables,
+             size_t n, struct refusal *refusal);
+/* Everything read: turns, numbers and switches go into req. */
+int ask_finish(struct ask *ask, struct refusal *refusal);
+
+extern const struct ask_field ask_sampling[]; /* what OpenAI's, vLLM's and llama.cpp's dialects share */
+
+struct turn *ask_turn(struct ask *ask, qwend_role role, const char *param,
+                      struct refusal *refusal); /* NULL: refused */
+int ask_append(struct buf *text, const char *more, size_t n, const char *param, struct refusal *refusal);
+/* A string, or an array of parts of which only text is known; parts of several are joined. */
+int ask_content(const json_t *value, const char *param, struct buf *text, struct refusal *refusal);
+
+/* readers */
+int ask_read_messages(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_seed(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_model(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);

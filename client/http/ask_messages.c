@@ -1,0 +1,199 @@
+/* ask_messages.c - the turns of a chat in OpenAI's form, and how a request becomes the daemon's.  See ask.h.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "ask.h"
+
+/* One part of a content: {"type": "text", "text": ...}. */
+static int ask_part(const json_t *part, const char *param, struct buf *text, struct refusal *refusal)
+{
+    const char *type, *more;
+    char place[96];
+    size_t n;
+    int r = jin_object(part, param, refusal);
+
+    snprintf(place, sizeof(place), "%.80s.type", param);
+    if (!r)
+        r = jin_text(json_object_get(part, "type"), place, &type, &n, refusal);
+    if (r)
+        return r;
+    if (strcmp(type, "text") && strcmp(type, "input_text") && strcmp(type, "output_text"))
+        return refuse(refusal, 400, "unsupported_value", place,
+                      "%s must be text: the model reads nothing else", place);
+    snprintf(place, sizeof(place), "%.80s.text", param);
+    r = jin_text(json_object_get(part, "text"), place, &more, &n, refusal);
+    return r ? r : ask_append(text, more, n, param, refusal);
+}
+
+int ask_content(const json_t *value, const char *param, struct buf *text, struct refusal *refusal)
+{
+    const json_t *part;
+    const char *more;
+    char place[96];
+    size_t i, n;
+    int r;
+
+    if (!value || json_is_null(value))
+        return 0;
+    if (json_is_string(value)) {
+        r = jin_text(value, param, &more, &n, refusal);
+        return r ? r : ask_append(text, more, n, param, refusal);
+    }
+    if (!json_is_array(value))
+        return refuse(refusal, 400, "invalid_type", param, "%s must be a string or an array of parts", param);
+    json_array_foreach((json_t *)value, i, part)
+    {
+        snprintf(place, sizeof(place), "%.60s[%zu]", param, i);
+        r = ask_part(part, place, text, refusal);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static int ask_role(const json_t *message, const char *param, qwend_role *ret_role, struct refusal *refusal)
+{
+    static const struct {
+        const char *name;
+        qwend_role role;
+    } roles[] = {{"system", QWEND_SYSTEM},
+                 {"developer", QWEND_SYSTEM},
+                 {"user", QWEND_USER},
+                 {"assistant", QWEND_ASSISTANT},
+                 {"tool", QWEND_TOOL}};
+    const char *name;
+    char place[96];
+    size_t n;
+    int r;
+
+    snprintf(place, sizeof(place), "%.60s.role", param);
+    r = jin_text(json_object_get(message, "role"), place, &name, &n, refusal);
+    for (size_t i = 0; !r && i < ARRAY_SIZE(roles); i++)
+        if (!strcmp(name, roles[i].name)) {
+            *ret_role = roles[i].role;
+            return 0;
+        }
+    return r ? r
+             : refuse(refusal, 400, "invalid_value", place,
+                      "%s must be system, developer, user, assistant or tool", place);
+}
+
+/* Both names that are in use, whichever is there. */
+static int ask_reasoning(const json_t *message, const char *param, struct turn *turn, struct refusal *refusal)
+{
+    static const char *const names[] = {"reasoning_content", "reasoning"};
+    char place[96];
+
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        const json_t *value = json_object_get(message, names[i]);
+
+        if (!value || json_is_null(value) || turn->role != QWEND_ASSISTANT)
+            continue;
+        snprintf(place, sizeof(place), "%.60s.%s", param, names[i]);
+        turn->has_reasoning = true;
+        return ask_content(value, place, &turn->reasoning, refusal);
+    }
+    return 0;
+}
+
+static int ask_message(struct ask *ask, const json_t *message, const char *param, struct refusal *refusal)
+{
+    const json_t *calls = json_object_get(message, "tool_calls");
+    qwend_role role = QWEND_USER;
+    char place[96];
+    struct turn *turn;
+    int r = jin_object(message, param, refusal);
+
+    if (!r)
+        r = ask_role(message, param, &role, refusal);
+    if (r)
+        return r;
+    snprintf(place, sizeof(place), "%.60s.tool_calls", param);
+    if (json_array_size(calls) || json_object_get(message, "function_call"))
+        return refuse(refusal, 400, "unsupported_parameter", place, "%s: the engine cannot call tools yet",
+                      place);
+    snprintf(place, sizeof(place), "%.60s.content", param);
+    /* System messages at the front are one to the model's template. */
+    turn = role == QWEND_SYSTEM && ask->n_turns == 1 && ask->turns[0].role == QWEND_SYSTEM ? &ask->turns[0]
+                                                                                           : NULL;
+    if (turn)
+        r = ask_append(&turn->text, "\n\n", 2, place, refusal);
+    else
+        turn = ask_turn(ask, role, param, refusal);
+    if (!turn)
+        return refusal->status;
+    if (!r)
+        r = ask_content(json_object_get(message, "content"), place, &turn->text, refusal);
+    return r ? r : ask_reasoning(message, param, turn, refusal);
+}
+
+int ask_read_messages(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    const json_t *message;
+    char place[80];
+    size_t i;
+    int r = jin_array(value, param, ASK_TURNS, refusal);
+
+    json_array_foreach((json_t *)value, i, message)
+    {
+        snprintf(place, sizeof(place), "%.40s[%zu]", param, i);
+        if (!r)
+            r = ask_message(ask, message, place, refusal);
+    }
+    return r;
+}
+
+/* into the daemon's form */
+
+static int ask_refuse_text(int r, const char *what, size_t i, struct refusal *refusal)
+{
+    char param[64];
+
+    if (!r)
+        return 0;
+    if (r == -ENOMEM)
+        return refuse(refusal, 503, "out_of_memory", NULL, "out of memory");
+    snprintf(param, sizeof(param), "%s[%zu]", what, i);
+    return refuse(refusal, 400, "invalid_value", param, "%s holds text that no prompt can have", param);
+}
+
+static int ask_push_turns(struct ask *ask, struct refusal *refusal)
+{
+    for (size_t i = 0; i < ask->n_turns; i++) {
+        struct turn *turn = &ask->turns[i];
+        const char *text = buf_size(&turn->text) ? (const char *)buf_head(&turn->text) : "";
+        const char *reasoning = buf_size(&turn->reasoning) ? (const char *)buf_head(&turn->reasoning) : "";
+        int r = qwend_req_message(ask->req, turn->role, text, buf_size(&turn->text));
+
+        if (!r && turn->has_reasoning)
+            r = qwend_req_reasoning(ask->req, reasoning, buf_size(&turn->reasoning));
+        r = ask_refuse_text(r, "messages", i, refusal);
+        if (r)
+            return r;
+        buf_deinit(&turn->text); /* each text lies in memory twice for a moment only */
+        buf_deinit(&turn->reasoning);
+    }
+    return 0;
+}
+
+int ask_finish(struct ask *ask, struct refusal *refusal)
+{
+    int r;
+
+    if (!ask->is_raw && !ask->n_turns)
+        return refuse(refusal, 400, "invalid_value", "messages", "there is no message");
+    r = ask_push_turns(ask, refusal);
+    if (r)
+        return r;
+    r = ask->max_tokens ? qwend_req_set_i(ask->req, QWEND_OPT_MAX_TOKENS, ask->max_tokens) : 0;
+    if (!r && ask->has_thinking)
+        r = qwend_req_set_i(ask->req, QWEND_OPT_THINKING, ask->thinks);
+    if (!r && ask->logprobs)
+        r = qwend_req_set_i(ask->req, QWEND_OPT_LOGPROBS, ask->top_logprobs);
+    if (!r && !ask->caches)
+        r = qwend_req_set_i(ask->req, QWEND_OPT_NO_CACHE, 1);
+    if (!r && ask->ignores_eos)
+        r = qwend_req_set_i(ask->req, QWEND_OPT_IGNORE_EOS, 1);
+    return r ? refuse(refusal, 400, "invalid_value", NULL, "a number of the request is out of range") : 0;
+}

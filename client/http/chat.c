@@ -1,0 +1,196 @@
+/* chat.c - POST /v1/chat/completions. */
+#include <string.h>
+
+#include "openai.h"
+
+static int chat_read_logprobs(struct ask *ask, const json_t *value, const char *param,
+                              struct refusal *refusal)
+{
+    return jin_bool(value, param, &ask->logprobs, refusal);
+}
+
+static const struct ask_field chat_fields[] = {
+    {.name = "messages", .kind = ASK_READ, .read = ask_read_messages},
+    {.name = "max_tokens",
+     .kind = ASK_INT,
+     .offset = offsetof(struct ask, max_tokens_old),
+     .lo = 1,
+     .hi = INT32_MAX},
+    {.name = "max_completion_tokens",
+     .kind = ASK_INT,
+     .offset = offsetof(struct ask, max_tokens),
+     .lo = 1,
+     .hi = INT32_MAX},
+    {.name = "logprobs", .kind = ASK_READ, .read = chat_read_logprobs},
+    {.name = "top_logprobs",
+     .kind = ASK_INT,
+     .offset = offsetof(struct ask, top_logprobs),
+     .lo = 0,
+     .hi = ASK_TOP_LOGPROBS},
+    {.name = "prediction", .kind = ASK_REFUSED, .why = "answers are not predicted by clients"},
+    ASK_END,
+};
+
+/* The head of a chunk up to its choices. */
+static void chat_put_head(struct job *job, struct jout *j, const char *object)
+{
+    jout_open(j, NULL, '{');
+    jout_key_text(j, "id", "chatcmpl-", job->id);
+    jout_text(j, "object", object, (size_t)-1);
+    jout_int(j, "created", job->created_s);
+    jout_text(j, "model", job_model(job), (size_t)-1);
+    jout_open(j, "choices", '[');
+}
+
+static void chat_put_tail(struct job *job, struct jout *j)
+{
+    jout_close(j, ']');
+    if (job->include_usage)
+        jout_null(j, "usage");
+    jout_close(j, '}');
+    jout_bytes(j, "\n\n", 2);
+    j->more = false;
+}
+
+/* A chunk of one choice, open inside of its delta. */
+static void chat_open_delta(struct job *job, int index, struct jout *j)
+{
+    jout_bytes(j, "data: ", 6);
+    j->more = false;
+    chat_put_head(job, j, "chat.completion.chunk");
+    jout_open(j, NULL, '{');
+    jout_int(j, "index", index);
+    jout_open(j, "delta", '{');
+}
+
+static void chat_close_delta(struct job *job, struct jout *j, const qwend_event *event, const char *finish)
+{
+    jout_close(j, '}');
+    if (job->logprobs && event && event->n_logprobs && event->type == QWEND_EV_ANSWER) {
+        jout_open(j, "logprobs", '{');
+        jout_open(j, "content", '[');
+        job_put_logprobs(j, event);
+        jout_close(j, ']');
+        jout_close(j, '}');
+    } else {
+        jout_null(j, "logprobs");
+    }
+    jout_text(j, "finish_reason", finish, (size_t)-1);
+    jout_close(j, '}');
+    chat_put_tail(job, j);
+}
+
+static void chat_begin(struct job *job, struct jout *j)
+{
+    for (int i = 0; i < job->n; i++) {
+        chat_open_delta(job, i, j);
+        jout_text(j, "role", "assistant", 9);
+        jout_text(j, "content", "", 0);
+        chat_close_delta(job, j, NULL, NULL);
+    }
+}
+
+/* vLLM's newer name and the older one that most clients read. */
+static void chat_put_reasoning(const struct job *job, struct jout *j, const char *text, size_t n)
+{
+    const char *field = job->reasoning_field;
+
+    if (!strcmp(field, "both") || !strcmp(field, "reasoning_content"))
+        jout_text(j, "reasoning_content", text, n);
+    if (!strcmp(field, "both") || !strcmp(field, "reasoning"))
+        jout_text(j, "reasoning", text, n);
+}
+
+static void chat_delta(struct job *job, struct choice *choice, const qwend_event *event, struct jout *j)
+{
+    if (event->type == QWEND_EV_REASONING && (!event->n || !strcmp(job->reasoning_field, "none")))
+        return;
+    if (!event->n && !(job->logprobs && event->n_logprobs))
+        return;
+    chat_open_delta(job, choice->index, j);
+    if (event->type == QWEND_EV_REASONING)
+        chat_put_reasoning(job, j, event->text, event->n);
+    else
+        jout_text(j, "content", event->text, event->n);
+    chat_close_delta(job, j, event, NULL);
+}
+
+static void chat_end(struct job *job, struct choice *choice, struct jout *j)
+{
+    chat_open_delta(job, choice->index, j);
+    chat_close_delta(job, j, NULL, openai_finish_name(choice->finish));
+}
+
+static void chat_finish(struct job *job, struct jout *j)
+{
+    if (job->include_usage) {
+        jout_bytes(j, "data: ", 6);
+        chat_put_head(job, j, "chat.completion.chunk");
+        jout_close(j, ']');
+        openai_put_usage(job, j);
+        jout_close(j, '}');
+        jout_bytes(j, "\n\n", 2);
+    }
+    jout_bytes(j, "data: [DONE]\n\n", 14);
+}
+
+static void chat_put_choice(struct job *job, struct choice *choice, struct jout *j)
+{
+    jout_open(j, NULL, '{');
+    jout_int(j, "index", choice->index);
+    jout_open(j, "message", '{');
+    jout_text(j, "role", "assistant", 9);
+    jout_text(j, "content", jout_buf_text(&choice->answer), buf_size(&choice->answer));
+    if (buf_size(&choice->reasoning))
+        chat_put_reasoning(job, j, (const char *)buf_head(&choice->reasoning), buf_size(&choice->reasoning));
+    jout_null(j, "refusal");
+    jout_close(j, '}');
+    if (job->logprobs) {
+        jout_open(j, "logprobs", '{');
+        jout_open(j, "content", '[');
+        jout_bytes(j, jout_buf_text(&choice->logprobs), buf_size(&choice->logprobs));
+        jout_close(j, ']');
+        jout_close(j, '}');
+    } else {
+        jout_null(j, "logprobs");
+    }
+    jout_text(j, "finish_reason", openai_finish_name(choice->finish), (size_t)-1);
+    jout_close(j, '}');
+}
+
+static void chat_whole(struct job *job, struct jout *j)
+{
+    chat_put_head(job, j, "chat.completion");
+    for (int i = 0; i < job->n; i++)
+        chat_put_choice(job, &job->choices[i], j);
+    jout_close(j, ']');
+    openai_put_usage(job, j);
+    jout_close(j, '}');
+}
+
+static const struct dialect chat_dialect = {
+    .stream_type = "text/event-stream",
+    .begin = chat_begin,
+    .delta = chat_delta,
+    .end = chat_end,
+    .finish = chat_finish,
+    .whole = chat_whole,
+    .ping = openai_ping,
+    .fail = openai_fail,
+};
+
+void chat_serve(struct conn *conn)
+{
+    static const struct ask_field *const tables[] = {chat_fields, ask_sampling};
+    _cleanup_(ask_deinit) struct ask ask = {};
+    struct refusal refusal = {};
+
+    if (!openai_read(conn, &ask, tables, ARRAY_SIZE(tables)))
+        return;
+    if (!ask.max_tokens)
+        ask.max_tokens = ask.max_tokens_old;
+    if (ask_finish(&ask, &refusal))
+        conn_refuse(conn, &refusal);
+    else
+        job_start(conn, &chat_dialect, &ask);
+}

@@ -1,0 +1,393 @@
+/* job.c - see job.h. */
+#include "job.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "daemon/util/log.h"
+#include "proto/status.h"
+
+enum { JOB_PIECE_BYTES = 6 << 20 }; /* a Delta of 64 KiB, escaped, twice; or a whole answer's tail */
+
+/* Everything goes but the memory, which may still be on the stack. */
+static void job_close(struct job *job)
+{
+    if (job->over)
+        return;
+    job->over = true;
+    for (int i = 0; i < job->n; i++) {
+        struct choice *choice = &job->choices[i];
+
+        call_end(&choice->call);
+        buf_deinit(&choice->reasoning);
+        buf_deinit(&choice->answer);
+        buf_deinit(&choice->logprobs);
+    }
+    loop_event_free(&job->ping);
+    owner_release(job->owner, OWNER_REQUESTS, (uint64_t)job->n);
+    owner_put(job->owner);
+    list_push(&job->g->ended, &job->node);
+    gateway_reap(job->g);
+}
+
+void job_free(struct job *job)
+{
+    list_remove(&job->node);
+    free(job);
+}
+
+static void job_on_gone(struct task *task)
+{
+    struct job *job = (struct job *)task;
+
+    log_debug("%s: request %s: the client is gone", job->owner->name, job->id);
+    job_close(job);
+}
+
+/* The model's streams wait as long as the client does not read. */
+static void job_pause(struct job *job, bool paused)
+{
+    if (job->paused == paused)
+        return;
+    job->paused = paused;
+    for (int i = 0; i < job->n && !job->over && job->paused == paused; i++)
+        call_pause(&job->choices[i].call, paused); /* what had arrived is told at once, and may be the end */
+}
+
+static void job_on_room(struct task *task)
+{
+    job_pause((struct job *)task, false);
+}
+
+/* What a dialect wrote goes out. */
+static void job_send(struct job *job, struct jout *j)
+{
+    struct conn *conn = job->conn;
+
+    if (j->r)
+        conn_kill(conn);
+    else
+        conn_stream_put(conn, buf_head(j->buf), buf_size(j->buf));
+    if (!conn->dead && !conn_charge(conn, 0))
+        conn_kill(conn);
+    job->spoke = true;
+    if (!job->over && conn_unsent(conn) > CONN_UNSENT_HIGH)
+        job_pause(job, true);
+}
+
+/* False: the job is over. */
+static bool job_begin(struct job *job)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
+    struct jout j = {.buf = &piece};
+
+    if (job->begun)
+        return !job->over;
+    job->begun = true;
+    conn_stream_begin(job->conn, job->dialect->stream_type);
+    if (!job->over) {
+        job->dialect->begin(job, &j);
+        job_send(job, &j);
+    }
+    return !job->over;
+}
+
+static void job_fail(struct job *job, const struct refusal *refusal)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
+    struct jout j = {.buf = &piece};
+    struct conn *conn = job->conn;
+
+    log_info("%s: request %s ended with %d, code %d (%s)", job->owner->name, job->id, refusal->status,
+             refusal->code, refusal->reason);
+    conn->task = NULL;
+    job_close(job);
+    if (!job->begun) {
+        conn_refuse(conn, refusal);
+        return;
+    }
+    job->dialect->fail(job, refusal, &j);
+    conn->closing = true;
+    conn_stream_put(conn, buf_head(&piece), buf_size(&piece));
+    conn_stream_end(conn);
+}
+
+static void job_end(struct job *job)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(CONN_OUT_BYTES);
+    struct jout j = {.buf = &piece};
+    struct conn *conn = job->conn;
+
+    if (job->stream)
+        job->dialect->finish(job, &j);
+    else
+        job->dialect->whole(job, &j);
+    conn->task = NULL;
+    job_close(job);
+    if (j.r) {
+        conn_kill(conn);
+    } else if (job->stream) {
+        conn_stream_put(conn, buf_head(&piece), buf_size(&piece));
+        conn_stream_end(conn);
+    } else {
+        conn_reply(conn, 200, "application/json", buf_head(&piece), buf_size(&piece));
+    }
+}
+
+/* events of the daemon's */
+
+static uint64_t job_held_bytes(const struct job *job)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < job->n; i++)
+        n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap;
+    return n;
+}
+
+static void job_gather(struct job *job, struct choice *choice, const qwend_event *event)
+{
+    struct jout j = {.buf = &choice->logprobs, .more = buf_size(&choice->logprobs) > 0};
+    struct refusal refusal;
+    int r = buf_append(event->type == QWEND_EV_REASONING ? &choice->reasoning : &choice->answer, event->text,
+                       event->n);
+
+    if (!r && job->logprobs && event->type == QWEND_EV_ANSWER) {
+        job_put_logprobs(&j, event);
+        r = j.r;
+    }
+    if (!r && conn_charge(job->conn, job_held_bytes(job)))
+        return;
+    if (r > 0)
+        refuse(&refusal, 500, "answer_too_long", NULL, "the answer has more than %d bytes: have it streamed",
+               JOB_ANSWER_BYTES);
+    else
+        refuse(&refusal, 503, "out_of_memory", NULL, "there is no room for the answer: have it streamed");
+    job_fail(job, &refusal);
+}
+
+static void job_on_text(struct job *job, struct choice *choice, const qwend_event *event)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
+    struct jout j = {.buf = &piece};
+
+    if (!job->stream) {
+        job_gather(job, choice, event);
+        return;
+    }
+    if (!job_begin(job))
+        return;
+    job->dialect->delta(job, choice, event, &j);
+    job_send(job, &j);
+}
+
+static void job_on_usage(struct job *job, struct choice *choice, const qwend_usage *usage)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
+    struct jout j = {.buf = &piece};
+    struct refusal refusal;
+
+    if (usage->finish == QWEND_FINISH_CANCEL) {
+        refuse_code(&refusal, STATUS_CANCELLED, 0, "the request was cancelled");
+        job_fail(job, &refusal);
+        return;
+    }
+    choice->over = true;
+    choice->finish = usage->finish;
+    choice->reasoning_tokens = usage->reasoning_tokens;
+    choice->answer_tokens = usage->answer_tokens;
+    choice->prefill_ms = usage->prefill_ms;
+    choice->decode_ms = usage->decode_ms;
+    snprintf(choice->stop, sizeof(choice->stop), "%s", usage->stop ? usage->stop : "");
+    job->prompt_tokens = usage->prompt_tokens;
+    job->cached_tokens = MAX(job->cached_tokens, usage->cached_tokens);
+    job->n_over++;
+    if (job->stream && job_begin(job)) {
+        job->dialect->end(job, choice, &j);
+        job_send(job, &j);
+    }
+    if (!job->over && job->n_over == job->n)
+        job_end(job);
+}
+
+static void job_on_event(struct call *call, const qwend_event *event)
+{
+    struct choice *choice = (struct choice *)call;
+    struct job *job = choice->job;
+    struct refusal refusal;
+
+    switch (event->type) {
+    case QWEND_EV_QUEUED:
+        if (!event->loading)
+            return;
+        refuse_code(&refusal, STATUS_LOADING, 1000, "the model is still being loaded");
+        job_fail(job, &refusal);
+        return;
+    case QWEND_EV_STARTED:
+        job->prompt_tokens = event->prompt_tokens;
+        job->cached_tokens = event->cached_tokens;
+        if (job->stream)
+            job_begin(job);
+        return;
+    case QWEND_EV_REASONING:
+    case QWEND_EV_ANSWER:
+        job_on_text(job, choice, event);
+        return;
+    case QWEND_EV_END:
+        job_on_usage(job, choice, event->usage);
+        return;
+    case QWEND_EV_ERROR:
+        refuse_code(&refusal, event->code, event->retry_after_ms, event->text);
+        job_fail(job, &refusal);
+        return;
+    default: /* the engine's deaths and pauses change nothing that HTTP could say */
+        return;
+    }
+}
+
+/* Proxies and clients give up on a stream that is silent. */
+static void job_on_ping(int fd, short what, void *arg)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
+    struct job *job = arg;
+    struct jout j = {.buf = &piece};
+    const bool spoke = job->spoke;
+
+    job->spoke = false;
+    loop_arm_ms(job->ping, 1000ull * job->g->options->ping_s);
+    if (spoke || job->paused || !job_begin(job))
+        return;
+    job->dialect->ping(job, &j);
+    job_send(job, &j);
+}
+
+/* the start */
+
+static int job_generate(struct job *job, struct ask *ask, struct refusal *refusal)
+{
+    const char *why;
+    int r = 0;
+
+    for (int i = 0; i < job->n && !r; i++) {
+        if (ask->has_seed) /* n answers from one seed are to differ */
+            qwend_req_set_i(ask->req, QWEND_OPT_SEED, (int64_t)((uint64_t)ask->seed + (uint64_t)i));
+        r = link_generate(job->g, &job->choices[i].call, ask->req, &why);
+    }
+    if (!r)
+        snprintf(job->id, sizeof(job->id), "%s", qwend_stream_id(job->choices[0].call.stream));
+    if (!r)
+        return 0;
+    if (r == -EMSGSIZE)
+        return refuse(refusal, 413, "request_too_large", NULL, "%s", why);
+    refuse_code(refusal, 0, 1000, why);
+    return refusal->status;
+}
+
+static struct job *job_new(struct conn *conn, const struct dialect *dialect, const struct ask *ask)
+{
+    struct job *job = calloc(1, sizeof(*job));
+
+    if (!job || !owner_charge(conn->owner, OWNER_REQUESTS, (uint64_t)ask->n)) {
+        free(job);
+        return NULL;
+    }
+    *job = (struct job){.task = {job_on_gone, job_on_room},
+                        .conn = conn,
+                        .g = conn->g,
+                        .dialect = dialect,
+                        .owner = conn->owner,
+                        .stream = ask->stream,
+                        .include_usage = ask->include_usage,
+                        .logprobs = ask->logprobs,
+                        .n = (int)ask->n,
+                        .created_s = time(NULL),
+                        .reasoning_field = conn->g->options->reasoning_field};
+    conn->owner->n_refs++;
+    for (int i = 0; i < job->n; i++)
+        job->choices[i] = (struct choice){.call = {.on_event = job_on_event},
+                                          .job = job,
+                                          .index = i,
+                                          .reasoning = BUF_INIT(JOB_ANSWER_BYTES),
+                                          .answer = BUF_INIT(JOB_ANSWER_BYTES),
+                                          .logprobs = BUF_INIT(JOB_ANSWER_BYTES)};
+    return job;
+}
+
+void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask)
+{
+    struct job *job = job_new(conn, dialect, ask);
+    struct refusal refusal = {};
+
+    if (*ask->ignored)
+        conn_add_field(conn, "X-Qwend-Ignored", ask->ignored);
+    if (!job) {
+        refuse(&refusal, 429, "too_many_requests", NULL, "%llu answers are waited for already",
+               (unsigned long long)conn->owner->used[OWNER_REQUESTS]);
+        refusal.retry_after_s = 1;
+        conn_refuse(conn, &refusal);
+        return;
+    }
+    buf_deinit(&conn->body);
+    if (conn->g->options->accounts)
+        qwend_req_set_s(ask->req, QWEND_OPT_ACCOUNT, conn->owner->name, (size_t)-1);
+    if (!job_generate(job, ask, &refusal) && job->stream &&
+        (loop_event_new(job->g->base, -1, 0, job_on_ping, job, &job->ping) ||
+         loop_arm_ms(job->ping, 1000ull * job->g->options->ping_s)))
+        refuse(&refusal, 503, "out_of_memory", NULL, "out of memory");
+    if (refusal.status) {
+        job_close(job);
+        conn_refuse(conn, &refusal);
+        return;
+    }
+    conn_add_field(conn, "X-Qwend-Request", job->id);
+    conn->task = &job->task;
+}
+
+/* what dialects share */
+
+void job_put_logprobs(struct jout *j, const qwend_event *event)
+{
+    for (size_t i = 0; i < event->n_logprobs; i++) {
+        const qwend_logprob *lp = &event->logprobs[i];
+
+        jout_open(j, NULL, '{');
+        for (size_t k = 0; k <= lp->n_top; k++) {
+            const qwend_alternative *token = k ? &lp->top[k - 1] : &lp->token;
+
+            if (k)
+                jout_open(j, NULL, '{');
+            jout_text(j, "token", token->text ? token->text : "", token->n);
+            jout_real(j, "logprob", (double)token->logprob);
+            jout_open(j, "bytes", '[');
+            for (size_t b = 0; b < token->n; b++)
+                jout_int(j, NULL, (unsigned char)token->text[b]);
+            jout_close(j, ']');
+            if (k)
+                jout_close(j, '}');
+            else
+                jout_open(j, "top_logprobs", '[');
+        }
+        jout_close(j, ']');
+        jout_close(j, '}');
+    }
+}
+
+const char *job_model(const struct job *job)
+{
+    const char *name = link_model(job->g);
+
+    return name ? name : "qwend";
+}
+
+uint32_t job_tokens(const struct job *job, uint32_t *ret_reasoning)
+{
+    uint32_t reasoning = 0, answer = 0;
+
+    for (int i = 0; i < job->n; i++) {
+        reasoning += job->choices[i].reasoning_tokens;
+        answer += job->choices[i].answer_tokens;
+    }
+    *ret_reasoning = reasoning;
+    return reasoning + answer;
+}

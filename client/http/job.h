@@ -1,0 +1,67 @@
+/* job.h - one HTTP request that the model answers: its streams at the daemon, and how its dialect tells of
+ * them.
+ *
+ * A dialect is a table of functions that write text; what is sent when is decided here, the same for all.  An
+ * answer that is not streamed is gathered and written whole. */
+#pragma once
+
+#include "ask.h"
+#include "conn.h"
+#include "link.h"
+
+enum {
+    JOB_ANSWER_BYTES = 4 << 20
+}; /* of one choice, text and log-probabilities each: half a million tokens */
+
+struct choice {
+    struct call call;
+    struct job *job; /* borrowed: it holds this */
+    int index;
+    bool over;
+    struct buf reasoning, answer,
+        logprobs; /* gathered, if the answer is not streamed; logprobs: JSON, with commas */
+    qwend_finish finish;
+    uint32_t reasoning_tokens, answer_tokens;
+    double prefill_ms, decode_ms;
+    char stop[ASK_STOP_BYTES + 1]; /* the string that ended it, "" */
+    int block;                     /* the dialect's: which part of a message is open */
+};
+
+struct dialect;
+struct job {
+    struct task task;
+    struct conn *conn;
+    struct gateway *g;
+    struct list node; /* of the ended */
+    const struct dialect *dialect;
+    struct owner *owner;
+    bool stream, include_usage, logprobs, begun, spoke, paused, over;
+    int n, n_over;
+    struct choice choices[ASK_CHOICES];
+    uint32_t prompt_tokens, cached_tokens;
+    int64_t created_s;
+    char id[33]; /* of the first choice's request at the daemon */
+    struct event *ping;
+    int64_t seq; /* the dialect's: events so far */
+    const char *reasoning_field;
+};
+
+struct dialect {
+    const char *stream_type; /* Content-Type */
+    void (*begin)(struct job *job, struct jout *j);
+    /* text of a channel, or log-probabilities alone */
+    void (*delta)(struct job *job, struct choice *choice, const qwend_event *event, struct jout *j);
+    void (*end)(struct job *job, struct choice *choice, struct jout *j);
+    void (*finish)(struct job *job, struct jout *j); /* after all choices */
+    void (*whole)(struct job *job, struct jout *j);
+    void (*ping)(struct job *job, struct jout *j);
+    void (*fail)(struct job *job, const struct refusal *refusal,
+                 struct jout *j); /* in a stream that has begun */
+};
+
+/* Answers the request; ask stays the caller's, and is not needed after this. */
+void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask);
+void job_free(struct job *job); /* only of what ended */
+const char *job_model(const struct job *job);
+void job_put_logprobs(struct jout *j, const qwend_event *event);     /* OpenAI's objects, with commas */
+uint32_t job_tokens(const struct job *job, uint32_t *ret_reasoning); /* written by all choices */
