@@ -4,7 +4,7 @@
 #include "isa_fn.h"
 
 enum { MM_B_PANELS = 4 };
-enum { MM_B_AHEAD = 4096 }; /* bytes of prefetch, as in mm_k.c */
+enum { MM_B_AHEAD = 9216 }; /* bytes of prefetch, as in mm_k.c */
 
 VEC bool mm_b_is_nibble(enum panel_kind kind)
 {
@@ -27,7 +27,7 @@ VEC vi mm_b_start(enum panel_kind kind, int32_t sum)
     return kind == PANEL_Q8 ? vi_set1(-VEC_OFF128_BIAS * sum) : vi_zero();
 }
 
-VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *side,
+VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const uint8_t *side,
                     const struct act32 *x, int row0, vf *f)
 {
     const vf d = vf_load_f16((const uint16_t *)side);
@@ -41,6 +41,8 @@ VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, const 
 #pragma GCC unroll 8
     for (int q = 0; q < 8; q++) {
         const vb w = mm_b_codes(kind, main, q);
+        if (ahead && 64 * q < panel_infos[kind].main_bytes)
+            __builtin_prefetch(main + ahead + 64 * q);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
             s[m] = kind == PANEL_Q8 ? vi_dot_off128(s[m], w, x->q[row0 + m] + q * 4)
@@ -70,9 +72,7 @@ VEC void mm_b_few(enum panel_kind kind, int n_row, const struct mm_args *a)
         for (int m = 0; m < n_row; m++)
             f[m] = vf_set1(0.0f);
         for (int b = 0; b < n_block; b++, main += size, side += side_size, x++) {
-            for (int i = 0; i < size; i += 64)
-                __builtin_prefetch(main + MM_B_AHEAD + i, 0, 2);
-            mm_b_block(kind, n_row, main, side, x, 0, f);
+            mm_b_block(kind, n_row, main, MM_B_AHEAD, side, x, 0, f);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
@@ -96,7 +96,7 @@ VEC void mm_b_rows(enum panel_kind kind, const struct mm_args *a, int p, int b0,
     for (int m = 0; m < VEC_ROWS; m++)
         f[m] = b0 ? vf_load(out + (int64_t)m * a->ld) : vf_set1(0.0f);
     for (int b = b0; b < MIN(b0 + 8, n_block); b++, main += size, side += side_size, x++)
-        mm_b_block(kind, VEC_ROWS, main, side, x, t0 % ACT_TILE, f);
+        mm_b_block(kind, VEC_ROWS, main, 0, side, x, t0 % ACT_TILE, f);
 #pragma GCC unroll 8
     for (int m = 0; m < VEC_ROWS; m++)
         vf_store(out + (int64_t)m * a->ld, f[m]);

@@ -2,16 +2,18 @@
  *
  * Compiled once per instruction set.  exact.c defines the values; here is the order of work.  A weight block
  * is read once and multiplied with up to VEC_ROWS rows held in registers.  Few rows: all blocks of a panel in
- * turn, sums stay in registers, and the panel is prefetched ahead of its use (to L2: into L1 it would evict
- * the activations; measured 100 % of a plain read against 75 % of the best read).  Many rows: blocks outside,
+ * turn, sums stay in registers, and the panel is prefetched ahead of its use.  Many rows: blocks outside,
  * rows inside, so that the block stays in L1 and the activations of one block (160 KiB for 512 rows) in L2;
  * sums go through a->out. */
 #include "isa_fn.h"
 
 #include "kernels/blocks.h"
 
-enum { MM_K_PANELS = 4 };       /* panels that share one walk over the rows */
-enum { MM_K_AHEAD = 2 * 2304 }; /* bytes; 2.3-18 KiB were equally good */
+enum { MM_K_PANELS = 4 }; /* panels that share one walk over the rows */
+enum {
+    MM_K_AHEAD = 9216,
+    MM_K_AHEAD_MANY = 18432
+}; /* bytes, for up to two rows and for more; see mm_k_prefetch() */
 
 /* Scales of one block, taken apart as far as pays. */
 struct mm_k_scales {
@@ -89,9 +91,23 @@ VEC vb mm_k_codes(enum panel_kind kind, const uint8_t *main, int g, int quad, vb
     return v;
 }
 
+/* A share of the block ahead with each of the 64 quads of a block, since all at once its lines wait for each
+ * other and the products for them: then memory and products took their times one after the other.  One thread
+ * of a Zen 5, Q4_K, n_in = 4096, from memory, GB/s with 1, 4 and 8 rows: 30, 21, 14.6 with all of a block at
+ * once and two blocks ahead; 30.6, 23.6, 18.5 spread; 30.7, 27.5, 20.2 spread over twice the
+ * distance, 31.0, 30.3, 21.1 over four times (Q6_K: 34.0 and 32.0 with one row).  Into L2 alone instead of L1
+ * too: up to 10 % slower. */
+VEC void mm_k_prefetch(enum panel_kind kind, const uint8_t *main, int ahead, int quad)
+{
+    const int n_line = panel_infos[kind].main_bytes / 64;
+
+    if (ahead && quad < n_line)
+        __builtin_prefetch(main + ahead + 64 * quad);
+}
+
 /* total[m] += scale_g sum_k code x, for n_quad quads from quad on. */
-VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, const struct act256 *x, int g,
-                    int quad, int n_quad, vi scale, vb table, vi *total)
+VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const struct act256 *x,
+                    int g, int quad, int n_quad, vi scale, vb table, vi *total)
 {
     vi s[VEC_ROWS];
 
@@ -101,6 +117,7 @@ VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, const 
 #pragma GCC unroll 8
     for (int q = quad; q < quad + n_quad; q++) {
         const vb w = mm_k_codes(kind, main, g, q, table);
+        mm_k_prefetch(kind, main, ahead, 8 * g + q);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
             s[m] = kind == PANEL_IQ4XS ? vi_dot_off128(s[m], w, x[m].q + g * 32 + q * 4)
@@ -140,7 +157,7 @@ VEC vf mm_k_finish(enum panel_kind kind, vi s, vi sums, const uint8_t *side, flo
 }
 
 /* One block of one panel with n_row rows: f[m] += block . x[m] */
-VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *side,
+VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const uint8_t *side,
                     const struct act256 *x, vf *f)
 {
     uint8_t iq4[16];
@@ -159,10 +176,10 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, const 
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
         if (kind == PANEL_Q6K) {
-            mm_k_group(kind, n_row, main, x, g, 0, 4, mm_k_scale(kind, &s, 2 * g), table, total);
-            mm_k_group(kind, n_row, main, x, g, 4, 4, mm_k_scale(kind, &s, 2 * g + 1), table, total);
+            mm_k_group(kind, n_row, main, ahead, x, g, 0, 4, mm_k_scale(kind, &s, 2 * g), table, total);
+            mm_k_group(kind, n_row, main, ahead, x, g, 4, 4, mm_k_scale(kind, &s, 2 * g + 1), table, total);
         } else {
-            mm_k_group(kind, n_row, main, x, g, 0, 8, mm_k_scale(kind, &s, g), table, total);
+            mm_k_group(kind, n_row, main, ahead, x, g, 0, 8, mm_k_scale(kind, &s, g), table, total);
         }
     }
 #pragma GCC unroll 8
@@ -177,7 +194,7 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, const 
 VEC void mm_k_few(enum panel_kind kind, int n_row, const struct mm_args *a)
 {
     const int n_block = a->n_in / 256, size = panel_infos[kind].main_bytes,
-              side_size = panel_infos[kind].side_bytes;
+              side_size = panel_infos[kind].side_bytes, ahead = n_row > 2 ? MM_K_AHEAD_MANY : MM_K_AHEAD;
 
     for (int p = 0; p < a->n_panel; p++) {
         const uint8_t *main = a->panels + (size_t)p * a->panel_bytes,
@@ -189,9 +206,9 @@ VEC void mm_k_few(enum panel_kind kind, int n_row, const struct mm_args *a)
         for (int m = 0; m < n_row; m++)
             f[m] = vf_set1(0.0f);
         for (int b = 0; b < n_block; b++, main += size, side += side_size, x += ACT_TILE) {
-            for (int i = 0; i < size; i += 64)
-                __builtin_prefetch(main + MM_K_AHEAD + i, 0, 2);
-            mm_k_block(kind, n_row, main, side, x, f);
+            __builtin_prefetch(side +
+                               a->panel_bytes); /* too far from what is read here to be fetched with it */
+            mm_k_block(kind, n_row, main, ahead, side, x, f);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
@@ -216,7 +233,7 @@ VEC void mm_k_rows(enum panel_kind kind, const struct mm_args *a, int p0, int n_
 #pragma GCC unroll 8
         for (int m = 0; m < VEC_ROWS; m++)
             f[m] = b ? vf_load(out + (int64_t)m * a->ld) : vf_set1(0.0f);
-        mm_k_block(kind, VEC_ROWS, panel + (size_t)b * (size_t)size, side, x, f);
+        mm_k_block(kind, VEC_ROWS, panel + (size_t)b * (size_t)size, 0, side, x, f);
 #pragma GCC unroll 8
         for (int m = 0; m < VEC_ROWS; m++)
             vf_store(out + (int64_t)m * a->ld, f[m]);
