@@ -1,9 +1,10 @@
 /* pool.c - phases of items over a team of threads.  See pool.h.
  *
- * One 64-bit word says everything about the running phase: epoch, number of items, next item.  A claim is one
- * fetch_add on it, and the value that comes back belongs to exactly one phase; fn and ctx are read only after
- * a valid claim, which keeps its phase alive until the claimed item is done.  So a worker that comes late
- * needs no barrier to be safe. */
+ * Each thread has a range of the items, in order, so that it reads on in memory where it was, and has in its
+ * caches what it had in the phase before; who is done takes from the others' ranges.  One 64-bit word says
+ * everything about a range: epoch, end, next item.  A claim is one fetch_add on it, and the value that comes
+ * back belongs to exactly one phase; fn and ctx are read only after a valid claim, which keeps its phase
+ * alive until the claimed item is done.  So a worker that comes late needs no barrier to be safe. */
 #include "pool.h"
 
 #include <assert.h>
@@ -27,17 +28,21 @@ struct pool_worker {
     int id;
 };
 
+struct pool_range {
+    _Alignas(64) _Atomic uint64_t claim; /* epoch << 48 | end << 24 | next item */
+};
+
 struct pool {
     int n_threads, n_spins, handover_ns;
-    /* What a hand-over moves from core to core is one cache line. */
-    _Alignas(64) _Atomic uint64_t claim; /* epoch << 48 | n_items << 24 | next item */
-    _Atomic uint32_t epoch;              /* futex: workers sleep here */
+    /* What a hand-over moves from core to core is this cache line and a thread's range. */
+    _Alignas(64) _Atomic uint32_t epoch; /* futex: workers sleep here */
     _Atomic uint32_t n_left;             /* futex: the caller sleeps here; items not done yet */
     pool_fn fn;
     void *ctx;
     _Atomic uint32_t n_asleep;
     _Atomic bool caller_asleep, stop;
     _Atomic int n_met;
+    struct pool_range ranges[POOL_THREADS_MAX];
     int n_workers;
     struct pool_worker workers[POOL_THREADS_MAX];
 };
@@ -70,16 +75,28 @@ int pool_n_cpus(void)
     return CLAMP(CPU_COUNT(&set), 1, POOL_THREADS_MAX);
 }
 
-/* An item of the running phase; -1 if none is left. */
-static int pool_claim(struct pool *pool)
+static int pool_claim_in(struct pool_range *range)
 {
     const uint64_t mask = (UINT64_C(1) << POOL_ITEM_BITS) - 1;
-    uint64_t at = atomic_load_explicit(&pool->claim, memory_order_relaxed);
+    uint64_t at = atomic_load_explicit(&range->claim, memory_order_relaxed);
 
     if ((at & mask) >= (at >> POOL_ITEM_BITS & mask))
         return -1;
-    at = atomic_fetch_add_explicit(&pool->claim, 1, memory_order_acquire);
+    at = atomic_fetch_add_explicit(&range->claim, 1, memory_order_acquire);
     return (at & mask) < (at >> POOL_ITEM_BITS & mask) ? (int)(at & mask) : -1;
+}
+
+/* An item of the running phase, of *range first, which is left at where it was; -1 if there is none anywhere.
+ */
+static int pool_claim(struct pool *pool, int *range)
+{
+    for (int i = 0; i < pool->n_threads; i++) {
+        const int item = pool_claim_in(&pool->ranges[*range]);
+        if (item >= 0)
+            return item;
+        *range = (*range + 1) % pool->n_threads;
+    }
+    return -1;
 }
 
 /* Does items of the running phase until none is left to claim.  They are counted off at the end, and until
@@ -87,8 +104,9 @@ static int pool_claim(struct pool *pool)
 static void pool_work(struct pool *pool, int thread)
 {
     uint32_t n_done = 0;
+    int range = thread;
 
-    for (int item; (item = pool_claim(pool)) >= 0; n_done++)
+    for (int item; (item = pool_claim(pool, &range)) >= 0; n_done++)
         pool->fn(pool->ctx, item, thread);
     if (n_done && atomic_fetch_sub_explicit(&pool->n_left, n_done, memory_order_seq_cst) == n_done &&
         atomic_load_explicit(&pool->caller_asleep, memory_order_seq_cst))
@@ -123,6 +141,17 @@ static void *pool_worker_main(void *arg)
     }
 }
 
+static void pool_split(struct pool *pool, int n_items)
+{
+    const uint64_t epoch = (uint64_t)(atomic_load(&pool->epoch) + 1) << 48, n = (uint64_t)pool->n_threads;
+
+    for (uint64_t i = 0; i < n; i++) {
+        const uint64_t from = (uint64_t)n_items * i / n, to = (uint64_t)n_items * (i + 1) / n;
+        atomic_store_explicit(&pool->ranges[i].claim, epoch | to << POOL_ITEM_BITS | from,
+                              memory_order_release);
+    }
+}
+
 static void pool_next_epoch(struct pool *pool, int n_wanted)
 {
     atomic_fetch_add(&pool->epoch, 1);
@@ -147,8 +176,6 @@ static void pool_await_items(struct pool *pool)
 
 void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items)
 {
-    const uint64_t epoch = (uint64_t)(atomic_load(&pool->epoch) + 1) << 48;
-
     assert(n_items >= 0 && n_items <= POOL_ITEMS_MAX);
     if (n_items < 2 || pool->n_threads == 1) {
         for (int i = 0; i < n_items; i++)
@@ -158,7 +185,7 @@ void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items)
     pool->fn = fn;
     pool->ctx = ctx;
     atomic_store(&pool->n_left, (uint32_t)n_items);
-    atomic_store_explicit(&pool->claim, epoch | (uint64_t)n_items << POOL_ITEM_BITS, memory_order_release);
+    pool_split(pool, n_items);
     pool_next_epoch(pool, MIN(n_items - 1, pool->n_workers));
     pool_work(pool, 0);
     pool_await_items(pool);
