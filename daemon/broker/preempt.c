@@ -1,4 +1,4 @@
-/* preempt.c - an interactive request that finds no slot takes one from a batch request.  See preempt.h. */
+/* preempt.c - whose slot somebody else has more use for.  See preempt.h. */
 #include "preempt.h"
 
 #include "broker.h"
@@ -45,8 +45,6 @@ static bool preempt_has_begun(const struct request *request)
 /* owed: batch is behind its share. */
 static bool preempt_may(const struct request *request, bool owed, uint64_t now_ns)
 {
-    if (request->out.blocked)
-        return true; /* it gets nowhere with its slot */
     return !owed && (preempt_due_ns(&request->preempt) <= now_ns || !preempt_has_begun(request));
 }
 
@@ -54,6 +52,22 @@ static bool preempt_may(const struct request *request, bool owed, uint64_t now_n
 static uint64_t preempt_cost(const struct request *request)
 {
     return request->has_started && preempt_has_begun(request) ? request->prompt_tokens + request->n_ids : 0;
+}
+
+bool preempt_is_idle(const struct request *request)
+{
+    return request->out.blocked && request_is_in_engine(request);
+}
+
+/* Of those that get nowhere with their slots, the one that costs least. */
+static struct request *preempt_find_idle(struct broker *broker)
+{
+    struct request *request, *victim = NULL;
+
+    LIST_FOREACH (request, &broker->requests, node)
+        if (preempt_is_idle(request) && (!victim || preempt_cost(request) < preempt_cost(victim)))
+            victim = request;
+    return victim;
 }
 
 int preempt_for(struct broker *broker, const struct queue_item *item, uint64_t *ret_due_ns)
@@ -64,6 +78,13 @@ int preempt_for(struct broker *broker, const struct queue_item *item, uint64_t *
     int r = PREEMPT_E_NONE;
 
     *ret_due_ns = UINT64_MAX;
+    if (list_entry(item, struct request, item)->out.blocked)
+        return PREEMPT_E_NONE; /* it would get nowhere either */
+    victim = preempt_find_idle(broker);
+    if (victim) {
+        request_park(victim);
+        return PREEMPT_OK;
+    }
     if (item->priority != QUEUE_INTERACTIVE)
         return PREEMPT_E_NONE;
     LIST_FOREACH (request, &broker->requests, node) {

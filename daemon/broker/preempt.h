@@ -1,16 +1,21 @@
-/* preempt.h - an interactive request that finds no slot takes one from a batch request.
+/* preempt.h - whose slot somebody else has more use for: one that waits for its reader gives its own to
+ * anybody, a batch request to an interactive one.
+ *
+ * Whoever waits for his reader gets nowhere with a slot, so readers that never read cost the others nothing.
+ * He is parked, and waits at the head of his queue once he is read again.
  *
  * The batch request goes back to the head of its queue and later goes on where it was: what it has emitted is
  * forced, as after an engine's death, so no byte of it can change.  What it costs is reading again, or a step
  * or two where the prefix cache has kept it, so the one that costs least is taken.  It always ends: when it
  * has a slot again it is left alone until it has got on for as long as it took to get back to where it was,
- * so half of its time is its own.  One that is paused for its reader has no use for the slot and is always
- * due.  While batch is behind its share (queue.h) the others keep what they have. */
+ * so half of its time is its own.  While batch is behind its share (queue.h) the others keep what they have.
+ */
 #pragma once
 
 #include "proto/base.h"
 
 struct broker;
+struct request;
 struct queue_item;
 
 struct preempt { /* embedded in the request */
@@ -26,6 +31,9 @@ struct preempt { /* embedded in the request */
 void preempt_start(struct preempt *preempt, uint64_t now_ns);
 void preempt_begin(struct preempt *preempt, uint32_t n_cached, uint64_t now_ns);
 uint64_t preempt_due_ns(const struct preempt *preempt);
+
+/* Holds a slot and waits for its reader. */
+bool preempt_is_idle(const struct request *request);
 
 enum { PREEMPT_OK, PREEMPT_E_NONE, PREEMPT_E_LATER };
 /* Frees a slot for item.  PREEMPT_E_LATER: a batch request that holds one is not due yet, the first of them

@@ -20,10 +20,10 @@ struct queue_account {
     struct list node;
     uint64_t owner; /* a uid, or an account of one: account.h */
     uint32_t weight;
-    double counter;                             /* cost served, at QUEUE_WEIGHT */
-    unsigned n_waiting, n_started, max_running; /* max_running 0: no cap */
-    unsigned n_band[QUEUE_PRIORITY_N];          /* of n_waiting */
-    double work[QUEUE_PRIORITY_N];              /* of what waits and what runs */
+    double counter;                                       /* cost served, at QUEUE_WEIGHT */
+    unsigned n_waiting, n_started, n_parked, max_running; /* max_running 0: no cap */
+    unsigned n_band[QUEUE_PRIORITY_N];                    /* of n_waiting */
+    double work[QUEUE_PRIORITY_N];                        /* of what waits and what runs */
     struct list waiting[QUEUE_PRIORITY_N];
 };
 
@@ -50,7 +50,7 @@ void queue_deinit(struct queue *queue)
 
 static bool queue_account_is_active(const struct queue_account *account)
 {
-    return account->n_waiting || account->n_started;
+    return account->n_waiting || account->n_started || account->n_parked;
 }
 
 /* Makes room when too many uids have come and gone: the least served idle one loses least by being forgotten.
@@ -231,21 +231,45 @@ static void queue_leave_started(struct queue *queue, struct queue_item *item)
     queue->n_started--;
 }
 
+static void queue_wait_first(struct queue *queue, struct queue_item *item)
+{
+    list_push(item->account->waiting[item->priority].next, &item->node); /* before the first */
+    queue_count_waiting(queue, item, 1);
+}
+
 void queue_requeue(struct queue *queue, struct queue_item *item)
 {
     assert(item->account && item->started);
     queue_leave_started(queue, item);
-    list_push(item->account->waiting[item->priority].next, &item->node); /* before the first */
-    queue_count_waiting(queue, item, 1);
+    queue_wait_first(queue, item);
+}
+
+void queue_park(struct queue *queue, struct queue_item *item)
+{
+    assert(item->account && item->started);
+    queue_leave_started(queue, item);
+    item->parked = true;
+    item->account->n_parked++;
+}
+
+void queue_unpark(struct queue *queue, struct queue_item *item)
+{
+    assert(item->account && item->parked);
+    item->parked = false;
+    item->account->n_parked--;
+    queue_wait_first(queue, item);
 }
 
 void queue_remove(struct queue *queue, struct queue_item *item)
 {
     if (!item->account)
         return;
-    if (item->started) {
+    if (item->started || item->parked)
         queue->expected += queue_smooth * (MAX(item->cost, 1.0) - queue->expected);
+    if (item->started) {
         queue_leave_started(queue, item);
+    } else if (item->parked) {
+        item->account->n_parked--;
     } else {
         queue_leave_waiting(queue, item);
         if (!queue->n_band[item->priority]) /* who was owed it gave up */
@@ -341,7 +365,7 @@ uint32_t queue_position(const struct queue *queue, const struct queue_item *item
     const struct queue_account *own = item->account, *account;
     unsigned rank, own_before, n;
 
-    if (!own || item->started)
+    if (!own || item->started || item->parked)
         return 0;
     rank = queue_rank(item);
     own_before = queue_n_above(own->n_band, item->priority) + rank;

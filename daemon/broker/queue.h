@@ -21,7 +21,7 @@ struct queue_item { /* embedded in the request; all zero: not in the queue */
     struct list node;
     struct queue_account *account; /* borrowed; NULL: not in the queue */
     enum queue_priority priority;
-    bool started;
+    bool started, parked;
     double cost; /* charged so far */
     double work; /* prompt tokens that are to be read for it */
 };
@@ -44,8 +44,11 @@ struct queue_item *queue_next(const struct queue *queue); /* who starts next; NU
 void queue_set_max_running(struct queue_item *item, unsigned max_running);
 void queue_start(struct queue *queue, struct queue_item *item);
 void queue_requeue(struct queue *queue,
-                   struct queue_item *item);                     /* one that was started waits again, first */
-void queue_remove(struct queue *queue, struct queue_item *item); /* waiting or started; safe to call twice */
+                   struct queue_item *item); /* one that was started waits again, first */
+/* One that was started can do nothing with a slot: it neither runs nor waits until it waits again, first. */
+void queue_park(struct queue *queue, struct queue_item *item);
+void queue_unpark(struct queue *queue, struct queue_item *item);
+void queue_remove(struct queue *queue, struct queue_item *item); /* in whatever state; safe to call twice */
 /* Has the band its slots because it was behind its share? */
 bool queue_is_owed(const struct queue *queue, enum queue_priority priority);
 void queue_charge(struct queue *queue, struct queue_item *item, double cost); /* in prompt tokens */
@@ -58,6 +61,6 @@ void queue_set_work(struct queue_item *item, double tok);
 /* Of what is to be read for others, as much as counts before the item's own: all of the bands above, all of
  * its uid in its band, and of other uids in its band what their weight makes of its own while it is read. */
 double queue_work_ahead(const struct queue *queue, const struct queue_item *item);
-/* How many would start before it, plus one: 1 for the next, 0 once started.  An estimate as soon as uids
- * compete, since it depends on what the others' requests will cost. */
+/* How many would start before it, plus one: 1 for the next, 0 once started or while parked.  An estimate as
+ * soon as uids compete, since it depends on what the others' requests will cost. */
 uint32_t queue_position(const struct queue *queue, const struct queue_item *item);

@@ -110,8 +110,8 @@ void request_cancel(struct request *request)
         request_free(request);
         return;
     }
-    /* A flood of open-and-cancel pays for the work it makes: as much as some 64 tokens of prompt. */
-    queue_charge(&request->broker->queue, &request->item, 64);
+    /* A flood of open-and-cancel pays for the work it makes. */
+    queue_charge(&request->broker->queue, &request->item, REQUEST_BOTHER_TOK);
     if (request->is_score) {
         request_cancel_score(request);
         return;

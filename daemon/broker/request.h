@@ -25,7 +25,7 @@ enum request_state {
     REQUEST_PREFILL,   /* submitted */
     REQUEST_DECODE,    /* the first token came */
     REQUEST_REPLAYING, /* its engine died; to be submitted again */
-    REQUEST_PREEMPTED, /* an interactive request got its slot; it waits in the queue as if it were new */
+    REQUEST_PREEMPTED, /* somebody else got its slot; it waits in the queue as if it were new, or is parked */
     REQUEST_DONE,      /* the engine is through with it; its reader is not */
 };
 
@@ -87,6 +87,8 @@ struct request {
 };
 
 enum { REQUEST_DEATHS_MAX = 3, REQUEST_TELL_MS = 500 };
+/* What a request is charged that is cancelled, or parked: as some work that it makes. */
+enum { REQUEST_BOTHER_TOK = 64 };
 
 /* From a Generate on a stream just opened: refused on that stream, or made.  Takes *memfd if it uses it. */
 void request_open(struct client *client, struct client_stream *stream, const Qwp__Generate *generate,
@@ -140,6 +142,7 @@ bool request_is_in_engine(const struct request *request);
 bool request_is_at_work(const struct request *request); /* there, and not paused */
 void request_pause(struct request *request, bool paused);
 void request_preempt(struct request *request);
+void request_park(struct request *request); /* until its reader reads */
 int request_on_started(struct request *request, const Qwe__Started *started);
 int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw);
 void request_on_refused(struct request *request, const Qwe__Refused *refused);

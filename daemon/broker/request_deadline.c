@@ -39,12 +39,12 @@ static double request_left_tok(const struct broker *broker)
 /* As preempt_for() would find one. */
 static bool request_takes_slot(const struct request *request)
 {
+    const bool interactive = request->item.priority == QUEUE_INTERACTIVE;
     const struct request *other;
 
-    if (request->item.priority != QUEUE_INTERACTIVE)
-        return false;
     LIST_FOREACH (other, &request->broker->requests, node)
-        if (request_is_in_engine(other) && other->item.priority == QUEUE_BATCH)
+        if (preempt_is_idle(other) ||
+            (interactive && request_is_in_engine(other) && other->item.priority == QUEUE_BATCH))
             return true;
     return false;
 }

@@ -62,6 +62,10 @@ int request_submit(struct request *request)
 
 void request_pause(struct request *request, bool paused)
 {
+    if (request->item.parked && !paused) {
+        queue_unpark(&request->broker->queue, &request->item);
+        broker_kick(request->broker);
+    }
     if (!request_is_in_engine(request))
         return;
     if (paused)
@@ -72,12 +76,11 @@ void request_pause(struct request *request, bool paused)
 
 /* The handle goes with the slot: what the engine still says under it counts for nothing, and will be said
  * again word for word. */
-void request_preempt(struct request *request)
+static void request_leave_slot(struct request *request)
 {
     struct broker *broker = request->broker;
 
     link_preempt(&broker->link, request->handle);
-    queue_requeue(&broker->queue, &request->item);
     broker_give_handle(request);
     request->state = REQUEST_PREEMPTED;
     if (request->has_started)
@@ -85,6 +88,21 @@ void request_preempt(struct request *request)
     request->preempt.n++;
     broker->totals.preemptions++;
     request_metrics(request)->preemptions++;
+}
+
+/* Its reader knows what it waits for.  It pays, so that one who reads a byte at a time does not cost the
+ * others more than himself. */
+void request_park(struct request *request)
+{
+    queue_park(&request->broker->queue, &request->item);
+    request_leave_slot(request);
+    queue_charge(&request->broker->queue, &request->item, REQUEST_BOTHER_TOK);
+}
+
+void request_preempt(struct request *request)
+{
+    queue_requeue(&request->broker->queue, &request->item);
+    request_leave_slot(request);
     request->told_ns = 0; /* its new position is news */
     if (!request->client || !request->client->knows_preempt)
         return;

@@ -45,7 +45,7 @@ bool request_tell_position(struct request *request, uint64_t now_ns)
     const bool loading = supervise->state == SUPERVISE_LOADING;
     const uint32_t position = queue_position(&request->broker->queue, &request->item);
 
-    if (request->state != REQUEST_QUEUED && request->state != REQUEST_PREEMPTED)
+    if ((request->state != REQUEST_QUEUED && request->state != REQUEST_PREEMPTED) || request->item.parked)
         return false;
     if (request->told_ns && request->told_position == position &&
         (!loading || request->told_permille == supervise->load_permille))

@@ -67,6 +67,45 @@ def a_paused_request_survives_the_engine_and_goes_on():
         check(p.collect(stream, result=result), 1, prompt("x"), 100)
 
 
+def readers_that_do_not_read_hold_no_slot():
+    """Ten of them and one slot: whoever reads is served, and so are they in the end."""
+    n, seeds = 60, range(10, 20)
+    with Fake(slots=1) as d, d.serving() as p, d.peer() as q:
+        streams = [p.generate(prompt("x"), sampling=sampling(seed), max_tokens=n, credit_bytes=4) for seed in seeds]
+        check(q.ask(prompt("y"), sampling=sampling(2), max_tokens=n), 2, prompt("y"), n)
+        q.wait_status(lambda s: state_of(q) == [pb.RequestInfo.PAUSED] * len(seeds) and s.running <= 1 and not s.queued)
+        for stream, seed in reversed(list(zip(streams, seeds))):
+            p.send(pb.Credit(bytes=100000), stream)
+            check(p.collect(stream), seed, prompt("x"), n)
+
+
+def who_waits_for_his_reader_waits_first_when_he_is_read():
+    with Fake(slots=1, delay_ms=1) as d, d.serving() as p, d.peer() as q:
+        slow = p.generate(prompt("x"), sampling=sampling(1), max_tokens=100, credit_bytes=4)
+        q.wait_status(lambda s: state_of(q) == [pb.RequestInfo.PAUSED])
+        first, second = (q.generate(prompt("y"), sampling=sampling(s), max_tokens=300) for s in (2, 3))
+        begun = qwp.Result()
+        begun.add(q.wait_for(pb.Delta, first))
+        p.send(pb.Credit(bytes=100000), slow)
+        result = p.collect(slow)
+        check(result, 1, prompt("x"), 100)
+        assert result.usage.preemptions == 1, result.usage
+        assert len(state_of(q)) == 1, "the other one went first"
+        check(q.collect(first, result=begun), 2, prompt("y"), 300)
+        check(q.collect(second), 3, prompt("y"), 300)
+
+
+def a_parked_request_can_be_cancelled_and_left():
+    with Fake(slots=1) as d, d.serving() as q, d.peer() as p:
+        streams = [p.generate(prompt("x"), sampling=sampling(1), max_tokens=50, credit_bytes=4) for _ in range(3)]
+        q.wait_status(lambda s: state_of(q) == [pb.RequestInfo.PAUSED] * 3)
+        p.send(pb.Cancel(), streams[0])
+        assert p.wait_for(pb.Usage, streams[0]).msg.finish == pb.FINISH_CANCEL
+        p.close()
+        q.wait_status(lambda s: not state_of(q) and s.connections == 1)
+        check(q.ask(prompt("y"), sampling=sampling(2), max_tokens=5), 2, prompt("y"), 5)
+
+
 def a_request_whose_reader_stays_away_ends_with_601():
     with Fake("--slow-s", "1", delay_ms=1) as d, d.serving() as p:
         stream = p.generate(prompt("x"), max_tokens=100000, credit_bytes=4)
@@ -379,7 +418,9 @@ def nothing_of_a_prompt_is_logged():
 if __name__ == "__main__":
     sys.exit(qwp.run([
         credit_is_kept_to_the_byte, without_credit_the_request_is_paused_and_its_neighbour_runs,
-        a_paused_request_survives_the_engine_and_goes_on, a_request_whose_reader_stays_away_ends_with_601,
+        a_paused_request_survives_the_engine_and_goes_on, readers_that_do_not_read_hold_no_slot,
+        who_waits_for_his_reader_waits_first_when_he_is_read,
+        a_parked_request_can_be_cancelled_and_left, a_request_whose_reader_stays_away_ends_with_601,
         too_much_credit_is_refused, a_slow_reader_pauses_its_own_request_and_gets_everything,
         a_client_that_never_reads_loses_its_request_and_no_other,
         text_of_more_bytes_than_credit_is_cut_between_characters,

@@ -310,6 +310,44 @@ static void test_queue_requeue_waits_before_the_others(void **state)
     assert_int_equal(start(f), 1);
 }
 
+static void test_queue_park_neither_runs_nor_waits(void **state)
+{
+    struct fixture *f = *state;
+
+    for (int i = 0; i < 3; i++)
+        push(f, 1, QUEUE_NORMAL, i);
+    assert_int_equal(start(f), 0);
+    queue_charge(&f->queue, &f->items[0], 70);
+    queue_park(&f->queue, &f->items[0]);
+    assert_int_equal(f->queue.n_started, 0);
+    assert_int_equal(f->queue.n_waiting, 2);
+    assert_int_equal(queue_position(&f->queue, &f->items[0]), 0);
+    assert_int_equal(queue_position(&f->queue, &f->items[1]), 1);
+    assert_int_equal(start(f), 1);
+    queue_unpark(&f->queue, &f->items[0]);
+    assert_int_equal(queue_position(&f->queue, &f->items[0]), 1);
+    assert_int_equal(queue_position(&f->queue, &f->items[2]), 2);
+    assert_true(f->items[0].cost == 70);
+    assert_int_equal(start(f), 0);
+}
+
+/* Its uid is not forgotten among those that are idle. */
+static void test_queue_park_keeps_its_uid(void **state)
+{
+    struct fixture *f = *state;
+
+    push(f, UIDS_MANY, QUEUE_NORMAL, 1);
+    assert_int_equal(start(f), 1);
+    queue_park(&f->queue, &f->items[1]);
+    for (int uid = 0; uid < UIDS_MANY; uid++) {
+        push(f, (uid_t)uid, QUEUE_NORMAL, 0);
+        queue_charge(&f->queue, &f->items[0], 1000);
+        queue_remove(&f->queue, &f->items[0]);
+    }
+    queue_unpark(&f->queue, &f->items[1]);
+    assert_int_equal(start(f), 1);
+}
+
 static void test_queue_remove_of_a_waiting_one_moves_the_others_up(void **state)
 {
     struct fixture *f = *state;
@@ -354,6 +392,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_queue_next_fills_many_slots_by_what_was_served, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_work_ahead_counts_what_is_read_first, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_requeue_waits_before_the_others, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_park_neither_runs_nor_waits, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_queue_park_keeps_its_uid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_remove_of_a_waiting_one_moves_the_others_up, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_queue_forgets_idle_uids_beyond_its_bound, setup, teardown),
