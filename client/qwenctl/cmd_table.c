@@ -30,6 +30,15 @@ static const struct cmd cmd_rows[] = {
      "/help in the conversation lists its commands. Ctrl-C stops an answer, Ctrl-D\n"
      "ends. Without a terminal each line of standard input is one turn.\n",
      0, CMD_ASKING, CMD_TAKES_NOTHING, .codes = CMD_CODES_RUN},
+    {"complete", "[OPTIONS] [TEXT]", "Go on with a text as it stands", OPT_COMPLETE, cmd_complete,
+     "Standard input, unless TEXT is given. No chat: the model writes what comes next.\n", 1, CMD_ASKING,
+     .examples = "qwenctl complete -n 20 \"Once upon a time\"\n", .codes = CMD_CODES_RUN},
+    {"fim", "[OPTIONS]", "Fill the gap in a text", OPT_FIM, cmd_fim,
+     "For a model that was trained for it; its vocabulary must have the tokens.\n", 0, CMD_ASKING,
+     CMD_TAKES_NOTHING,
+     .examples = "qwenctl fim --prefix head.c --suffix tail.c -n 60\n"
+                 "head -n 20 x.py | qwenctl fim --time-limit 500ms --extra util.py\n",
+     .codes = CMD_CODES_RUN},
     {"attach", "[OPTIONS] ID", "The answer of a request that was detached", OPT_ATTACH, cmd_attach,
      "Shown from its beginning, until it ends. Ctrl-C leaves it running.\n", 1, CMD_ASKING, CMD_TAKES_REQUEST,
      .examples = "id=$(qwenctl ask --detach -f book.txt \"Summarise\"); qwenctl attach $id\n",

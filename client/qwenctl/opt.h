@@ -28,6 +28,8 @@ enum opt_verb {
     OPT_COMPLETION = 1ull << 10,
     OPT_CONFIG = 1ull << 11,
     OPT_ADMIN = 1ull << 12,
+    OPT_COMPLETE = 1ull << 20,
+    OPT_FIM = 1ull << 21,
     OPT_ANY = ~0ull,
 };
 
@@ -57,6 +59,11 @@ struct opt_values {
     bool quiet, verbose, json, ndjson, raw, usage, mine, count, detach, special, once, help, version;
     bool show_origin;
     const char *profile;
+    /* of complete and fim */
+    const char *prefix, *suffix;
+    struct opt_list extra;
+    struct opt_int time_limit_ms;
+    bool suffix_first, warm;
     uint64_t given[2], set[2]; /* bit i: the i-th option of the table, on the command line; from anywhere */
 };
 

@@ -4,7 +4,8 @@
  * page, completions and `qwenctl help --json` follow. */
 #include "opt.h"
 
-enum { OPT_GEN = OPT_ASK | OPT_CHAT };
+/* verbs that have an answer; those that talk */
+enum { OPT_TALK = OPT_ASK | OPT_CHAT, OPT_GEN = OPT_TALK | OPT_COMPLETE | OPT_FIM };
 
 static const struct opt opt_rows[] = {
 #define OPT_AT(field) offsetof(struct opt_values, field)
@@ -14,11 +15,18 @@ static const struct opt opt_rows[] = {
         __VA_ARGS__, NULL                                                                                    \
     }
     {"file", "F", OPT_LIST, OPT_ASK, OPT_AT(file), "read F before the question; may repeat", .letter = 'f'},
-    {"system", "TEXT", OPT_TEXT, OPT_GEN, OPT_AT(system), "system message", .conf = true},
-    {"think", "X", OPT_THINK, OPT_GEN, OPT_AT(thinking), "reason before answering: on, off or auto",
+    {"prefix", "F", OPT_TEXT, OPT_FIM, OPT_AT(prefix), "before the gap; standard input if absent"},
+    {"suffix", "F", OPT_TEXT, OPT_FIM, OPT_AT(suffix), "what stands behind it"},
+    {"extra", "F", OPT_LIST, OPT_FIM, OPT_AT(extra), "read F before both; may repeat"},
+    {"suffix-first", NULL, OPT_FLAG, OPT_FIM, OPT_AT(suffix_first), "so that a longer prefix is soon read"},
+    {"warm", NULL, OPT_FLAG, OPT_FIM, OPT_AT(warm), "only read it, so that the next is soon answered"},
+    {"time-limit", "TIME", OPT_DURATION, OPT_COMPLETE | OPT_FIM, OPT_AT(time_limit_ms),
+     "what is there after TIME is the answer", 1, 24 * 3600 * 1000, .conf = true},
+    {"system", "TEXT", OPT_TEXT, OPT_TALK, OPT_AT(system), "system message", .conf = true},
+    {"think", "X", OPT_THINK, OPT_TALK, OPT_AT(thinking), "reason before answering: on, off or auto",
      .choices = OPT_CHOICES("on", "off", "auto"), .optional = true, .conf = true},
-    {"no-think", NULL, OPT_SET, OPT_GEN, OPT_AT(thinking), "answer at once", .lo = 0},
-    {"show-thinking", "WHERE", OPT_CHOICE, OPT_GEN | OPT_ATTACH, OPT_AT(show_thinking),
+    {"no-think", NULL, OPT_SET, OPT_TALK, OPT_AT(thinking), "answer at once", .lo = 0},
+    {"show-thinking", "WHERE", OPT_CHOICE, OPT_TALK | OPT_ATTACH, OPT_AT(show_thinking),
      "auto, stderr, stdout or none; auto: on a terminal",
      .choices = OPT_CHOICES("auto", "stderr", "stdout", "none"), .conf = true},
     {"max-tokens", "N", OPT_INT, OPT_GEN, OPT_AT(max_tokens), "end after N tokens, reasoning included", 1,
@@ -50,7 +58,8 @@ static const struct opt opt_rows[] = {
      "end it after TIME; refused if it begins later", 1, 24 * 3600 * 1000, .conf = true},
     {"usage", NULL, OPT_FLAG, OPT_GEN | OPT_ATTACH, OPT_AT(usage), "say at the end what was used, on stderr",
      .conf = true},
-    {"ndjson", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH, OPT_AT(ndjson), "one JSON object for each event"},
+    {"ndjson", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH | OPT_COMPLETE | OPT_FIM, OPT_AT(ndjson),
+     "one JSON object for each event"},
     {"count", NULL, OPT_FLAG, OPT_TOKENIZE, OPT_AT(count), "only how many"},
     {"detach", NULL, OPT_FLAG, OPT_ASK, OPT_AT(detach), "print the request's id and end: see qwenctl attach"},
     {"mine", NULL, OPT_FLAG, OPT_CANCEL, OPT_AT(mine), "every request of this user"},
@@ -59,7 +68,8 @@ static const struct opt opt_rows[] = {
      "between two looks: 100ms to 60s (500ms)", 100, 60000, .conf = true},
     {"show-origin", NULL, OPT_FLAG, OPT_CONFIG, OPT_AT(show_origin),
      "where each value comes from, before it"},
-    {"json", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH | OPT_HELP | OPT_STATUS | OPT_PS | OPT_TOKENIZE | OPT_TOP,
+    {"json", NULL, OPT_FLAG,
+     OPT_ASK | OPT_ATTACH | OPT_COMPLETE | OPT_FIM | OPT_HELP | OPT_STATUS | OPT_PS | OPT_TOKENIZE | OPT_TOP,
      OPT_AT(json), "one JSON object"},
     {"socket", "PATH", OPT_TEXT, OPT_ANY, OPT_AT(socket), "where the daemon listens (or $QWEND_SOCKET)",
      .conf = true},

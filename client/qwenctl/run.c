@@ -60,7 +60,7 @@ static void run_say_end(struct run *run, const qwend_usage *usage)
                 run->values->max_tokens.given ? "--max-tokens" : "the context is full");
     if (usage->finish == QWEND_FINISH_CANCEL && !run->stop)
         ui_error(run->ui, "the request was cancelled by somebody else");
-    if (usage->finish == QWEND_FINISH_DEADLINE)
+    if (usage->finish == QWEND_FINISH_DEADLINE && !run->values->time_limit_ms.given)
         ui_error(run->ui, "the daemon ended the request: out of time");
     if (!run->values->usage)
         return;
@@ -122,7 +122,7 @@ static void run_say(struct run *run, const qwend_event *event)
 static enum code run_end_code(const struct run *run, const qwend_usage *usage)
 {
     if (usage->finish == QWEND_FINISH_DEADLINE)
-        return CODE_DEADLINE;
+        return run->values->time_limit_ms.given ? CODE_OK : CODE_DEADLINE;
     return usage->finish == QWEND_FINISH_CANCEL ? CODE_FAILED : CODE_OK;
 }
 

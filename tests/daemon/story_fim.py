@@ -115,8 +115,47 @@ def warming_waits_behind_all_others():
         assert listed[1].position == 3, listed
 
 
+def qwenctl_fills_a_gap():
+    with Qwend(tiny_model()) as d, qwp.Peer(d.socket) as p:
+        paths = {}
+        for name, text in [("head", HEAD), ("tail", TAIL), ("a.py", "a = 1\n")]:
+            paths[name] = os.path.join(d.folder, name)
+            with open(paths[name], "w", encoding="utf-8") as f:
+                f.write(text)
+        plain = p.ask(gap(prefix=HEAD, suffix=TAIL), sampling=pb.Sampling(temperature=0), max_tokens=8).answer
+        options = ["--suffix", paths["tail"], "-n8", "--temp", "0"]
+        assert d.ctl("fim", "--prefix", paths["head"], *options).stdout == plain
+        assert d.ctl("fim", *options, data=HEAD).stdout == plain
+        body = gap(prefix=HEAD, suffix=TAIL, order=TURNED, extra=[pb.FimExtra(name=paths["a.py"], text="a = 1\n")])
+        other = p.ask(body, sampling=pb.Sampling(temperature=0), max_tokens=8)
+        warm = d.ctl("fim", "--warm", "--usage", "--suffix-first", "--extra", paths["a.py"], "--suffix", paths["tail"],
+                     data=HEAD)
+        assert not warm.stdout.strip() and f"prompt {other.usage.prompt_tokens} " in warm.stderr, warm
+        assert d.ctl("fim", "--suffix-first", "--extra", paths["a.py"], *options, data=HEAD).stdout == other.answer
+        went_on = p.ask(pb.Prompt(raw=HEAD).SerializeToString(), sampling=pb.Sampling(temperature=0), max_tokens=8)
+        for arguments, data in [(["complete", "-n8", "--temp", "0"], HEAD), (["complete", "-n8", "--temp=0", HEAD], "")]:
+            assert d.ctl(*arguments, data=data).stdout == went_on.answer
+
+
+def qwenctl_refuses_what_is_no_gap():
+    with Fake() as d:
+        for arguments, why in [(["fim"], "--prefix F"), (["fim", "--prefix", "-", "--suffix", "-"], "one part only"),
+                               (["fim", "--warm", "-n3"], "--max-tokens"), (["fim", "--json", "--ndjson"], "exclude"),
+                               (["fim", "--think"], "no option"), (["complete"], "is empty"),
+                               (["complete", "a", "b"], "too many"), (["fim", "--suffix", "/none"], "/none")]:
+            done = d.ctl(*arguments, data="")
+            assert done.returncode == 2 and why in done.stderr, (arguments, done)
+
+
+def a_time_limit_is_no_failure():
+    with Fake(slots=1, delay_ms=30) as d:
+        done = d.ctl("fim", "--time-limit", "500ms", "-n", "1000", data=HEAD)
+        assert done.returncode == 0 and done.stdout.startswith("0:") and not done.stderr, done
+
+
 if __name__ == "__main__":
     sys.exit(qwp.run([a_gap_is_laid_out_in_both_orders, nothing_in_a_gap_becomes_a_control_token,
                       what_cannot_be_a_gap_is_refused, a_vocabulary_without_the_tokens_is_refused,
                       a_keystroke_costs_a_handful_of_tokens, warming_reads_and_says_nothing,
-                      warming_waits_behind_all_others]))
+                      warming_waits_behind_all_others, qwenctl_fills_a_gap, qwenctl_refuses_what_is_no_gap,
+                      a_time_limit_is_no_failure]))
