@@ -53,6 +53,7 @@ enum code cmd_upgrade(const struct cmd_args *args);
 enum code cmd_tokenize(const struct cmd_args *args);
 enum code cmd_complete(const struct cmd_args *args);
 enum code cmd_fim(const struct cmd_args *args);
+enum code cmd_lsp(const struct cmd_args *args);
 enum code cmd_config(const struct cmd_args *args);
 enum code cmd_completion(const struct cmd_args *args);
 enum code cmd_version(const struct cmd_args *args);

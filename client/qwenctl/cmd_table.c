@@ -83,6 +83,10 @@ static const struct cmd cmd_rows[] = {
      "bash zsh fish",
      .examples = "eval \"$(qwenctl completion bash)\"\n"
                  "qwenctl completion fish > ~/.config/fish/completions/qwenctl.fish\n"},
+    {"lsp", "", "A language server for editors, on stdin and stdout", OPT_LSP, cmd_lsp,
+     "Editors start it: completions as one types, code actions, chats; docs/EDITORS.md\n"
+     "has what to put into which. It outlives the daemon and finds it again.\n",
+     0, CMD_TOOLS, CMD_TAKES_NOTHING, .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"version", "", "Versions of this program and of the daemon", OPT_VERSION, cmd_version, NULL, 0,
      CMD_TOOLS, CMD_TAKES_NOTHING},
     {"help", "[VERB | TOPIC]", "This text, the options of a verb, or a topic", OPT_HELP, cmd_help,

@@ -30,6 +30,7 @@ enum opt_verb {
     OPT_ADMIN = 1ull << 12,
     OPT_COMPLETE = 1ull << 20,
     OPT_FIM = 1ull << 21,
+    OPT_LSP = 1ull << 22,
     OPT_ANY = ~0ull,
 };
 

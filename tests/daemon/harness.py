@@ -37,9 +37,25 @@ class Qwend:
         if os.geteuid() == 0:
             command.append("--allow-root")
         command += ["--config", self._write_config(config or "[daemon]\n")]
+        self.words = command
         self.process = self._start(command)
         self.reader = threading.Thread(target=self._read_stderr, daemon=True)
         self.reader.start()
+
+    def kill(self):
+        """It is gone, and its socket refuses."""
+        self.process.kill()
+        self.process.wait()
+        self.reader.join(WAIT_S)
+        self.process.stderr.close()
+
+    def start_again(self):
+        """After kill(): another one on the same socket; returns when it serves."""
+        self.lines = []
+        self.process = self._start(self.words)
+        self.reader = threading.Thread(target=self._read_stderr, daemon=True)
+        self.reader.start()
+        self.wait_line(r"^ready ")
 
     def _start(self, command):
         return subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
