@@ -127,24 +127,6 @@ KERN_CUDA_FN void pack_scales_32(const struct kern_cuda_tiles &t, const uint8_t 
     }
 }
 
-/* The words of row i % 16 of block i / 16, where the plane has them. */
-KERN_CUDA_FN void pack_put_scales(const struct kern_cuda_tiles &t, size_t i, bool wide, const uint32_t *w)
-{
-    const size_t half0 = i / KERN_CUDA_TILE_ROWS * 2 * KERN_CUDA_TILE_ROWS + i % KERN_CUDA_TILE_ROWS;
-    const size_t half1 = half0 + KERN_CUDA_TILE_ROWS;
-    uint8_t *const plane = t.data + t.scale;
-
-    if (t.type == QUANT_Q4_K || t.type == QUANT_Q5_K || t.type == QUANT_IQ4_XS) {
-        reinterpret_cast<uint4 *>(plane)[i] = make_uint4(w[0], w[1], w[2], w[3]);
-    } else if (wide) {
-        reinterpret_cast<uint4 *>(plane)[half0] = make_uint4(w[0], w[1], w[2], w[3]);
-        reinterpret_cast<uint4 *>(plane)[half1] = make_uint4(w[4], w[5], w[6], w[7]);
-    } else {
-        reinterpret_cast<uint2 *>(plane)[half0] = make_uint2(w[0], w[1]);
-        reinterpret_cast<uint2 *>(plane)[half1] = make_uint2(w[2], w[3]);
-    }
-}
-
 /* A thread a row's block, rows fastest: as they lie in the scales' plane. */
 __global__ static void __launch_bounds__(PACK_THREADS)
     pack_scales(struct kern_cuda_tiles t, struct pack_source src)
@@ -171,7 +153,10 @@ __global__ static void __launch_bounds__(PACK_THREADS)
     } else if (row < t.n_out) {
         pack_scales_32(t, from, k * KERN_CUDA_BLOCK_K, wide, w);
     }
-    pack_put_scales(t, i, wide, w);
+    uint4 *const to = reinterpret_cast<uint4 *>(t.data + t.scale) + i * (wide ? 2 : 1);
+    to[0] = make_uint4(w[0], w[1], w[2], w[3]);
+    if (wide)
+        to[1] = make_uint4(w[4], w[5], w[6], w[7]);
     if (t.type == QUANT_Q6_K)
         reinterpret_cast<uint16_t *>(t.data + t.d)[i] = d;
 }

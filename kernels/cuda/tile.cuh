@@ -1,9 +1,8 @@
-/* tile.cuh - what a lane makes of its part of T16 (tile.h): fragments of A for the integer mma, and what a
- * group's sum of products is multiplied with.
+/* tile.cuh - T16 (tile.h) on its way to the integer mma: from memory to shared memory in the background, from
+ * there to fragments of A, and what a group's sum of products is multiplied with.
  *
- * A step is what a warp loads at a time: 64 or 128 bytes of code a row, so that the next step's loads are in
- * flight while this one is multiplied.  For k16, which Q6_K needs since a scale holds for 16 values, a[0] and
- * a[1] are the first half of 32, a[2] and a[3] the second. */
+ * For k16, which Q6_K needs since a scale holds for 16 values, a[0] and a[1] are the first half of 32, a[2]
+ * and a[3] the second. */
 #pragma once
 
 #include "block.cuh"
@@ -35,59 +34,69 @@ struct tile_kind {
     static constexpr bool with_m = T == QUANT_Q4_1 || T == QUANT_Q5_1;
     static constexpr bool with_min = T == QUANT_Q4_K || T == QUANT_Q5_K || with_m;
     static constexpr int offset = T == QUANT_Q4_0 ? 8 : T == QUANT_Q5_0 ? 16 : six ? 32 : 0;
-    static constexpr int n_tile = pairs ? 4 : 2; /* of a step: pairs cannot be cut */
-    static constexpr int n_step = 4 / n_tile;    /* of a block */
+
+    /* bytes of a tile's codes and high bits, of a block's scales for 16 rows */
+    static constexpr int code_bytes = KC_WARP * (eight ? 32 : 16);
+    static constexpr int high_bytes = KC_WARP * (six ? 8 : five ? 4 : 0);
+    static constexpr int tile_bytes = code_bytes + high_bytes;
+    static constexpr int row_bytes = with_m ? 32 : 16; /* scales of a row */
+    static constexpr int scale_bytes = KERN_CUDA_TILE_ROWS * (row_bytes + (six ? 2 : 0));
 };
 
-/* A lane's part of a step.  scale[0] is of row g, scale[1] of row g + 8. */
-template <enum quant_type T>
-struct tile_step {
-    uint4 code[tile_kind<T>::n_tile * (tile_kind<T>::eight ? 2 : 1)];
-    uint2 high[tile_kind<T>::six ? tile_kind<T>::n_tile : 1];
-    uint32_t fifth[tile_kind<T>::five ? tile_kind<T>::n_tile : 1];
-    uint4 scale[2];
-    uint16_t d[2];
-};
+/* What no type is larger than. */
+enum { TILE_BYTES_MAX = KC_WARP * 32, TILE_SCALE_BYTES_MAX = KERN_CUDA_TILE_ROWS * 32 };
 
-/* Step i of block at, counted along rows of tiles. */
+/* A warp's copy of a tile, or of the scales of block at, into shared memory, in the background.  Tiles and
+ * blocks are counted along rows of tiles. */
 template <enum quant_type T>
-KERN_CUDA_FN void tile_load(struct tile_step<T> &w, const struct kern_cuda_tiles &t, size_t at, int i,
-                            int lane)
+KERN_CUDA_FN void tile_fetch(uint8_t *dst, const struct kern_cuda_tiles &t, size_t tile, int lane)
 {
     using kind = tile_kind<T>;
-    constexpr int n_code = kind::n_tile * (kind::eight ? 2 : 1);
-    const size_t tile = at * 4 + (size_t)(i * kind::n_tile);
-    const uint4 *const code =
-        reinterpret_cast<const uint4 *>(t.data) + tile * (kind::eight ? 2 : 1) * KC_WARP + (size_t)lane;
+    const uint8_t *const code = t.data + tile * kind::code_bytes;
 
 #pragma unroll
-    for (int j = 0; j < n_code; j++)
-        w.code[j] = kc_ld_stream(code + j * KC_WARP);
-#pragma unroll
-    for (int j = 0; j < kind::n_tile; j++) {
-        const size_t lane_of = (tile + (size_t)j) * KC_WARP + (size_t)lane;
-        if constexpr (kind::five)
-            w.fifth[j] = kc_ld_stream(reinterpret_cast<const uint32_t *>(t.data + t.high) + lane_of);
-        if constexpr (kind::six)
-            w.high[j] = kc_ld_stream(reinterpret_cast<const uint2 *>(t.data + t.high) + lane_of);
-    }
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-        const size_t row = at * KERN_CUDA_TILE_ROWS + (size_t)(lane / 4 + 8 * r);
-        const size_t in_half = (at * 2 + (size_t)i) * KERN_CUDA_TILE_ROWS + (size_t)(lane / 4 + 8 * r);
-        const uint8_t *const scale = t.data + t.scale;
-        if constexpr (kind::pairs) {
-            w.scale[r] = kc_ld_stream(reinterpret_cast<const uint4 *>(scale) + row);
-        } else if constexpr (kind::with_m) {
-            w.scale[r] = kc_ld_stream(reinterpret_cast<const uint4 *>(scale) + in_half);
-        } else {
-            const uint2 word = kc_ld_stream(reinterpret_cast<const uint2 *>(scale) + in_half);
-            w.scale[r].x = word.x;
-            w.scale[r].y = word.y;
-        }
-        if constexpr (kind::six)
-            w.d[r] = kc_ld_stream(reinterpret_cast<const uint16_t *>(t.data + t.d) + row);
-    }
+    for (int i = 0; i < kind::code_bytes; i += KC_WARP * 16)
+        kc_cp_async_16(dst + i + lane * 16, code + i + lane * 16);
+    const uint8_t *const high = t.data + t.high + tile * kind::high_bytes;
+    if constexpr (kind::six)
+        kc_cp_async_8(dst + kind::code_bytes + lane * 8, high + lane * 8);
+    if constexpr (kind::five)
+        kc_cp_async_4(dst + kind::code_bytes + lane * 4, high + lane * 4);
+}
+
+template <enum quant_type T>
+KERN_CUDA_FN void tile_fetch_scales(uint8_t *dst, const struct kern_cuda_tiles &t, size_t at, int lane)
+{
+    using kind = tile_kind<T>;
+    constexpr int bytes = KERN_CUDA_TILE_ROWS * kind::row_bytes;
+
+    if (lane < bytes / 16)
+        kc_cp_async_16(dst + lane * 16, t.data + t.scale + at * bytes + lane * 16);
+    if constexpr (kind::six)
+        if (lane < 2)
+            kc_cp_async_16(dst + bytes + lane * 16, t.data + t.d + at * 32 + lane * 16);
+}
+
+/* A lane's part of a tile. */
+template <enum quant_type T>
+struct tile_words {
+    uint4 code[tile_kind<T>::eight ? 2 : 1];
+    uint2 high; /* five bits: x alone */
+};
+
+template <enum quant_type T>
+KERN_CUDA_FN void tile_read(struct tile_words<T> &w, const uint8_t *tile, int lane)
+{
+    using kind = tile_kind<T>;
+    const uint8_t *const high = tile + kind::code_bytes;
+
+    w.code[0] = reinterpret_cast<const uint4 *>(tile)[lane];
+    if constexpr (kind::eight)
+        w.code[1] = reinterpret_cast<const uint4 *>(tile)[KC_WARP + lane];
+    if constexpr (kind::six)
+        w.high = reinterpret_cast<const uint2 *>(high)[lane];
+    if constexpr (kind::five)
+        w.high.x = reinterpret_cast<const uint32_t *>(high)[lane];
 }
 
 /* Each byte less n: none borrows from its neighbour, since each has its top bit set for the subtraction. */
@@ -106,12 +115,12 @@ KERN_CUDA_FN uint32_t tile_iq4(uint32_t nibbles)
     return __byte_perm(low, high, 0x3210u | (nibbles & 0x8888u) >> 1);
 }
 
-/* Half s (0, 1) of tile i of the step: signed bytes. */
+/* Half s (0, 1) of a tile: signed bytes. */
 template <enum quant_type T>
-KERN_CUDA_FN void tile_codes(uint32_t (&a)[4], const struct tile_step<T> &w, int i, int s)
+KERN_CUDA_FN void tile_codes(uint32_t (&a)[4], const struct tile_words<T> &w, int s)
 {
     using kind = tile_kind<T>;
-    const uint4 &code = w.code[kind::eight ? 2 * i + s : i];
+    const uint4 &code = w.code[kind::eight ? s : 0];
     const uint32_t word[4] = {code.x, code.y, code.z, code.w};
 
 #pragma unroll
@@ -123,23 +132,13 @@ KERN_CUDA_FN void tile_codes(uint32_t (&a)[4], const struct tile_step<T> &w, int
         } else {
             a[j] = word[j] >> 4 * s & 0x0f0f0f0fu;
             if constexpr (kind::five)
-                a[j] |= (w.fifth[i] >> (4 * s + j) & 0x01010101u) << 4;
+                a[j] |= (w.high.x >> (4 * s + j) & 0x01010101u) << 4;
             if constexpr (kind::six)
-                a[j] |= ((s ? w.high[i].y : w.high[i].x) >> 2 * j & 0x03030303u) << 4;
+                a[j] |= ((s ? w.high.y : w.high.x) >> 2 * j & 0x03030303u) << 4;
             if constexpr (kind::offset != 0)
                 a[j] = tile_less(a[j], kind::offset);
         }
     }
-}
-
-/* Scale and minimum of group 0..7 of a block, from the 16 bytes of a row. */
-KERN_CUDA_FN uint32_t tile_pair(const uint4 &scale, int group)
-{
-    const int bit = 12 * group;
-    const uint32_t lo = bit < 32 ? scale.y : bit < 64 ? scale.z : scale.w;
-    const uint32_t hi = bit < 32 ? scale.z : scale.w;
-
-    return __funnelshift_r(lo, hi, (uint32_t)bit & 31);
 }
 
 /* A number below 2^23 as f32, without the conversion unit, which has a quarter of the adders' speed. */
@@ -153,43 +152,45 @@ KERN_CUDA_FN float tile_half(uint32_t bits)
     return __half2float(__ushort_as_half((unsigned short)bits));
 }
 
-KERN_CUDA_FN uint32_t tile_word(const uint4 &v, int i)
-{
-    return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
-}
-
-/* What group (of 32, counted within the step) of row g + 8 r is scaled with, and its minimum as it is added.
- * Q6_K: the block's d alone. */
+/* What the products of a row's 64 values in a tile are scaled with, for both groups of 32: w, and m where
+ * the type has minima, as it is added.  Q6_K: half, for both halves of each group, besides the block's d. */
 template <enum quant_type T>
-KERN_CUDA_FN float tile_scale(const struct tile_step<T> &w, int r, int group)
+struct tile_scales {
+    float w[2], m[2], half[2][2];
+};
+
+/* Of row 0..15 and tile i of a block, from the block's scales in shared memory. */
+template <enum quant_type T>
+KERN_CUDA_FN void tile_scales_of(struct tile_scales<T> &s, const uint8_t *scales, int row, int i)
 {
     using kind = tile_kind<T>;
+    const uint32_t *const words = reinterpret_cast<const uint32_t *>(scales + row * kind::row_bytes);
 
-    if constexpr (T == QUANT_IQ4_XS)
-        return tile_half(w.scale[r].x) * (tile_float(tile_pair(w.scale[r], group) & 63) - 32.0f);
-    else if constexpr (kind::pairs)
-        return tile_half(w.scale[r].x) * tile_float(tile_pair(w.scale[r], group) & 63);
-    else if constexpr (kind::six)
-        return tile_half(w.d[r]);
-    else if constexpr (kind::with_m)
-        return tile_half(tile_word(w.scale[r], group));
-    else
-        return tile_half(tile_word(w.scale[r], group / 2) >> 16 * (group % 2));
-}
-
-template <enum quant_type T>
-KERN_CUDA_FN float tile_min(const struct tile_step<T> &w, int r, int group)
-{
-    if constexpr (tile_kind<T>::with_m)
-        return tile_half(tile_word(w.scale[r], group) >> 16);
-    else
-        return -(tile_half(w.scale[r].x >> 16) * tile_float(tile_pair(w.scale[r], group) >> 6 & 63));
-}
-
-/* Q6_K: the scale of 16 values, half h of the group. */
-KERN_CUDA_FN float tile_scale_16(const struct tile_step<QUANT_Q6_K> &w, int r, int group, int h)
-{
-    const int i = 2 * group + h;
-
-    return (float)(int8_t)(tile_word(w.scale[r], i / 4) >> 8 * (i % 4));
+    if constexpr (kind::pairs) { /* 24 bits, from byte 4 + 3 i on */
+        const int word = (4 + 3 * i) / 4;
+        const uint32_t both =
+            __funnelshift_r(words[word], words[MIN(word + 1, 3)], (uint32_t)((4 + 3 * i) % 4 * 8));
+        const float d = tile_half(words[0]), m = -tile_half(words[0] >> 16);
+#pragma unroll
+        for (int g = 0; g < 2; g++) {
+            const float scale = tile_float(both >> 12 * g & 63);
+            s.w[g] = d * (T == QUANT_IQ4_XS ? scale - 32.0f : scale);
+            if constexpr (kind::with_min)
+                s.m[g] = m * tile_float(both >> (12 * g + 6) & 63);
+        }
+    } else if constexpr (kind::six) {
+        s.w[0] = s.w[1] = tile_half(reinterpret_cast<const uint16_t *>(scales + 16 * kind::row_bytes)[row]);
+#pragma unroll
+        for (int h = 0; h < 4; h++)
+            s.half[h / 2][h % 2] = (float)(int8_t)(words[i] >> 8 * h);
+    } else if constexpr (kind::with_m) {
+#pragma unroll
+        for (int g = 0; g < 2; g++) {
+            s.w[g] = tile_half(words[2 * i + g]);
+            s.m[g] = tile_half(words[2 * i + g] >> 16);
+        }
+    } else {
+        s.w[0] = tile_half(words[i]);
+        s.w[1] = tile_half(words[i] >> 16);
+    }
 }

@@ -18,9 +18,9 @@
  * - scale, Q4_K, Q5_K and IQ4_XS: [16 rows] of 16 bytes: f16 d, f16 dmin, then eight times 12 bits from the
  *   low end of three words: a group of 32's scale, its minimum in the upper six
  *
- * - scale, Q6_K: [half][16 rows][8] int8, one for each 16 values
+ * - scale, Q6_K: [16 rows][16] int8, one for each 16 values
  *
- * - scale, Q4_0, Q5_0, Q8_0, IQ4_NL: [half][16 rows][4 groups] f16 d;  Q4_1, Q5_1: the same of f16 d, f16 m
+ * - scale, Q4_0, Q5_0, Q8_0, IQ4_NL: [16 rows][8 groups] f16 d;  Q4_1, Q5_1: [16 rows][8 groups] f16 d, f16 m
  *
  * - d, Q6_K: [16 rows] f16
  *

@@ -2,7 +2,7 @@
 #include "kernels/cuda/matmul_pack.cuh"
 #include "kernels/cuda/tile.cuh"
 
-#include "tests/emu/emu_test.h"
+#include "tests/kernels/kt_cuda.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -10,63 +10,47 @@
 #include <algorithm>
 #include <vector>
 
-/* A warp a step, through the fragments that a product would multiply with.  out [rows][n_in up to 256], rows
+/* A warp a tile, through the fragments that a product would multiply with.  out [rows][n_in up to 256], rows
  * a multiple of 16 */
 template <enum quant_type T>
 __global__ void unpack(struct kern_cuda_tiles t, float *out)
 {
-    const int lane = (int)threadIdx.x, g = lane / 4, q = lane % 4, n_block = CEIL_DIV(t.n_in, 256);
-    const size_t at = (size_t)blockIdx.y * (size_t)n_block + blockIdx.x / tile_kind<T>::n_step;
-    const int step = (int)blockIdx.x % tile_kind<T>::n_step, n_group = 2 * tile_kind<T>::n_tile;
-    struct tile_step<T> w;
+    const int lane = (int)threadIdx.x, g = lane / 4, q = lane % 4, n_tile = CEIL_DIV(t.n_in, 256) * 4;
+    const size_t tile = (size_t)blockIdx.y * (size_t)n_tile + blockIdx.x;
+    KERN_CUDA_SMEM(uint8_t, shared, TILE_BYTES_MAX);
+    KERN_CUDA_SMEM(uint8_t, scales, TILE_SCALE_BYTES_MAX);
+    struct tile_words<T> w;
 
-    tile_load<T>(w, t, at, step, lane);
-    for (int group = 0; group < n_group; group++) {
+    tile_fetch<T>(shared, t, tile, lane);
+    tile_fetch_scales<T>(scales, t, tile / 4, lane);
+    kc_cp_async_commit();
+    kc_cp_async_wait<0>();
+    __syncwarp();
+    tile_read<T>(w, shared, lane);
+    for (int i = 0; i < 8; i++) {
+        const int s = i / 4, j = i % 4, row = g + 8 * (j % 2);
+        struct tile_scales<T> scale;
         uint32_t a[4];
-        tile_codes<T>(a, w, group / 2, group % 2);
-        for (int j = 0; j < 4; j++) {
-            const int r = j % 2, row = g + 8 * r;
-            float scale = tile_scale<T>(w, r, group);
-            if constexpr (T == QUANT_Q6_K)
-                scale *= tile_scale_16(w, r, group, j / 2);
-            float *const to = out + ((size_t)blockIdx.y * 16 + (size_t)row) * (size_t)n_block * 256 +
-                              (size_t)blockIdx.x * 32 * (size_t)n_group + 32 * group + 4 * q + 16 * (j / 2);
-            for (int e = 0; e < 4; e++) {
-                to[e] = scale * (float)(int8_t)(a[j] >> 8 * e);
-                if constexpr (tile_kind<T>::with_min)
-                    to[e] += tile_min<T>(w, r, group);
-            }
+        tile_codes<T>(a, w, s);
+        tile_scales_of<T>(scale, scales, row, (int)blockIdx.x % 4);
+        float *const to = out + ((size_t)blockIdx.y * 16 + (size_t)row) * (size_t)n_tile * 64 +
+                          blockIdx.x * 64 + 32 * s + 4 * q + 16 * (j / 2);
+        for (int e = 0; e < 4; e++) {
+            const float v = (float)(int8_t)(a[j] >> 8 * e);
+            to[e] = scale.w[s] * (tile_kind<T>::six ? scale.half[s][j / 2] : 1.0f) * v;
+            if constexpr (tile_kind<T>::with_min)
+                to[e] += scale.m[s];
         }
     }
 }
 
-/* Random bits but for the f16 scales, which are small numbers. */
-static std::vector<uint8_t> file_rows(enum quant_type type, int n_out, int n_in, uint64_t seed)
-{
-    const struct quant_info *info = quant_find(type);
-    const bool k = type == QUANT_Q4_K || type == QUANT_Q5_K || type == QUANT_Q4_1 || type == QUANT_Q5_1;
-    std::vector<uint8_t> rows;
-
-    for (int i = 0; i < n_out * n_in / info->n_block; i++) {
-        const size_t at = rows.size(), d = at + (type == QUANT_Q6_K ? 208 : 0);
-        for (int b = 0; b < info->n_bytes; b++)
-            rows.push_back(uint8_t(emu_next(&seed)));
-        const uint16_t h = half_from_float(float(emu_next(&seed) % 1000 + 1) * 1e-5f);
-        memcpy(&rows[d], &h, 2);
-        if (k)
-            memcpy(&rows[d + 2], &h, 2);
-    }
-    return rows;
-}
-
 static cudaError_t launch_unpack(const struct kern_cuda_tiles *t, float *out, cudaStream_t stream)
 {
-    const dim3 grid(unsigned(CEIL_DIV(t->n_in, 256)), unsigned(CEIL_DIV(t->n_out, 16)));
+    const dim3 grid(unsigned(CEIL_DIV(t->n_in, 256)) * 4, unsigned(CEIL_DIV(t->n_out, 16)));
 
 #define UNPACK(T)                                                                                            \
     case T:                                                                                                  \
-        return KERN_CUDA_LAUNCH(unpack<T>, dim3(grid.x * tile_kind<T>::n_step, grid.y), 32, 0, stream,       \
-                                false, *t, out);
+        return KERN_CUDA_LAUNCH(unpack<T>, grid, 32, 0, stream, false, *t, out);
     switch (t->type) {
         TILE_TYPES(UNPACK)
     default:
@@ -118,12 +102,9 @@ static void check_values(const struct kern_cuda_tiles *t, const std::vector<uint
     }
 }
 
-static const enum quant_type types[] = {QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_0, QUANT_Q5_1,   QUANT_Q8_0,
-                                        QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K, QUANT_IQ4_NL, QUANT_IQ4_XS};
-
 static void check_type(enum quant_type type, int n_out, int n_in)
 {
-    const std::vector<uint8_t> rows = file_rows(type, n_out, n_in, uint64_t(n_out));
+    const std::vector<uint8_t> rows = kt_file_rows(type, n_out, n_in, uint64_t(n_out));
     std::vector<uint8_t> bytes, again;
     std::vector<float> values;
     struct kern_cuda_tiles t;
@@ -143,7 +124,7 @@ static void test_tiles_stand_for_the_values_of_the_file(void **state)
 {
     static const int shapes[][2] = {{1, 256}, {16, 512}, {17, 256}, {53, 768}};
 
-    for (enum quant_type type : types) {
+    for (enum quant_type type : kt_tiled) {
         for (const auto &shape : shapes)
             check_type(type, shape[0], shape[1]);
         if (quant_find(type)->n_block == 32) {
@@ -155,7 +136,7 @@ static void test_tiles_stand_for_the_values_of_the_file(void **state)
 
 static void test_tiles_take_the_bytes_of_the_file(void **state)
 {
-    for (enum quant_type type : types) {
+    for (enum quant_type type : kt_tiled) {
         struct kern_cuda_tiles t;
         assert_int_equal(kern_cuda_tiles_shape(type, 12352, 4096, &t), 0);
         assert_int_equal(t.bytes, type == QUANT_IQ4_XS ? 12352 * 16 * 144
@@ -167,7 +148,7 @@ static void test_tiles_take_the_bytes_of_the_file(void **state)
 /* F32, F16 and BF16 stay as they are. */
 static void test_rows_are_copied(void **state)
 {
-    const std::vector<uint8_t> rows = file_rows(QUANT_BF16, 3, 64, 7);
+    const std::vector<uint8_t> rows = kt_file_rows(QUANT_BF16, 3, 64, 7);
     uint8_t *const src = emu_device(rows.data(), rows.size());
     std::vector<uint8_t> got(rows.size());
     struct kern_cuda_tiles t;
