@@ -10,6 +10,6 @@
 /* Once per device, before the first launch and outside of a capture: leave for shared memory over 48 KiB. */
 extern "C" int kern_cuda_matmul_init(void);
 
-extern "C" int kern_cuda_matmul(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);
-extern "C" int kern_cuda_gate_up(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream);
-extern "C" int kern_cuda_embed(const struct kern_cuda_embed *op, bool pdl, cudaStream_t stream);
+extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);
+extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream);
+extern "C" int kern_cuda_embed_rows(const struct kern_cuda_embed *op, bool pdl, cudaStream_t stream);

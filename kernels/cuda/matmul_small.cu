@@ -1,0 +1,511 @@
+/* matmul_small.cu - products of up to 16 rows, and of any number by 16 at a time: bound by the weights'
+ * bytes.
+ *
+ * A block of eight warps takes a range of row tiles.  The warps share out a tile's slices of k (exact.c), or
+ * several tiles where there are fewer slices.  Each has a ring of four tiles of weights in shared memory,
+ * which is under way past the end of a row tile and before the wait for the kernel in front, and stages its
+ * slice of the activations for itself: once, or where that does not fit along with the weights.  So only the
+ * end of a row tile has a barrier.  The loop over tiles stays rolled: the warps of a multiprocessor hide its
+ * latency, and ten types in one kernel are enough code. */
+#include "matmul_small.cuh"
+
+#include "act.cuh"
+#include "matmul_step.cuh"
+
+enum {
+    SMALL_WARPS = 8,
+    SMALL_THREADS = SMALL_WARPS * KC_WARP,
+    SMALL_RING = 4, /* tiles; of a block, so that a tile's place is its number in the block */
+    SMALL_COLUMN = KERN_CUDA_TILE_ROWS + 4, /* floats between columns of sums: rows in other banks */
+    SMALL_SHARED = 98 << 10,                /* at most, of the 99 KiB that every device can give a block */
+};
+
+struct small_op {
+    struct kern_cuda_act in, out_act; /* out_act: of gate and up */
+    int n_row, n_mat;
+    bool add, glu; /* glu: mats are gate and up */
+    struct kern_cuda_tiles mats[KERN_CUDA_STACK];
+    float *out[KERN_CUDA_STACK];
+    int block0[KERN_CUDA_STACK]; /* the first block of each; glu: all have both */
+    int n_tile;                  /* of a block */
+    int n_slot;                  /* tiles of activations that a warp stages */
+    int ring_bytes;              /* of a warp's ring */
+};
+
+/* A block's range of one matrix. */
+struct small_range {
+    int mat, tile0, n_tile;
+};
+
+/* What a block has done before: nothing; waited for the kernel in front; staged its activations, too. */
+enum small_turn { SMALL_FIRST, SMALL_WAITED, SMALL_STAGED };
+
+/* Shared memory. */
+struct small_smem {
+    uint8_t *ring;   /* [warp] of ring_bytes: SMALL_RING tiles, two blocks' scales */
+    uint8_t *stage;  /* [warp][n_slot] of mm_slot_bytes() */
+    float *partial;  /* [small_n_buffer<N>][warp][N][SMALL_COLUMN] sums of slices */
+    float *products; /* glu: [n_tile][N][SMALL_COLUMN] */
+};
+
+/* Two row tiles in turn, where there is room: the one is added up while the next is multiplied. */
+template <int N>
+static constexpr int small_n_buffer = N == 16 ? 1 : 2;
+
+/* A warp's share of the slices: blocks [block0, block0 + n_block) of row tiles tile, tile + step ... of the
+ * range. */
+struct small_share {
+    int tile, step, block0, n_block;
+};
+
+KERN_CUDA_FN struct small_share small_share_of(int n_in, int warp)
+{
+    const int n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K), n_slice = kern_cuda_n_slice(n_in);
+    const int slice = warp % n_slice, block0 = slice * n_block / n_slice;
+
+    return {warp / n_slice, SMALL_WARPS / n_slice, block0, (slice + 1) * n_block / n_slice - block0};
+}
+
+/* Where a result goes.  tile: in the range. */
+template <int N>
+KERN_CUDA_FN void small_put(const struct small_op &op, const struct small_range &range,
+                            const struct small_smem &smem, int tile, int row, int column, float v)
+{
+    const struct kern_cuda_tiles &t = op.mats[range.mat];
+    const int out_row = (range.tile0 + tile) * KERN_CUDA_TILE_ROWS + row;
+
+    if (op.glu) {
+        float *const p = smem.products + (tile * N + column) * SMALL_COLUMN + row;
+        *p = range.mat == 0 ? v : *p / (1.0f + expf(-*p)) * v;
+    } else if (out_row < t.n_out) {
+        float *const p = op.out[range.mat] + (size_t)column * (size_t)t.n_out + (size_t)out_row;
+        *p = op.add ? *p + v : v;
+    }
+}
+
+/* Tile of k, all rows, into a slot: in the background; the caller commits. */
+template <int N>
+KERN_CUDA_FN void small_stage(const struct small_op &op, uint8_t *slot, int tile, int lane)
+{
+    const int n_in = op.mats[0].n_in, n = n_in / KERN_CUDA_GROUP, k = tile * KERN_CUDA_TILE_K + lane % 4 * 16;
+    struct kern_cuda_group *const groups =
+        reinterpret_cast<struct kern_cuda_group *>(slot + op.n_row * MM_ROW_BYTES);
+
+    for (int row = lane / 4; row < op.n_row; row += KC_WARP / 4)
+        kc_cp_async_16_or_zero(slot + row * MM_ROW_BYTES + lane % 4 * 16,
+                               op.in.q + (size_t)row * (size_t)n_in + (k < n_in ? k : 0), k < n_in);
+    if (lane < op.n_row * MM_GROUPS) {
+        const int row = lane / MM_GROUPS, group = tile * MM_GROUPS + lane % MM_GROUPS;
+        struct kern_cuda_group *const to = groups + lane % MM_GROUPS * N + row;
+        if (group < n)
+            kc_cp_async_8(to, op.in.group + (size_t)row * (size_t)n + (size_t)group);
+        else
+            *to = {0.0f, 0.0f};
+    }
+}
+
+/* A tile's sums of slices, added in order, once every warp has written its own. */
+template <int N>
+KERN_CUDA_FN void small_finish(const struct small_op &op, const struct small_range &range,
+                               const struct small_smem &smem, const float *partial, int tile0, int n_slice)
+{
+    const int n_tile = MIN(SMALL_WARPS / n_slice, range.n_tile - tile0);
+
+    for (int i = (int)threadIdx.x; i < n_tile * op.n_row * KERN_CUDA_TILE_ROWS; i += SMALL_THREADS) {
+        const int row = i % KERN_CUDA_TILE_ROWS, column = i / KERN_CUDA_TILE_ROWS % op.n_row;
+        const int tile = i / KERN_CUDA_TILE_ROWS / op.n_row;
+        float sum = 0.0f;
+        for (int s = 0; s < n_slice; s++)
+            sum += partial[((tile * n_slice + s) * N + column) * SMALL_COLUMN + row];
+        small_put<N>(op, range, smem, tile0 + tile, row, column, sum);
+    }
+}
+
+template <int N>
+KERN_CUDA_FN void small_write_partial(float *to, const struct mm_sums<N> &sums, int lane)
+{
+    const int g = lane / 4, q = lane % 4;
+
+    if (N == 1 && q)
+        return;
+#pragma unroll
+    for (int j = 0; j < mm_sums<N>::n_8; j++)
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+#pragma unroll
+            for (int c = 0; c < mm_sums<N>::n_column; c++)
+                to[(8 * j + 2 * q + c) * SMALL_COLUMN + g + 8 * r] = sums.f[j][r][c];
+}
+
+/* A warp's tiles on their way into its ring. */
+struct small_feed {
+    uint8_t *ring, *stage;
+    bool whole;  /* the slice's activations are all there, and stay; else they come along */
+    size_t at;   /* block of weights to fetch from, counted along rows of tiles */
+    int b, left; /* that block in its slice; blocks that are not fetched whole */
+    int n;       /* blocks fetched so far */
+};
+
+/* Tile i of the next block, and of the activations what it is multiplied with.  Past the last: nothing. */
+template <enum quant_type T, int N>
+KERN_CUDA_FN void small_fetch(struct small_feed &feed, const struct small_op &op,
+                              const struct small_range &range, const struct small_share &share, int i,
+                              int lane)
+{
+    using kind = tile_kind<T>;
+    const struct kern_cuda_tiles &t = op.mats[range.mat];
+
+    if (feed.left) {
+        tile_fetch<T>(feed.ring + i * kind::tile_bytes, t, feed.at * 4 + (size_t)i, lane);
+        if (i == 0)
+            tile_fetch_scales<T>(feed.ring + SMALL_RING * kind::tile_bytes + feed.n % 2 * kind::scale_bytes,
+                                 t, feed.at, lane);
+        if (!feed.whole && feed.n)
+            small_stage<N>(op, feed.stage + (size_t)i * mm_slot_bytes(N, op.n_row),
+                           (share.block0 + feed.b) * 4 + i, lane);
+        if (i == SMALL_RING - 1) {
+            const bool last = ++feed.b == share.n_block;
+            const int n_block = CEIL_DIV(t.n_in, KERN_CUDA_BLOCK_K);
+            feed.at += last ? (size_t)(share.step * n_block - (share.n_block - 1)) : 1;
+            feed.b = last ? 0 : feed.b;
+            feed.left--;
+            feed.n++;
+        }
+    }
+    kc_cp_async_commit();
+}
+
+/* The ring's first block, before the kernel in front has ended; then its activations, or the whole slice's.
+ */
+template <enum quant_type T, int N>
+KERN_CUDA_FN void small_begin(struct small_feed &feed, const struct small_op &op,
+                              const struct small_range &range, const struct small_share &share,
+                              enum small_turn turn, int lane)
+{
+    for (int i = 0; i < SMALL_RING; i++)
+        small_fetch<T, N>(feed, op, range, share, i, lane);
+    if (turn == SMALL_FIRST) {
+        kc_pdl_wait();
+        kc_pdl_launch();
+    }
+    if (feed.n && (turn != SMALL_STAGED || !feed.whole))
+        for (int i = 0; i < (feed.whole ? 4 * share.n_block : 4); i++)
+            small_stage<N>(op, feed.stage + (size_t)i * mm_slot_bytes(N, op.n_row), share.block0 * 4 + i,
+                           lane);
+    kc_cp_async_commit();
+    kc_cp_async_wait<0>();
+    __syncwarp();
+}
+
+/* One block: tiles are multiplied in order, each place in the ring is filled again at once. */
+template <enum quant_type T, int N>
+KERN_CUDA_FN void small_block(struct mm_sums<N> &sums, struct small_feed &feed, const struct small_op &op,
+                              const struct small_range &range, const struct small_share &share, int b, int n,
+                              int lane)
+{
+    using kind = tile_kind<T>;
+    const uint8_t *const scales = feed.ring + SMALL_RING * kind::tile_bytes + n % 2 * kind::scale_bytes;
+
+#pragma unroll 1
+    for (int i = 0; i < SMALL_RING; i++) {
+        const size_t slot = (size_t)(feed.whole ? 4 * b + i : i);
+        kc_cp_async_wait<SMALL_RING - 1>();
+        __syncwarp();
+        mm_tile<T, N>(sums, feed.ring + i * kind::tile_bytes, scales,
+                      feed.stage + slot * mm_slot_bytes(N, op.n_row), op.n_row, i, lane);
+        __syncwarp();
+        small_fetch<T, N>(feed, op, range, share, i, lane);
+    }
+}
+
+/* The range's tiles of a quantised matrix. */
+template <enum quant_type T, int N>
+KERN_CUDA_FN void small_tiles(const struct small_op &op, const struct small_range &range,
+                              const struct small_smem &smem, enum small_turn turn)
+{
+    const int lane = (int)threadIdx.x % KC_WARP, warp = (int)threadIdx.x / KC_WARP;
+    const int n_in = op.mats[range.mat].n_in, n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K);
+    const struct small_share share = small_share_of(n_in, warp);
+    const int n_slice = SMALL_WARPS / share.step;
+    struct small_feed feed;
+    int n = 0;
+
+    feed.ring = smem.ring + warp * op.ring_bytes;
+    feed.stage = smem.stage + (size_t)(warp * op.n_slot) * mm_slot_bytes(N, op.n_row);
+    feed.whole = op.n_slot >= 4 * CEIL_DIV(n_block, n_slice);
+    feed.at = (size_t)(range.tile0 + share.tile) * (size_t)n_block + (size_t)share.block0;
+    feed.b = feed.n = 0;
+    feed.left =
+        (range.n_tile - share.tile + share.step - 1) / share.step * share.n_block; /* 0 if it has no tile */
+    small_begin<T, N>(feed, op, range, share, turn, lane);
+    for (int tile0 = 0, pass = 0; tile0 < range.n_tile; tile0 += share.step, pass++) {
+        float *const partial = smem.partial + pass % small_n_buffer<N> * SMALL_WARPS * N * SMALL_COLUMN;
+        struct mm_sums<N> sums = {
+        };
+        if (tile0 + share.tile < range.n_tile)
+            for (int b = 0; b < share.n_block; b++)
+                small_block<T, N>(sums, feed, op, range, share, b, n++, lane);
+        if (small_n_buffer<N> == 1 && pass)
+            __syncthreads(); /* the sums before are added up */
+        small_write_partial<N>(partial + warp * N * SMALL_COLUMN, sums, lane);
+        __syncthreads();
+        small_finish<N>(op, range, smem, partial, tile0, n_slice);
+    }
+    kc_cp_async_wait<0>();
+}
+
+/* Four weights of a row from the file, from value i on. */
+template <enum quant_type T>
+KERN_CUDA_FN float4 small_weights(const uint8_t *row, int i)
+{
+    if constexpr (T == QUANT_F32) {
+        const uint4 v = kc_ld_stream(reinterpret_cast<const uint4 *>(row + 4 * (size_t)i));
+        return {__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z), __uint_as_float(v.w)};
+    } else {
+        const uint2 v = kc_ld_stream(reinterpret_cast<const uint2 *>(row + 2 * (size_t)i));
+        if constexpr (T == QUANT_F16)
+            return {tile_half(v.x), tile_half(v.x >> 16), tile_half(v.y), tile_half(v.y >> 16)};
+        else
+            return {__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u),
+                    __uint_as_float(v.y << 16), __uint_as_float(v.y & 0xffff0000u)};
+    }
+}
+
+/* Two rows of weights times up to C rows of activations from column0 on, by a warp. */
+template <enum quant_type T, int N, int C>
+KERN_CUDA_FN void small_float_rows(const struct small_op &op, const struct small_range &range,
+                                   const struct small_smem &smem, int tile, int column0)
+{
+    const struct kern_cuda_tiles &t = op.mats[range.mat];
+    const int lane = (int)threadIdx.x % KC_WARP, in_tile = (int)threadIdx.x / KC_WARP * 2;
+    const int row0 = (range.tile0 + tile) * KERN_CUDA_TILE_ROWS + in_tile;
+    const size_t row_bytes = (size_t)t.n_in * (T == QUANT_F32 ? 4 : 2);
+    const uint8_t *const rows[2] = {t.data + (size_t)MIN(row0, t.n_out - 1) * row_bytes,
+                                    t.data + (size_t)MIN(row0 + 1, t.n_out - 1) * row_bytes};
+    float sum[2][C] = {};
+
+    for (int i = 4 * lane; i < t.n_in; i += 4 * KC_WARP) {
+        const float4 w[2] = {small_weights<T>(rows[0], i), small_weights<T>(rows[1], i)};
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            const size_t row = (size_t)MIN(column0 + c, op.n_row - 1) * (size_t)t.n_in;
+            const float4 x = *reinterpret_cast<const float4 *>(op.in.f + row + i);
+#pragma unroll
+            for (int r = 0; r < 2; r++)
+                sum[r][c] =
+                    fmaf(w[r].w, x.w, fmaf(w[r].z, x.z, fmaf(w[r].y, x.y, fmaf(w[r].x, x.x, sum[r][c]))));
+        }
+    }
+#pragma unroll
+    for (int r = 0; r < 2; r++)
+#pragma unroll
+        for (int c = 0; c < C; c++) {
+            const float v = kc_warp_sum(sum[r][c]);
+            if (lane == 0 && column0 + c < op.n_row)
+                small_put<N>(op, range, smem, tile, in_tile + r, column0 + c, v);
+        }
+}
+
+template <enum quant_type T, int N>
+KERN_CUDA_FN void small_floats(const struct small_op &op, const struct small_range &range,
+                               const struct small_smem &smem, enum small_turn turn)
+{
+    constexpr int n = N == 1 ? 1 : 4;
+
+    if (turn == SMALL_FIRST) {
+        kc_pdl_wait();
+        kc_pdl_launch();
+    }
+    for (int tile = 0; tile < range.n_tile; tile++)
+        for (int column0 = 0; column0 < op.n_row; column0 += n)
+            small_float_rows<T, N, n>(op, range, smem, tile, column0);
+}
+
+template <int N>
+KERN_CUDA_FN void small_product(const struct small_op &op, const struct small_range &range,
+                                const struct small_smem &smem, enum small_turn turn)
+{
+#define SMALL_CASE(T)                                                                                        \
+    case T:                                                                                                  \
+        small_tiles<T, N>(op, range, smem, turn);                                                            \
+        break;
+    switch (op.mats[range.mat].type) {
+        TILE_TYPES(SMALL_CASE)
+    case QUANT_F32:
+        small_floats<QUANT_F32, N>(op, range, smem, turn);
+        break;
+    case QUANT_F16:
+        small_floats<QUANT_F16, N>(op, range, smem, turn);
+        break;
+    case QUANT_BF16:
+        small_floats<QUANT_BF16, N>(op, range, smem, turn);
+        break;
+    }
+#undef SMALL_CASE
+}
+
+/* The products of gate and up, 32 a group: to the activations of `down`. */
+template <int N>
+KERN_CUDA_FN void small_quantise(const struct small_op &op, const struct small_range &range,
+                                 const float *products)
+{
+    const int lane = (int)threadIdx.x % KC_WARP, n = op.mats[0].n_out, n_unit = range.n_tile / 2;
+
+    for (int i = (int)threadIdx.x / KC_WARP; i < n_unit * op.n_row; i += SMALL_WARPS) {
+        const int unit = i / op.n_row, column = i % op.n_row;
+        const int tile = 2 * unit + lane / KERN_CUDA_TILE_ROWS, row = lane % KERN_CUDA_TILE_ROWS;
+        const float v = products[(tile * N + column) * SMALL_COLUMN + row];
+        const size_t at = (size_t)column * (size_t)n + (size_t)(range.tile0 / 2 + unit) * KERN_CUDA_GROUP;
+        act_put_32(v, op.out_act.q + at, op.out_act.group + at / KERN_CUDA_GROUP);
+        if (op.out_act.f)
+            op.out_act.f[at + (size_t)lane] = v;
+    }
+}
+
+template <int N>
+__global__ static void __launch_bounds__(SMALL_THREADS, N == 16  ? 1
+                                                        : N == 8 ? 2
+                                                                 : 3) matmul_small_rows(struct small_op op)
+{
+    KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
+    struct small_range range = {0, 0, 0};
+    struct small_smem smem;
+
+    smem.ring = shared;
+    smem.stage = smem.ring + SMALL_WARPS * op.ring_bytes;
+    smem.partial = reinterpret_cast<float *>(smem.stage +
+                                             (size_t)(SMALL_WARPS * op.n_slot) * mm_slot_bytes(N, op.n_row));
+    smem.products = smem.partial + small_n_buffer<N> * SMALL_WARPS * N * SMALL_COLUMN;
+    if (!op.glu)
+        while (range.mat + 1 < op.n_mat && (int)blockIdx.x >= op.block0[range.mat + 1])
+            range.mat++;
+    range.tile0 = ((int)blockIdx.x - op.block0[range.mat]) * op.n_tile;
+    range.n_tile = MIN(op.n_tile, CEIL_DIV(op.mats[range.mat].n_out, KERN_CUDA_TILE_ROWS) - range.tile0);
+    for (int part = 0; part < (op.glu ? 2 : 1); part++) {
+        enum small_turn turn = SMALL_FIRST;
+        if (part) {
+            __syncthreads(); /* gate's sums, by whichever threads */
+            range.mat = 1;
+            turn = kern_cuda_planes_of(op.mats[0].type).code ? SMALL_STAGED : SMALL_WAITED;
+        }
+        small_product<N>(op, range, smem, turn);
+    }
+    if (!op.glu)
+        return;
+    __syncthreads();
+    small_quantise<N>(op, range, smem.products);
+}
+
+/* Host. */
+
+/* Bytes of a warp's ring: those of its largest tiles. */
+static int small_ring_bytes(const struct kern_cuda_tiles *t)
+{
+#define SMALL_BYTES(T)                                                                                       \
+    case T:                                                                                                  \
+        return SMALL_RING * tile_kind<T>::tile_bytes + 2 * tile_kind<T>::scale_bytes;
+    switch (t->type) {
+        TILE_TYPES(SMALL_BYTES)
+    default:
+        return 0;
+    }
+#undef SMALL_BYTES
+}
+
+static size_t small_float_bytes(const struct small_op *op, int n_column)
+{
+    const int n_buffer = n_column == 16 ? small_n_buffer<16> : small_n_buffer<8>;
+    const int n_sums = n_buffer * SMALL_WARPS + (op->glu ? op->n_tile : 0);
+
+    return (size_t)(n_sums * n_column * SMALL_COLUMN) * sizeof(float);
+}
+
+/* The whole slice where it fits, else as much as the ring has. */
+static size_t small_choose_shared(struct small_op *op, int n_column)
+{
+    const int n_in = op->mats[0].n_in;
+    const int slice = CEIL_DIV(CEIL_DIV(n_in, KERN_CUDA_BLOCK_K), kern_cuda_n_slice(n_in)) * 4;
+    const size_t slot = SMALL_WARPS * mm_slot_bytes(n_column, op->n_row);
+    size_t bytes;
+
+    op->ring_bytes = 0;
+    for (int i = 0; i < op->n_mat; i++)
+        op->ring_bytes = MAX(op->ring_bytes, small_ring_bytes(&op->mats[i]));
+    bytes = SMALL_WARPS * (size_t)op->ring_bytes + small_float_bytes(op, n_column);
+    if (op->ring_bytes == 0)
+        op->n_slot = 0; /* floats alone */
+    else
+        op->n_slot = bytes + (size_t)slice * slot <= (size_t)SMALL_SHARED ? slice : SMALL_RING;
+    return bytes + (size_t)op->n_slot * slot;
+}
+
+/* Cuts the tiles so that two blocks on each multiprocessor have about as much each.  Returns how many. */
+static int small_cut(struct small_op *op, int n_column, int n_sm)
+{
+    const int n_range = op->glu ? 1 : op->n_mat;
+    int n_tile = 0, n_block = 0;
+
+    for (int i = 0; i < n_range; i++)
+        n_tile += CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS);
+    op->n_tile = CEIL_DIV(n_tile, 2 * n_sm);
+    if (op->glu) /* whole groups of 32 results, which wait in shared memory */
+        op->n_tile = MIN(ROUND_UP(op->n_tile, 2), n_column == 16 ? 2 : 8);
+    for (int i = 0; i < n_range; i++) {
+        op->block0[i] = n_block;
+        n_block += CEIL_DIV(CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS), op->n_tile);
+    }
+    return n_block;
+}
+
+static int small_run(struct small_op *op, int n_sm, bool pdl, cudaStream_t stream)
+{
+    const int n_column = op->n_row == 1 ? 1 : op->n_row <= 8 ? 8 : 16;
+    const dim3 grid((unsigned)small_cut(op, n_column, n_sm)), block(SMALL_THREADS);
+    const size_t shared = small_choose_shared(op, n_column);
+
+    if (n_column == 1)
+        return kc_result(KERN_CUDA_LAUNCH(matmul_small_rows<1>, grid, block, shared, stream, pdl, *op));
+    if (n_column == 8)
+        return kc_result(KERN_CUDA_LAUNCH(matmul_small_rows<8>, grid, block, shared, stream, pdl, *op));
+    return kc_result(KERN_CUDA_LAUNCH(matmul_small_rows<16>, grid, block, shared, stream, pdl, *op));
+}
+
+int matmul_small(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
+{
+    struct small_op small = {};
+
+    small.in = op->in;
+    small.n_row = op->n_row;
+    small.n_mat = op->n_mat;
+    small.add = op->add;
+    for (int i = 0; i < op->n_mat; i++) {
+        small.mats[i] = op->mats[i];
+        small.out[i] = op->out[i];
+    }
+    return small_run(&small, op->n_sm, pdl, stream);
+}
+
+int matmul_small_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
+{
+    struct small_op small = {};
+
+    small.in = op->in;
+    small.out_act = op->out;
+    small.n_row = op->n_row;
+    small.n_mat = 2;
+    small.glu = true;
+    small.mats[0] = op->gate;
+    small.mats[1] = op->up;
+    return small_run(&small, op->n_sm, pdl, stream);
+}
+
+int matmul_small_init(void)
+{
+    const cudaFuncAttribute shared = cudaFuncAttributeMaxDynamicSharedMemorySize;
+    int r;
+
+    r = kc_result(cudaFuncSetAttribute(matmul_small_rows<1>, shared, SMALL_SHARED));
+    if (r == 0)
+        r = kc_result(cudaFuncSetAttribute(matmul_small_rows<8>, shared, SMALL_SHARED));
+    return r == 0 ? kc_result(cudaFuncSetAttribute(matmul_small_rows<16>, shared, SMALL_SHARED)) : r;
+}

@@ -1,0 +1,11 @@
+/* matmul_small.cuh - what matmul_small.cu does for matmul.cu. */
+#pragma once
+
+#include "dev.cuh"
+#include "matmul.h"
+
+enum { MATMUL_SMALL_ROWS = 16 }; /* at most */
+
+int matmul_small_init(void);
+int matmul_small(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);
+int matmul_small_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream);
