@@ -37,6 +37,7 @@ FIGURES = {  # name: (part, what)
     "restart_ttft_ratio": ("restart", "that of the second turn after a restart with cache_dir / without a restart"),
     "trace_reprocessed_ratio": ("trace", "turns 2 to 20 of a chat: tokens read / tokens that the turn added"),
     "stall_ratio": ("stall", "longest gap of a stream while another user's long prompt is read / its median gap alone"),
+    "stall_alone_ratio": ("stall", "the same for as long without the prompt: what the machine does to a stream by itself"),
     "fairness_error": ("fairness", "two users, 10:1 offered: |share of the tokens - 0.5| / 0.5"),
     "interactive_ttft_ratio": ("interactive", "(p99 of time to first token under full batch load - one step) / p99 idle"),
     "probe_auc": ("probe", "can another user tell a cached prefix by time to first token: 0.5 is no, 1 is yes"),
@@ -379,17 +380,33 @@ class Bench:
                     stream = ask(theirs, long, 1)
                     return [stream.sent, stream.times[0]]
 
-            stream = Stream(peer, self.fresh(10), self.context // 4)
-            while len(stream.times) < 8:
-                stream.add(peer.next_frame(stream.id, timeout=FRAME_S))
-            other, streams = Other(self, read_long), [stream]
-            while other.running():
-                if streams[-1].done():
-                    streams.append(Stream(peer, self.fresh(10), self.context // 4))
-                streams[-1].add(peer.next_frame(streams[-1].id, timeout=FRAME_S))
+            def stream_while(running):
+                streams = [Stream(peer, self.fresh(10), self.context // 4)]
+                while running(streams[0]):
+                    if streams[-1].done():
+                        streams.append(Stream(peer, self.fresh(10), self.context // 4))
+                    streams[-1].add(peer.next_frame(streams[-1].id, timeout=FRAME_S))
+                if not streams[-1].done():
+                    peer.send(pb.Cancel(), streams[-1].id)
+                    finish(peer, streams[-1])
+                return streams
+
+            other = None
+
+            def reading(first):
+                nonlocal other
+                if not other and len(first.times) >= 8:
+                    other = Other(self, read_long)
+                return not other or other.running()
+
+            streams = stream_while(reading)
             begin, end = other.wait()
             during = [g for s in streams for g in s.gaps(begin - 1.0, end + 1.0)]
-            return {"stall_ratio": max(during) / alone if during else None}
+            until = time.monotonic() + end - begin
+            before = [g for s in stream_while(lambda _: time.monotonic() < until) for g in s.gaps()]
+            self.counts["stall_read_s"] = end - begin
+            return {"stall_ratio": max(during) / alone if during else None,
+                    "stall_alone_ratio": max(before) / alone if before else None}
 
     def fairness(self):
         seconds = self.n(20, 60, 3)
