@@ -26,7 +26,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 FIGURES = {  # name: (part, what)
     "batch8_ratio": ("batch", "tokens/s of eight streams together / of one alone"),
     "different_outputs": ("batch", "of those eight, how many differ from what they are alone"),
-    "kills": ("kills", "engines killed under four running streams"),
+    "kills": ("kills", "engines killed under 8 to 32 streams of which one at least is owed 16 tokens or more"),
     "kills_lost": ("kills", "tokens that a stream never got"),
     "kills_doubled": ("kills", "tokens that a stream got twice"),
     "kills_different": ("kills", "streams that ended otherwise than undisturbed"),
@@ -249,38 +249,43 @@ class Bench:
     # -- kills
 
     def kills(self):
+        """Eight to 32 streams on eight slots; a kill is one only if it hits a stream that has tokens and is owed 16 more."""
         wanted, n_tokens = self.n(100, 1000), self.n(160, 320, 64)
         seen = {"kills": 0, "kills_lost": 0, "kills_doubled": 0, "kills_different": 0}
         times = []
-        with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
-            bodies = [self.fresh(12) for _ in range(4)]
-            how = [pb.Sampling(temperature=0.0), pb.Sampling(temperature=0.0, repeat_penalty=1.1),
-                   pb.Sampling(temperature=1.0, seed=11), pb.Sampling(temperature=0.8, top_k=40, seed=23)]
-            want = [list(ask(peer, b, n_tokens, sampling=s).result.ids) for b, s in zip(bodies, how)]
+        with self.start(8) as daemon, qwp.Peer(daemon.socket) as peer:
+            kinds = [pb.Sampling(temperature=0.0), pb.Sampling(temperature=0.0, repeat_penalty=1.1),
+                     pb.Sampling(temperature=1.0, seed=11), pb.Sampling(temperature=0.8, top_k=40, seed=23)]
+            asked = [(self.fresh(12), kinds[i % len(kinds)]) for i in range(32)]
+            want = [list(ask(peer, body, n_tokens, sampling=how).result.ids) for body, how in asked]
             while seen["kills"] < wanted:
-                streams = [Stream(peer, b, n_tokens, sampling=s) for b, s in zip(bodies, how)]
-                self.under_fire(daemon, peer, streams, wanted, seen, times)
+                n = random.randint(8, 32)
+                streams = [Stream(peer, body, n_tokens, sampling=how) for body, how in asked[:n]]
+                self.under_fire(daemon, peer, streams, n_tokens, wanted, seen, times)
                 seen["kills_different"] += sum(list(s.result.ids) != w for s, w in zip(streams, want))
         return {**seen, "kill_to_token_p99_ms": p99(times) * 1e3 if times else None}
 
-    def under_fire(self, daemon, peer, streams, wanted, seen, times):
-        """Until all streams have ended: a kill whenever each has moved since the last one, at a random moment."""
-        by_id, moved, hit, killed_at, due = {s.id: s for s in streams}, set(), set(), 0.0, None
+    def under_fire(self, daemon, peer, streams, n_tokens, wanted, seen, times):
+        """Until all streams have ended: a kill whenever all that have begun have moved since the last one, at a random moment."""
+        by_id, begun, moved, hit, killed_at, due = {s.id: s for s in streams}, set(), set(), set(), 0.0, None
         while not all(s.done() for s in streams):
-            live = {s.id for s in streams if not s.done()}
-            if due is None and live <= moved and seen["kills"] < wanted:
+            targets = {s.id for s in streams if s.times and len(s.times) <= n_tokens - 16}
+            live = {i for i in begun if not by_id[i].done()}
+            if due is None and targets and live <= moved and seen["kills"] < wanted:
                 due = time.monotonic() + random.random() * 0.05
             timeout = FRAME_S if due is None else max(0.0, due - time.monotonic())
             if due is not None and not peer.kept and not peer.data and not qwp.readable(peer.sock, timeout):
                 pid = daemon.engine_pid()
                 due, moved = None, set()
-                if pid:
-                    killed_at, hit = time.monotonic(), {i for i in live if by_id[i].times}
+                if pid and targets:
+                    killed_at, hit = time.monotonic(), targets
                     os.kill(pid, signal.SIGKILL)
                     seen["kills"] += 1
                 continue
             frame = peer.next_frame(timeout=FRAME_S)
             stream = by_id[frame.stream]
+            if frame.type is pb.Accepted and not frame.msg.position:
+                begun.add(stream.id)
             if frame.type is pb.Event and frame.msg.kind == pb.Event.RESUMED:
                 gap = frame.msg.from_token - len(stream.result.ids)
                 seen["kills_lost"] += max(0, gap)
@@ -506,23 +511,39 @@ class Bench:
         return {"slow_reader_gap_change": statistics.median(w * 2 / (a + b) for a, w, b in zip(alone, with_them, alone[1:])) - 1}
 
     def idle(self):
+        """Half of them another user's: of what the other has left, each may have half."""
         n_wanted = self.n(10000, 10000, 50)
         soft, hard = most_files()
-        # the broker wants three fds for each connection that it may have, and a user may have half of them
-        n = min(n_wanted, (hard - 1200) // 6 - 16, hard - 200)
+        # the broker wants three fds for each connection that it may have
+        n = min(n_wanted, (hard - 1200) // 3 * 2 // 3 - 64)
         if n < n_wanted:
             self.note(f"the limit of file descriptors ({hard}) leaves room for {n} connections")
-        with self.start(1, "--max-connections", str(2 * n + 32)) as daemon:
-            for _ in range(50):
-                qwp.Peer(daemon.socket).close()
-            before = harness.status_field(daemon.process.pid, "VmRSS")
-            peers = [qwp.Peer(daemon.socket) for _ in range(n)]
-            after = harness.status_field(daemon.process.pid, "VmRSS")
-            for peer in peers:
-                peer.close()
+        with self.start(1, "--max-connections", str(n * 3 // 2 + 64), "--max-requests", "64") as daemon:
+            end = os.pipe()
+
+            def hold():
+                peers = [qwp.Peer(daemon.socket) for _ in range(n // 2)]
+                qwp.readable(end[0], FRAME_S)
+                return len(peers)
+
+            with qwp.Peer(daemon.socket) as watcher:
+                for _ in range(50):
+                    qwp.Peer(daemon.socket).close()
+                watcher.wait_status(lambda s: s.connections == 1, timeout=FRAME_S)
+                before = harness.status_field(daemon.process.pid, "VmRSS")
+                others = Other(self, hold)
+                peers = [qwp.Peer(daemon.socket) for _ in range(n - n // 2 - 1)]
+                watcher.wait_status(lambda s: s.connections == n, timeout=FRAME_S)
+                after = harness.status_field(daemon.process.pid, "VmRSS")
+                os.write(end[1], b"x")
+                others.wait()
+                for peer in peers:
+                    peer.close()
+            os.close(end[0])
+            os.close(end[1])
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         self.counts["idle_connections"] = n
-        return {"idle_connection_kib": (after - before) / n}
+        return {"idle_connection_kib": (after - before) / (n - 1)}
 
     def run(self, parts):
         for part in parts:
