@@ -25,7 +25,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 FIGURES = {  # name: (part, what)
     "batch8_ratio": ("batch", "tokens/s of eight streams together / of one alone"),
-    "different_outputs": ("batch", "of those eight, how many differ from what they are alone"),
+    "different_outputs": ("different", "of 200 mixed requests, how many differ from what each is alone: in a batch of eight, with "
+                                       "cache hits, after preemptions, after kills"),
     "kills": ("kills", "engines killed under 8 to 32 streams of which one at least is owed 16 tokens or more"),
     "kills_lost": ("kills", "tokens that a stream never got"),
     "kills_doubled": ("kills", "tokens that a stream got twice"),
@@ -243,8 +244,56 @@ class Bench:
                 begin, end = min(s.times[0] for s in together), max(s.times[-1] for s in together)
                 n = 8 * (n_tokens - 1)
             one = statistics.median((len(s.times) - 1) / (s.times[-1] - s.times[0]) for s in alone)
-            return {"batch8_ratio": n / (end - begin) / one,
-                    "different_outputs": sum(list(a.result.ids) != list(b.result.ids) for a, b in zip(alone, together))}
+            return {"batch8_ratio": n / (end - begin) / one}
+
+    def different(self):
+        """Mixed requests one by one; then eight at a time, with what was cached, preempted, and with their engines killed."""
+        draw, asked = random.Random(7), []
+        for i in range(self.n(200, 200, 8)):
+            how = (pb.Sampling(temperature=0.0), pb.Sampling(temperature=0.7, seed=i), pb.Sampling(temperature=0.0, repeat_penalty=1.2),
+                   pb.Sampling(temperature=1.0, top_k=20, top_p=0.9, seed=i))[i % 4]
+            asked.append((self.fresh(draw.choice((3, 20, 90))), draw.choice((8, 40, 120)), how))
+        with self.start(8) as daemon, qwp.Peer(daemon.socket) as peer:
+            def eight_at_a_time(between=lambda: None, **fields):
+                waiting, live, done = list(enumerate(asked)), {}, {}
+                while waiting or live:
+                    while waiting and len(live) < 8:
+                        i, (body, n, how) = waiting.pop(0)
+                        stream = Stream(peer, body, n, sampling=how, **fields)
+                        live[stream.id] = (i, stream)
+                    frame = peer.next_frame(timeout=FRAME_S)
+                    i, stream = live[frame.stream]
+                    stream.add(frame)
+                    between()
+                    if stream.done():
+                        done[i] = live.pop(frame.stream)[1]
+                return [done[i] for i in range(len(asked))]
+
+            def kill_sometimes():
+                nonlocal n_tokens
+                n_tokens += 1
+                pid = daemon.engine_pid() if n_tokens % 400 == 0 else None
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+
+            n_tokens, stop = 0, os.pipe()
+            want = [list(ask(peer, body, n, sampling=how, no_cache=True).result.ids) for body, n, how in asked]
+            ways = {"batch": eight_at_a_time(no_cache=True)}
+            eight_at_a_time()
+            ways["cached"] = eight_at_a_time()
+            others = Other(self, lambda: flood(daemon.socket, 8, lambda i: chat(words(8, 400000 + i)), 8, 0,
+                                               time.monotonic() + FRAME_S, stop[0], priority=pb.PRIORITY_INTERACTIVE))
+            ways["preempted"] = eight_at_a_time(priority=pb.PRIORITY_BATCH)
+            os.write(stop[1], b"x")
+            others.wait()
+            ways["killed"] = eight_at_a_time(kill_sometimes)
+            os.close(stop[0])
+            os.close(stop[1])
+        usages = {way: [s.result.usage for s in streams] for way, streams in ways.items()}
+        self.counts["different"] = {"requests": len(asked), "cached_tokens": sum(u.cached_tokens for u in usages["cached"]),
+                                    "preemptions": sum(u.preemptions for u in usages["preempted"]),
+                                    "replays": sum(u.replays for u in usages["killed"])}
+        return {"different_outputs": sum(list(s.result.ids) != w for streams in ways.values() for s, w in zip(streams, want))}
 
     # -- kills
 
