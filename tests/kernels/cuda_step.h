@@ -40,7 +40,8 @@ static inline struct cuda_step cuda_step_new(const struct kern_batch *batch, int
     s.n = emu_device(n, 2);
     s.spans = emu_device(spans.data(), spans.size());
     s.row_span = emu_device(row_span.data(), row_span.size());
-    s.pages = emu_device(pages.data(), pages.size() + 1);
+    pages.push_back(-1); /* steps without any */
+    s.pages = emu_device(pages.data(), pages.size());
     s.step = {s.n, s.spans, s.row_span, s.pages, NULL};
     return s;
 }
@@ -51,6 +52,78 @@ static inline void cuda_step_free(struct cuda_step *s)
     cudaFree(s->spans);
     cudaFree(s->row_span);
     cudaFree(s->pages);
+}
+
+/* Several sequences of rows, and how steps cut them. */
+struct cuda_seqs {
+    int n_seq, len;
+    int (*slot_of)(int seq);
+    const int32_t *(*pages_of)(int seq); /* NULL: none */
+    int jump_at, jump;                   /* row jump_at and those after it are jump positions further on */
+};
+struct cuda_cut {
+    int seq, n_tok;
+};
+typedef std::vector<std::vector<struct cuda_cut>> cuda_steps;
+typedef void cuda_run_step(void *data, const struct kern_batch *b, const std::vector<struct cuda_cut> &cuts,
+                           void *ctx);
+
+static inline void cuda_run(const struct cuda_seqs *seqs, const cuda_steps &plan, cuda_run_step *step,
+                            void *data, void *ctx)
+{
+    std::vector<int> pos(size_t(seqs->n_seq), 0);
+
+    for (const std::vector<struct cuda_cut> &cuts : plan) {
+        std::vector<struct kern_span> spans;
+        struct kern_batch b = {};
+        for (const struct cuda_cut &c : cuts) {
+            int *const at = &pos[size_t(c.seq)];
+            const int pos0 = seqs->jump && *at >= seqs->jump_at ? *at + seqs->jump : *at;
+            spans.push_back({b.n_tok, c.n_tok, pos0, seqs->slot_of(c.seq),
+                             seqs->pages_of ? seqs->pages_of(c.seq) : NULL});
+            b.n_tok += c.n_tok;
+            *at += c.n_tok;
+            assert_true(*at <= seqs->len);
+        }
+        b.n_span = int(spans.size());
+        b.spans = spans.data();
+        step(data, &b, cuts, ctx);
+    }
+}
+
+/* Where a span's rows are among all of them. */
+static inline size_t cuda_row_of(const struct cuda_seqs *seqs, const struct cuda_cut *cut,
+                                 const struct kern_span *span)
+{
+    const int row = seqs->jump && span->pos0 >= seqs->jump_at ? span->pos0 - seqs->jump : span->pos0;
+
+    return size_t(cut->seq * seqs->len + row);
+}
+
+/* all: rows by sequence and position; the step's of them, one after another. */
+template <class T>
+static inline std::vector<T> cuda_gather(const struct cuda_seqs *seqs, const std::vector<T> &all,
+                                         const struct kern_batch *b, const std::vector<struct cuda_cut> &cuts)
+{
+    const size_t width = all.size() / size_t(seqs->n_seq * seqs->len);
+    std::vector<T> step(size_t(b->n_tok) * width);
+
+    for (int i = 0; i < b->n_span; i++)
+        memcpy(&step[size_t(b->spans[i].row0) * width],
+               &all[cuda_row_of(seqs, &cuts[size_t(i)], &b->spans[i]) * width],
+               size_t(b->spans[i].n_tok) * width * sizeof(T));
+    return step;
+}
+
+template <class T>
+static inline void cuda_scatter(const struct cuda_seqs *seqs, std::vector<T> *all, const std::vector<T> &step,
+                                const struct kern_batch *b, const std::vector<struct cuda_cut> &cuts)
+{
+    const size_t width = all->size() / size_t(seqs->n_seq * seqs->len);
+
+    for (int i = 0; i < b->n_span; i++)
+        memcpy(&(*all)[cuda_row_of(seqs, &cuts[size_t(i)], &b->spans[i]) * width],
+               &step[size_t(b->spans[i].row0) * width], size_t(b->spans[i].n_tok) * width * sizeof(T));
 }
 
 static inline float cuda_uniform(uint64_t *seed, float lo, float hi)

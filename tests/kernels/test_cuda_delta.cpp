@@ -7,20 +7,21 @@
 enum { N_SLOT = 4, CTX = 1024 };
 static const float eps = 1e-6f;
 
-struct cut { /* of one sequence in one step */
-    int seq, n_tok;
-};
-typedef std::vector<std::vector<struct cut>> steps;
-
 /* Rows of all sequences, by sequence and position, and what came out. */
 struct data {
     struct kern_shape s;
     size_t n_ch, n_out;
-    int len, n_seq;
+    struct cuda_seqs seqs;
     std::vector<float> qkv, z, alpha, beta, conv_w, a, dt, norm_w, out;
     std::vector<int8_t> q;
     std::vector<struct kern_cuda_group> group;
 };
+
+/* Slots are not the sequences' numbers. */
+static int slot_of(int seq)
+{
+    return (seq * 3 + 2) % N_SLOT;
+}
 
 static struct data data_new(int n_kh, int n_vh, int d, int n_seq, int len, uint64_t seed)
 {
@@ -38,8 +39,7 @@ static struct data data_new(int n_kh, int n_vh, int d, int n_seq, int len, uint6
     r.s.max_ctx = CTX;
     r.n_ch = size_t((2 * n_kh + n_vh) * d);
     r.n_out = vh * size_t(d);
-    r.len = len;
-    r.n_seq = n_seq;
+    r.seqs = {n_seq, len, slot_of};
     r.qkv = cuda_floats(&seed, n * r.n_ch, -2, 2);
     r.z = cuda_floats(&seed, n * r.n_out, -3, 3);
     r.alpha = cuda_floats(&seed, n * vh, -3, 3);
@@ -54,86 +54,35 @@ static struct data data_new(int n_kh, int n_vh, int d, int n_seq, int len, uint6
     return r;
 }
 
-/* Slots are not the sequences' numbers. */
-static int slot_of(int seq)
-{
-    return (seq * 3 + 2) % N_SLOT;
-}
-
-static std::vector<float> gather(const struct data *r, const std::vector<float> &all,
-                                 const struct kern_batch *b, const std::vector<struct cut> &cuts)
-{
-    const size_t width = all.size() / size_t(r->n_seq * r->len);
-    std::vector<float> step;
-
-    for (int i = 0; i < b->n_span; i++) {
-        const size_t at = size_t(cuts[size_t(i)].seq * r->len + b->spans[i].pos0) * width;
-        step.insert(step.end(), all.begin() + ptrdiff_t(at),
-                    all.begin() + ptrdiff_t(at + size_t(b->spans[i].n_tok) * width));
-    }
-    return step;
-}
-
-template <class T>
-static void scatter(const struct data *r, std::vector<T> &all, const std::vector<T> &step,
-                    const struct kern_batch *b, const std::vector<struct cut> &cuts)
-{
-    const size_t width = all.size() / size_t(r->n_seq * r->len);
-
-    for (int i = 0; i < b->n_span; i++)
-        memcpy(&all[size_t(cuts[size_t(i)].seq * r->len + b->spans[i].pos0) * width],
-               &step[size_t(b->spans[i].row0) * width], size_t(b->spans[i].n_tok) * width * sizeof(T));
-}
-
-/* Runs one step; state on the device, or the definition's. */
-typedef void run_step(struct data *r, const struct kern_batch *b, const std::vector<struct cut> &cuts,
-                      void *ctx);
-
-static void run(struct data *r, const steps &plan, run_step *step, void *ctx)
-{
-    std::vector<int> pos(size_t(r->n_seq), 0);
-
-    for (const std::vector<struct cut> &cuts : plan) {
-        std::vector<struct kern_span> spans;
-        struct kern_batch b = {};
-        for (const struct cut &c : cuts) {
-            spans.push_back({b.n_tok, c.n_tok, pos[size_t(c.seq)], slot_of(c.seq), NULL});
-            b.n_tok += c.n_tok;
-            pos[size_t(c.seq)] += c.n_tok;
-            assert_true(pos[size_t(c.seq)] <= r->len);
-        }
-        b.n_span = int(spans.size());
-        b.spans = spans.data();
-        step(r, &b, cuts, ctx);
-    }
-}
-
 struct ref_ctx {
     struct kern *kern;
     uint8_t *state;
 };
 
-static void ref_step(struct data *r, const struct kern_batch *b, const std::vector<struct cut> &cuts,
+static void ref_step(void *data, const struct kern_batch *b, const std::vector<struct cuda_cut> &cuts,
                      void *ctx)
 {
+    struct data *const r = static_cast<struct data *>(data);
     struct ref_ctx *const ref = static_cast<struct ref_ctx *>(ctx);
-    const std::vector<float> qkv = gather(r, r->qkv, b, cuts), z = gather(r, r->z, b, cuts);
-    const std::vector<float> alpha = gather(r, r->alpha, b, cuts), beta = gather(r, r->beta, b, cuts);
+    const std::vector<float> qkv = cuda_gather(&r->seqs, r->qkv, b, cuts),
+                             z = cuda_gather(&r->seqs, r->z, b, cuts);
+    const std::vector<float> alpha = cuda_gather(&r->seqs, r->alpha, b, cuts),
+                             beta = cuda_gather(&r->seqs, r->beta, b, cuts);
     std::vector<float> out(size_t(b->n_tok) * r->n_out);
     const struct kern_delta op = {
         b,           qkv.data(),   z.data(),         alpha.data(), beta.data(), r->conv_w.data(),
         r->a.data(), r->dt.data(), r->norm_w.data(), eps,          ref->state,  out.data()};
 
     assert_int_equal(ref->kern->ops->delta(ref->kern, &op), 0);
-    scatter(r, r->out, out, b, cuts);
+    cuda_scatter(&r->seqs, &r->out, out, b, cuts);
 }
 
-static void run_ref(struct data *r, const steps &plan)
+static void run_ref(struct data *r, const cuda_steps &plan)
 {
     struct ref_ctx ref = {cuda_ref(&r->s), NULL};
 
     ref.state = static_cast<uint8_t *>(calloc(N_SLOT, ref.kern->ops->delta_state_bytes(ref.kern)));
-    run(r, plan, ref_step, &ref);
+    cuda_run(&r->seqs, plan, ref_step, r, &ref);
     free(ref.state);
     kern_free(ref.kern);
 }
@@ -144,12 +93,15 @@ struct cuda_ctx {
     int more_spans; /* blocks without work */
 };
 
-static void cuda_step_run(struct data *r, const struct kern_batch *b, const std::vector<struct cut> &cuts,
+static void cuda_step_run(void *data, const struct kern_batch *b, const std::vector<struct cuda_cut> &cuts,
                           void *ctx)
 {
+    struct data *const r = static_cast<struct data *>(data);
     struct cuda_ctx *const c = static_cast<struct cuda_ctx *>(ctx);
-    const std::vector<float> qkv = gather(r, r->qkv, b, cuts), z = gather(r, r->z, b, cuts);
-    const std::vector<float> alpha = gather(r, r->alpha, b, cuts), beta = gather(r, r->beta, b, cuts);
+    const std::vector<float> qkv = cuda_gather(&r->seqs, r->qkv, b, cuts),
+                             z = cuda_gather(&r->seqs, r->z, b, cuts);
+    const std::vector<float> alpha = cuda_gather(&r->seqs, r->alpha, b, cuts),
+                             beta = cuda_gather(&r->seqs, r->beta, b, cuts);
     const size_t n = size_t(b->n_tok) * r->n_out;
     std::vector<float> out(n);
     std::vector<int8_t> q(n);
@@ -194,12 +146,12 @@ static void cuda_step_run(struct data *r, const struct kern_batch *b, const std:
     for (float *p : in)
         cudaFree(p);
     cuda_step_free(&step);
-    scatter(r, r->out, out, b, cuts);
-    scatter(r, r->q, q, b, cuts);
-    scatter(r, r->group, group, b, cuts);
+    cuda_scatter(&r->seqs, &r->out, out, b, cuts);
+    cuda_scatter(&r->seqs, &r->q, q, b, cuts);
+    cuda_scatter(&r->seqs, &r->group, group, b, cuts);
 }
 
-static void run_cuda(struct data *r, const steps &plan, int more_spans)
+static void run_cuda(struct data *r, const cuda_steps &plan, int more_spans)
 {
     const std::vector<uint8_t> fresh(N_SLOT * kern_cuda_delta_state_bytes(&r->s), 0);
     struct cuda_ctx c = {emu_device(fresh.data(), fresh.size()),
@@ -210,7 +162,7 @@ static void run_cuda(struct data *r, const steps &plan, int more_spans)
                          emu_device(r->norm_w.data(), r->norm_w.size()),
                          more_spans};
 
-    run(r, plan, cuda_step_run, &c);
+    cuda_run(&r->seqs, plan, cuda_step_run, r, &c);
     cudaFree(c.state);
     for (float *p : {c.scratch, c.conv_w, c.a, c.dt, c.norm_w})
         cudaFree(p);
@@ -225,7 +177,7 @@ static void check_same(const struct data *got, const struct data *want)
 
 /* Against the definition, and the same bits in all orders.  f32 against double: values of size 1..10, each at
  * the end of some hundred roundings of 6e-8. */
-static void check(struct data *r, const steps &plan, double tolerance)
+static void check(struct data *r, const cuda_steps &plan, double tolerance)
 {
     struct data want = *r, again = *r;
 
@@ -253,7 +205,7 @@ static const struct heads all_heads[] = {{2, 4, 64}, {2, 2, 128}, {2, 6, 32}, {4
 /* Three sequences that begin one after the other, then run beside each other by different strides. */
 static void test_delta_step_is_near_the_definition(void **state)
 {
-    const steps plan = {{{1, 3}}, {{1, 1}, {0, 2}}, {{0, 1}, {1, 1}, {2, 1}}, {{2, 5}, {0, 3}, {1, 1}}};
+    const cuda_steps plan = {{{1, 3}}, {{1, 1}, {0, 2}}, {{0, 1}, {1, 1}, {2, 1}}, {{2, 5}, {0, 3}, {1, 1}}};
 
     for (const struct heads &h : all_heads) {
         struct data r = data_new(h.n_kh, h.n_vh, h.d, 3, 6, uint64_t(h.d + h.n_vh));
@@ -280,7 +232,7 @@ static void test_delta_step_runs_the_9b(void **state)
 static void test_delta_step_gives_the_same_bits_for_any_cut(void **state)
 {
     struct data one = data_new(2, 4, 64, 2, 16, 3), other = one;
-    steps single;
+    cuda_steps single;
 
     emu_use_mode(0);
     for (int i = 0; i < 16; i++)

@@ -12,7 +12,7 @@ table='
 proto:             proto/
 kernels:           proto/base.h
 kernels/cpu:       proto/base.h kernels/*
-kernels/cuda:      proto/base.h kernels/*
+kernels/cuda:      proto/base.h kernels/* kernels/cpu/rope.h
 daemon/util:       proto/base.h proto/buf.h proto/status.h
 daemon/model:      kernels/* proto/base.h
 daemon/engine:     daemon/model/ kernels/* proto/ daemon/util/
