@@ -10,6 +10,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/hostmem.h"
+#include "team.h"
 
 /* instruction sets, best first */
 
@@ -247,9 +248,9 @@ int cpu_open(const struct kern_options *options, struct fault *fault, struct ker
     cpu->isa = isa;
     cpu->share_all = options->share_all;
     cpu->kern = (struct kern){.ops = &cpu_ops, .numerics_id = "cpu-1"};
-    cpu->kern.n_threads = options->n_threads ? options->n_threads : pool_n_cpus();
+    cpu->kern.n_threads = options->n_threads ? options->n_threads : MIN(team_n_cpus(), (int)POOL_THREADS_MAX);
     snprintf(cpu->kern.isa, sizeof(cpu->kern.isa), "%s", isa->name);
-    r = pool_new(cpu->kern.n_threads, &cpu->pool);
+    r = pool_new(cpu->kern.n_threads, options->share_all ? cpu->kern.n_threads : 0, &cpu->pool);
     if (r < 0) {
         free(cpu);
         return r;

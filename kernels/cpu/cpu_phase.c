@@ -35,6 +35,7 @@ void cpu_step_begin(struct cpu *cpu, int n_tok)
     const struct cpu_step last = cpu->step;
     const uint64_t foretold = MAX(last.read_ns, last.row_ns * (uint64_t)n_tok / (uint64_t)MAX(last.n_tok, 1));
 
+    pool_begin_step(cpu->pool);
     cpu->step = (struct cpu_step){
         .n_tok = n_tok,
         .known = true,
@@ -54,7 +55,7 @@ int cpu_team(struct cpu *cpu, const struct cpu_work *work)
     cpu->step.read_ns += read_ns;
     cpu->step.row_ns += row_ns;
     if (cpu->share_all || ns >= CPU_WAKE_NS || (cpu->step.shared && ns >= worth_ns))
-        return cpu->kern.n_threads;
+        return pool_n_team(cpu->pool);
     return 1;
 }
 

@@ -10,11 +10,12 @@
 #include <assert.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <time.h>
+
+#include "team.h"
 
 enum { POOL_ITEM_BITS = 24, POOL_ITEMS_MAX = (1 << POOL_ITEM_BITS) - POOL_THREADS_MAX - 1 };
 
@@ -34,11 +35,15 @@ struct pool_range {
 
 struct pool {
     int n_threads, n_spins, handover_ns;
+    struct team team;
+    bool looks;        /* asks team_n_cpus() now and then */
+    int64_t looked_ns; /* when it did last */
     /* What a hand-over moves from core to core is this cache line and a thread's range. */
     _Alignas(64) _Atomic uint32_t epoch; /* futex: workers sleep here */
     _Atomic uint32_t n_left;             /* futex: the caller sleeps here; items not done yet */
     pool_fn fn;
     void *ctx;
+    _Atomic uint32_t n_team; /* futex: workers sleep here that do not take part; the team's n */
     _Atomic uint32_t n_asleep;
     _Atomic bool caller_asleep, stop;
     _Atomic int n_met;
@@ -66,13 +71,12 @@ static void pool_futex_wake(_Atomic uint32_t *word, int n)
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0);
 }
 
-int pool_n_cpus(void)
+static int64_t pool_now_ns(void)
 {
-    cpu_set_t set;
+    struct timespec t;
 
-    if (sched_getaffinity(0, sizeof(set), &set) < 0)
-        return 1;
-    return CLAMP(CPU_COUNT(&set), 1, POOL_THREADS_MAX);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
 static int pool_claim_in(struct pool_range *range)
@@ -90,11 +94,13 @@ static int pool_claim_in(struct pool_range *range)
  */
 static int pool_claim(struct pool *pool, int *range)
 {
-    for (int i = 0; i < pool->n_threads; i++) {
+    const int n = (int)atomic_load_explicit(&pool->n_team, memory_order_relaxed);
+
+    for (int i = 0; i < n; i++) {
         const int item = pool_claim_in(&pool->ranges[*range]);
         if (item >= 0)
             return item;
-        *range = (*range + 1) % pool->n_threads;
+        *range = *range + 1 < n ? *range + 1 : 0;
     }
     return -1;
 }
@@ -113,7 +119,12 @@ static void pool_work(struct pool *pool, int thread)
         pool_futex_wake(&pool->n_left, 1);
 }
 
-static void pool_await_epoch(struct pool *pool, uint32_t seen)
+static bool pool_takes_part(struct pool *pool, int id)
+{
+    return id < (int)atomic_load(&pool->n_team) || atomic_load(&pool->stop);
+}
+
+static void pool_await_epoch(struct pool *pool, int id, uint32_t seen)
 {
     for (int i = 0; i < pool->n_spins; i++) {
         if (atomic_load_explicit(&pool->epoch, memory_order_acquire) != seen)
@@ -121,9 +132,19 @@ static void pool_await_epoch(struct pool *pool, uint32_t seen)
         pool_pause();
     }
     atomic_fetch_add(&pool->n_asleep, 1);
-    while (atomic_load(&pool->epoch) == seen)
+    while (atomic_load(&pool->epoch) == seen && pool_takes_part(pool, id))
         pool_futex_wait(&pool->epoch, seen);
     atomic_fetch_sub(&pool->n_asleep, 1);
+}
+
+static void pool_await_place(struct pool *pool, int id)
+{
+    for (;;) {
+        const uint32_t n_team = atomic_load(&pool->n_team);
+        if (pool_takes_part(pool, id))
+            return;
+        pool_futex_wait(&pool->n_team, n_team);
+    }
 }
 
 static void *pool_worker_main(void *arg)
@@ -133,7 +154,8 @@ static void *pool_worker_main(void *arg)
     uint32_t seen = 0;
 
     for (;;) {
-        pool_await_epoch(pool, seen);
+        pool_await_place(pool, worker->id);
+        pool_await_epoch(pool, worker->id, seen);
         if (atomic_load(&pool->stop))
             return NULL;
         seen = atomic_load(&pool->epoch);
@@ -143,7 +165,7 @@ static void *pool_worker_main(void *arg)
 
 static void pool_split(struct pool *pool, int n_items)
 {
-    const uint64_t epoch = (uint64_t)(atomic_load(&pool->epoch) + 1) << 48, n = (uint64_t)pool->n_threads;
+    const uint64_t epoch = (uint64_t)(atomic_load(&pool->epoch) + 1) << 48, n = (uint64_t)pool->team.n;
 
     for (uint64_t i = 0; i < n; i++) {
         const uint64_t from = (uint64_t)n_items * i / n, to = (uint64_t)n_items * (i + 1) / n;
@@ -162,22 +184,26 @@ static void pool_next_epoch(struct pool *pool, int n_wanted)
 static void pool_await_items(struct pool *pool)
 {
     uint32_t left;
+    int64_t since;
 
     for (int i = 0; i < pool->n_spins; i++) {
         if (!atomic_load_explicit(&pool->n_left, memory_order_acquire))
             return;
         pool_pause();
     }
+    since = pool_now_ns();
     atomic_store(&pool->caller_asleep, true);
     while ((left = atomic_load(&pool->n_left)))
         pool_futex_wait(&pool->n_left, left);
     atomic_store(&pool->caller_asleep, false);
+    if (pool_now_ns() - since > TEAM_HELD_UP_NS)
+        team_on_held_up(&pool->team, pool_now_ns());
 }
 
 void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items)
 {
     assert(n_items >= 0 && n_items <= POOL_ITEMS_MAX);
-    if (n_items < 2 || pool->n_threads == 1) {
+    if (n_items < 2 || pool->team.n == 1) {
         for (int i = 0; i < n_items; i++)
             fn(ctx, i, 0);
         return;
@@ -186,7 +212,7 @@ void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items)
     pool->ctx = ctx;
     atomic_store(&pool->n_left, (uint32_t)n_items);
     pool_split(pool, n_items);
-    pool_next_epoch(pool, MIN(n_items - 1, pool->n_workers));
+    pool_next_epoch(pool, MIN(n_items, pool->team.n) - 1);
     pool_work(pool, 0);
     pool_await_items(pool);
 }
@@ -196,12 +222,35 @@ int pool_handover_ns(const struct pool *pool)
     return pool->handover_ns;
 }
 
-static int64_t pool_now_ns(void)
+/* Workers that no longer take part leave for their place, those that do now come from it. */
+static void pool_set_team(struct pool *pool)
 {
-    struct timespec t;
+    if (pool->team.n == (int)atomic_load(&pool->n_team))
+        return;
+    atomic_store(&pool->n_team, (uint32_t)pool->team.n);
+    pool_futex_wake(&pool->epoch, POOL_THREADS_MAX);
+    pool_futex_wake(&pool->n_team, POOL_THREADS_MAX);
+}
 
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+void pool_begin_step(struct pool *pool)
+{
+    enum { LOOK_NS = 1000000000 };
+    const int64_t now = pool->n_threads > 1 ? pool_now_ns() : 0;
+    int n_cpus = pool->team.n_cpus;
+
+    if (pool->n_threads == 1)
+        return;
+    if (pool->looks && now - pool->looked_ns >= LOOK_NS) {
+        n_cpus = team_n_cpus();
+        pool->looked_ns = now;
+    }
+    team_on_step(&pool->team, n_cpus, now);
+    pool_set_team(pool);
+}
+
+int pool_n_team(const struct pool *pool)
+{
+    return pool->team.n;
 }
 
 /* A pause takes 10 to 140 cycles, depending on the machine. */
@@ -225,7 +274,7 @@ static void pool_meet(void *ctx, int item _unused_, int thread _unused_)
     struct pool *pool = ctx;
 
     atomic_fetch_add(&pool->n_met, 1);
-    for (int i = 0; i < pool->n_spins && atomic_load(&pool->n_met) < pool->n_threads; i++)
+    for (int i = 0; i < pool->n_spins && atomic_load(&pool->n_met) < pool->team.n; i++)
         pool_pause();
 }
 
@@ -240,7 +289,7 @@ static int pool_measure(struct pool *pool)
     for (int i = 0; i < TRIES && pool_now_ns() - begin < ENOUGH_NS; i++) {
         const int64_t t0 = pool_now_ns();
         atomic_store(&pool->n_met, 0);
-        pool_run(pool, pool_meet, pool, pool->n_threads);
+        pool_run(pool, pool_meet, pool, pool->team.n);
         best = MIN(best, pool_now_ns() - t0);
     }
     return (int)best;
@@ -267,7 +316,7 @@ static int pool_start(struct pool *pool)
     return r ? err_origin(-r) : 0;
 }
 
-int pool_new(int n_threads, struct pool **ret_pool)
+int pool_new(int n_threads, int n_cpus, struct pool **ret_pool)
 {
     _cleanup_(pool_freep) struct pool *pool = NULL;
     int r;
@@ -276,12 +325,20 @@ int pool_new(int n_threads, struct pool **ret_pool)
     pool = aligned_alloc(64, ROUND_UP(sizeof(*pool), (size_t)64));
     if (!pool)
         return err_origin(-ENOMEM);
-    *pool = (struct pool){.n_threads = n_threads, .n_spins = n_threads <= pool_n_cpus() ? pool_spins() : 0};
+    *pool = (struct pool){
+        .n_threads = n_threads,
+        .n_spins = pool_spins(),
+        .team = team_init(n_threads, n_cpus ? n_cpus : team_n_cpus()),
+        .looks = n_cpus == 0,
+        .looked_ns = pool_now_ns(),
+    };
+    pool->n_team = (uint32_t)pool->team.n;
     r = pool_start(pool);
     if (r < 0)
         return r;
-    if (pool->n_spins && n_threads > 1)
+    if (pool->team.n > 1)
         pool->handover_ns = pool_measure(pool);
+    pool->team = team_init(n_threads, pool->team.n_cpus); /* forgets what held up phases of no length */
     *ret_pool = steal(&pool);
     return 0;
 }
@@ -292,6 +349,7 @@ struct pool *pool_free(struct pool *pool)
         return NULL;
     atomic_store(&pool->stop, true);
     pool_next_epoch(pool, pool->n_workers);
+    pool_futex_wake(&pool->n_team, pool->n_workers);
     for (int i = 0; i < pool->n_workers; i++)
         pthread_join(pool->workers[i].thread, NULL);
     free(pool);
