@@ -21,7 +21,7 @@ enum {
     CAP_LINE = 512,  /* one line for people: a struct fault holds 500 */
     CAP_FILE = 255,  /* NAME_MAX */
     CAP_STOP = 256,  /* a stop string; the engine holds back as much text per stream */
-    CAP_STOPS = 8,
+    CAP_STOPS = 16,  /* what HTTP clients are promised */
     CAP_WARNINGS = 8,
     CAP_DETAILS = 16,
     CAP_CAPABILITIES = 32,

@@ -15,7 +15,7 @@ enum {
     POLICY_TOKENS_MAX = 1 << 20,        /* the longest context that Qwen 3.5 is extended to */
     POLICY_LOGPROBS_MAX = 20,
     POLICY_SCORES_MAX = 65536, /* tokens of a Score, as in the engine */
-    POLICY_STOPS_MAX = 8,
+    POLICY_STOPS_MAX = 16,
     POLICY_STOP_BYTES_MAX = 256,
     POLICY_ID_BYTES = 16,
     POLICY_DEADLINE_MS_MAX = 24 * 3600 * 1000,

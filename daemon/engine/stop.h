@@ -8,7 +8,7 @@
 
 #include "proto/base.h"
 
-enum { STOP_STRINGS_MAX = 8, STOP_BYTES_MAX = 256 }; /* the caps of Generate.stop in the wire check */
+enum { STOP_STRINGS_MAX = 16, STOP_BYTES_MAX = 256 }; /* the caps of Generate.stop in the wire check */
 enum { STOP_OK, STOP_E_INVALID };
 
 struct stop {

@@ -160,7 +160,7 @@ static void test_policy_check_generate_keeps_stops_and_biases(void **state)
     generate.n_stop = POLICY_STOPS_MAX;
     check(&generate, 0, NULL);
     generate.n_stop++;
-    check(&generate, 0, "9 stop strings");
+    check(&generate, 0, "17 stop strings");
     generate.n_stop = 2;
     stops[1] = (char *)"";
     check(&generate, 0, "stop[1]");

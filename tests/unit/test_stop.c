@@ -122,12 +122,14 @@ static void check_refused(char *const *strings, size_t n, const char *text)
 
 static void test_stop_init_refuses_what_is_out_of_bounds(void **state)
 {
-    char *const nine[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9"}, *const empty[] = {"a", ""};
+    char *const seventeen[] = {"1", "2", "3", "4", "5", "6", "7", "8", "9",
+                               "a", "b", "c", "d", "e", "f", "g", "h"},
+                *const empty[] = {"a", ""};
     char longer[STOP_BYTES_MAX + 2] = {0};
     char *const too_long[] = {longer};
 
     memset(longer, 'z', sizeof(longer) - 1);
-    check_refused(nine, 9, "9 stop strings, at most 8 are allowed");
+    check_refused(seventeen, 17, "17 stop strings, at most 16 are allowed");
     check_refused(empty, 2, "stop[1] is empty");
     check_refused(too_long, 1, "stop[0] has 257 bytes, at most 256 are allowed");
 }
