@@ -6,7 +6,11 @@
 
 int ask_init(struct ask *ask, struct refusal *refusal)
 {
-    *ask = (struct ask){.n = 1, .caches = true};
+    *ask = (struct ask){.n = 1,
+                        .caches = true,
+                        .stream = ask->stream,
+                        .raw = BUF_INIT(ASK_TEXT_BYTES),
+                        .suffix = BUF_INIT(ASK_TEXT_BYTES)};
     ask->req = qwend_req_new();
     return ask->req ? 0 : refuse(refusal, 503, "out_of_memory", NULL, "out of memory");
 }
@@ -19,6 +23,8 @@ void ask_deinit(struct ask *ask)
         buf_deinit(&ask->turns[i].reasoning);
     }
     free(ask->turns);
+    buf_deinit(&ask->raw);
+    buf_deinit(&ask->suffix);
     *ask = (struct ask){};
 }
 
@@ -78,7 +84,7 @@ static bool ask_is_nothing(const json_t *value)
             (!json_string_length(value) || !strcmp(json_string_value(value), "none")));
 }
 
-static int ask_refuse_set(int r, const char *param, struct refusal *refusal)
+int ask_refuse_set(int r, const char *param, struct refusal *refusal)
 {
     return !r             ? 0
            : r == -ENOMEM ? refuse(refusal, 503, "out_of_memory", NULL, "out of memory")
@@ -176,7 +182,7 @@ static int ask_add_stop(struct ask *ask, const json_t *value, const char *param,
 int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
     const json_t *element;
-    char place[80];
+    char place[96];
     size_t i;
     int r;
 
@@ -241,14 +247,14 @@ static int ask_read_stream_options(struct ask *ask, const json_t *value, const c
     return r ? r : ask_read(ask, value, "stream_options.", tables, 1, refusal);
 }
 
-static int ask_read_thinking(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+int ask_read_thinking(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
     ask->has_thinking = true;
     return jin_bool(value, param, &ask->thinks, refusal);
 }
 
 /* The engine has no budget for thinking yet: all but none is on. */
-static int ask_read_effort(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+int ask_read_effort(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
     static const char *const words[] = {"none", "minimal", "low", "medium", "high", "xhigh"};
     const char *text;
@@ -340,5 +346,6 @@ const struct ask_field ask_sampling[] = {
     REFUSED("structured_outputs", ASK_NO_GRAMMAR),
     REFUSED("best_of", "answers are not chosen among; n gives several"),
     REFUSED("audio", "the model knows text only"),
+    REFUSED("images", "the model knows text only"),
     ASK_END,
 };

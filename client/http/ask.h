@@ -28,11 +28,14 @@ struct ask {
     qwend_req *req;     /* owned; complete after ask_finish() */
     struct turn *turns; /* owned, [n_turns] */
     size_t n_turns, n_stops;
-    bool is_raw; /* req has a text or ids instead of turns */
+    struct buf raw, suffix;           /* a text to go on with, and what stands behind the gap */
+    bool is_raw, has_ids, has_suffix; /* raw: no turns */
     bool stream, include_usage, echo, logprobs, has_seed, thinks, has_thinking, ignores_eos;
     bool caches; /* false: no_cache */
     int64_t n, seed, top_logprobs;
     int64_t max_tokens, max_tokens_old; /* 0: absent; old: the name that the newer one wins over */
+    int64_t text_ms;                    /* the answer ends so long after its first token; 0: it does not */
+    bool only_reads;                    /* the prompt, for the cache */
     char ignored[400];                  /* names, with commas */
 };
 
@@ -76,6 +79,11 @@ int ask_append(struct buf *text, const char *more, size_t n, const char *param, 
 int ask_content(const json_t *value, const char *param, struct buf *text, struct refusal *refusal);
 
 /* readers */
+int ask_read_prompt(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_suffix(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_thinking(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_effort(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_refuse_set(int r, const char *param, struct refusal *refusal); /* of a qwend_req_*() call */
 int ask_read_messages(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_seed(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);

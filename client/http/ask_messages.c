@@ -131,7 +131,7 @@ static int ask_message(struct ask *ask, const json_t *message, const char *param
 int ask_read_messages(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
     const json_t *message;
-    char place[80];
+    char place[96];
     size_t i;
     int r = jin_array(value, param, ASK_TURNS, refusal);
 
@@ -177,16 +177,74 @@ static int ask_push_turns(struct ask *ask, struct refusal *refusal)
     return 0;
 }
 
+/* A text with a gap, or one that goes on.  Whoever sends it so writes the template's tokens himself. */
+static int ask_push_raw(struct ask *ask, struct refusal *refusal)
+{
+    const char *raw = buf_size(&ask->raw) ? (const char *)buf_head(&ask->raw) : "";
+    const char *suffix = buf_size(&ask->suffix) ? (const char *)buf_head(&ask->suffix) : "";
+    int r;
+
+    if (ask->has_ids && ask->has_suffix)
+        return refuse(refusal, 400, "invalid_value", "suffix", "suffix needs a prompt that is a text");
+    if (ask->has_ids)
+        return 0;
+    if (ask->has_suffix)
+        r = qwend_req_fim(ask->req, raw, buf_size(&ask->raw), suffix, buf_size(&ask->suffix));
+    else if (!buf_size(&ask->raw))
+        return refuse(refusal, 400, "invalid_value", "prompt", "the prompt is empty");
+    else
+        r = qwend_req_set_s(ask->req, QWEND_OPT_RAW, raw, buf_size(&ask->raw));
+    if (!r && !ask->has_suffix)
+        r = qwend_req_set_i(ask->req, QWEND_OPT_RAW_SPECIAL, QWEND_SPECIAL_ALL);
+    buf_deinit(&ask->raw);
+    buf_deinit(&ask->suffix);
+    return ask_refuse_set(r, "prompt", refusal);
+}
+
+int ask_read_prompt(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    _cleanup_(freep) uint32_t *ids = NULL;
+    const char *text;
+    size_t n;
+    int r;
+
+    if (json_array_size(value) == 1 && json_is_string(json_array_get(value, 0)))
+        value = json_array_get(value, 0);
+    ask->is_raw = true;
+    if (!json_is_array(value)) {
+        r = jin_text(value, param, &text, &n, refusal);
+        return r ? r : ask_append(&ask->raw, text, n, param, refusal);
+    }
+    if (!json_is_integer(json_array_get(value, 0)))
+        return refuse(refusal, 400, "unsupported_value", param,
+                      "%s must be one string, or one array of token ids: ask for each prompt by itself",
+                      param);
+    ask->has_ids = true;
+    r = jin_ids(value, param, &ids, &n, refusal);
+    return r ? r : ask_refuse_set(qwend_req_ids(ask->req, ids, n), param, refusal);
+}
+
+int ask_read_suffix(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    const char *text;
+    size_t n;
+    int r = jin_text(value, param, &text, &n, refusal);
+
+    ask->has_suffix = !r;
+    return r ? r : ask_append(&ask->suffix, text, n, param, refusal);
+}
+
 int ask_finish(struct ask *ask, struct refusal *refusal)
 {
     int r;
 
     if (!ask->is_raw && !ask->n_turns)
         return refuse(refusal, 400, "invalid_value", "messages", "there is no message");
-    r = ask_push_turns(ask, refusal);
+    r = ask->is_raw ? ask_push_raw(ask, refusal) : ask_push_turns(ask, refusal);
     if (r)
         return r;
-    r = ask->max_tokens ? qwend_req_set_i(ask->req, QWEND_OPT_MAX_TOKENS, ask->max_tokens) : 0;
+    r = ask->max_tokens || ask->only_reads ? qwend_req_set_i(ask->req, QWEND_OPT_MAX_TOKENS, ask->max_tokens)
+                                           : 0;
     if (!r && ask->has_thinking)
         r = qwend_req_set_i(ask->req, QWEND_OPT_THINKING, ask->thinks);
     if (!r && ask->logprobs)
@@ -195,5 +253,5 @@ int ask_finish(struct ask *ask, struct refusal *refusal)
         r = qwend_req_set_i(ask->req, QWEND_OPT_NO_CACHE, 1);
     if (!r && ask->ignores_eos)
         r = qwend_req_set_i(ask->req, QWEND_OPT_IGNORE_EOS, 1);
-    return r ? refuse(refusal, 400, "invalid_value", NULL, "a number of the request is out of range") : 0;
+    return ask_refuse_set(r, "max_tokens", refusal);
 }

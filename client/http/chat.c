@@ -1,6 +1,7 @@
 /* chat.c - POST /v1/chat/completions. */
 #include <string.h>
 
+#include "normalise.h"
 #include "openai.h"
 
 static int chat_read_logprobs(struct ask *ask, const json_t *value, const char *param,
@@ -189,6 +190,7 @@ void chat_serve(struct conn *conn)
         return;
     if (!ask.max_tokens)
         ask.max_tokens = ask.max_tokens_old;
+    normalise(conn->g, &ask);
     if (ask_finish(&ask, &refusal))
         conn_refuse(conn, &refusal);
     else

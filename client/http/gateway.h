@@ -31,7 +31,8 @@ struct gateway {
     struct event *signals[GATEWAY_SIGNALS], *reap, *rest;
     int64_t started_s; /* wall clock, for `created` of the model */
     bool stopping;
-    uint64_t retry_ns; /* no way to the daemon is tried before */
+    unsigned normalised; /* rules that were told of */
+    uint64_t retry_ns;   /* no way to the daemon is tried before */
 };
 
 int gateway_init(struct gateway *g, const struct options *options, struct fault *fault);

@@ -1,6 +1,8 @@
 /* jin.c - see jin.h. */
 #include "jin.h"
 
+#include <stdio.h>
+
 /* Counts brackets and commas outside of strings.  What is no JSON may pass: the parser refuses that. */
 static int jin_scan(const char *text, size_t n, struct refusal *refusal)
 {
@@ -146,4 +148,34 @@ int jin_array(const json_t *value, const char *param, size_t max, struct refusal
 int jin_object(const json_t *value, const char *param, struct refusal *refusal)
 {
     return json_is_object(value) ? 0 : jin_refuse_type(value, param, "an object", refusal);
+}
+
+int jin_ids(const json_t *value, const char *param, uint32_t **ret_ids, size_t *ret_n,
+            struct refusal *refusal)
+{
+    uint32_t *ids;
+    json_t *id;
+    char place[96];
+    int64_t number;
+    size_t i;
+    int r = jin_array(value, param, JIN_VALUES, refusal);
+
+    if (r)
+        return r;
+    ids = malloc((json_array_size(value) + 1) * sizeof(*ids));
+    if (!ids)
+        return refuse(refusal, 503, "out_of_memory", NULL, "out of memory");
+    json_array_foreach((json_t *)value, i, id)
+    {
+        snprintf(place, sizeof(place), "%.60s[%zu]", param, i);
+        r = jin_int(id, place, 0, UINT32_MAX, &number, refusal);
+        if (r) {
+            free(ids);
+            return r;
+        }
+        ids[i] = (uint32_t)number;
+    }
+    *ret_ids = ids;
+    *ret_n = json_array_size(value);
+    return 0;
 }

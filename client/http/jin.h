@@ -27,5 +27,8 @@ int jin_real(const json_t *value, const char *param, double lo, double hi, doubl
              struct refusal *refusal);
 int jin_text(const json_t *value, const char *param, const char **ret, size_t *ret_n,
              struct refusal *refusal);
+/* Token ids; *ret_ids is the caller's to free, never NULL. */
+int jin_ids(const json_t *value, const char *param, uint32_t **ret_ids, size_t *ret_n,
+            struct refusal *refusal);
 int jin_array(const json_t *value, const char *param, size_t max, struct refusal *refusal);
 int jin_object(const json_t *value, const char *param, struct refusal *refusal);

@@ -25,6 +25,7 @@ static void job_close(struct job *job)
         buf_deinit(&choice->logprobs);
     }
     loop_event_free(&job->ping);
+    loop_event_free(&job->enough);
     owner_release(job->owner, OWNER_REQUESTS, (uint64_t)job->n);
     owner_put(job->owner);
     list_push(&job->g->ended, &job->node);
@@ -60,6 +61,15 @@ static void job_on_room(struct task *task)
     job_pause((struct job *)task, false);
 }
 
+static uint64_t job_held_bytes(const struct job *job)
+{
+    uint64_t n = 0;
+
+    for (int i = 0; i < job->n; i++)
+        n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap;
+    return n;
+}
+
 /* What a dialect wrote goes out. */
 static void job_send(struct job *job, struct jout *j)
 {
@@ -69,7 +79,7 @@ static void job_send(struct job *job, struct jout *j)
         conn_kill(conn);
     else
         conn_stream_put(conn, buf_head(j->buf), buf_size(j->buf));
-    if (!conn->dead && !conn_charge(conn, 0))
+    if (!conn->dead && !conn_charge(conn, job_held_bytes(job)))
         conn_kill(conn);
     job->spoke = true;
     if (!job->over && conn_unsent(conn) > CONN_UNSENT_HIGH)
@@ -137,16 +147,8 @@ static void job_end(struct job *job)
 
 /* events of the daemon's */
 
-static uint64_t job_held_bytes(const struct job *job)
-{
-    uint64_t n = 0;
-
-    for (int i = 0; i < job->n; i++)
-        n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap;
-    return n;
-}
-
-static void job_gather(struct job *job, struct choice *choice, const qwend_event *event)
+/* False: there was no room, and the job is over. */
+static bool job_gather(struct job *job, struct choice *choice, const qwend_event *event)
 {
     struct jout j = {.buf = &choice->logprobs, .more = buf_size(&choice->logprobs) > 0};
     struct refusal refusal;
@@ -158,13 +160,24 @@ static void job_gather(struct job *job, struct choice *choice, const qwend_event
         r = j.r;
     }
     if (!r && conn_charge(job->conn, job_held_bytes(job)))
-        return;
+        return true;
     if (r > 0)
         refuse(&refusal, 500, "answer_too_long", NULL, "the answer has more than %d bytes: have it streamed",
                JOB_ANSWER_BYTES);
     else
         refuse(&refusal, 503, "out_of_memory", NULL, "there is no room for the answer: have it streamed");
     job_fail(job, &refusal);
+    return false;
+}
+
+/* What was written by now is all that is wanted: the daemon ends the streams, and counts their tokens. */
+static void job_on_enough(int fd, short what, void *arg)
+{
+    struct job *job = arg;
+
+    job->had_enough = true;
+    for (int i = 0; i < job->n; i++)
+        call_cancel(&job->choices[i].call);
 }
 
 static void job_on_text(struct job *job, struct choice *choice, const qwend_event *event)
@@ -172,11 +185,13 @@ static void job_on_text(struct job *job, struct choice *choice, const qwend_even
     _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
     struct jout j = {.buf = &piece};
 
-    if (!job->stream) {
-        job_gather(job, choice, event);
+    if (job->text_ms && event->n && !job->enough &&
+        (loop_event_new(job->g->base, -1, 0, job_on_enough, job, &job->enough) ||
+         loop_arm_ms(job->enough, (uint64_t)job->text_ms)))
+        log_warn("%s: request %s has no timer: it ends when it ends", job->owner->name, job->id);
+    if ((!job->stream || job->dialect->gathers) && !job_gather(job, choice, event))
         return;
-    }
-    if (!job_begin(job))
+    if (!job->stream || !job_begin(job))
         return;
     job->dialect->delta(job, choice, event, &j);
     job_send(job, &j);
@@ -188,7 +203,7 @@ static void job_on_usage(struct job *job, struct choice *choice, const qwend_usa
     struct jout j = {.buf = &piece};
     struct refusal refusal;
 
-    if (usage->finish == QWEND_FINISH_CANCEL) {
+    if (usage->finish == QWEND_FINISH_CANCEL && !job->had_enough) {
         refuse_code(&refusal, STATUS_CANCELLED, 0, "the request was cancelled");
         job_fail(job, &refusal);
         return;
@@ -197,6 +212,7 @@ static void job_on_usage(struct job *job, struct choice *choice, const qwend_usa
     choice->finish = usage->finish;
     choice->reasoning_tokens = usage->reasoning_tokens;
     choice->answer_tokens = usage->answer_tokens;
+    choice->queue_ms = usage->queue_ms;
     choice->prefill_ms = usage->prefill_ms;
     choice->decode_ms = usage->decode_ms;
     snprintf(choice->stop, sizeof(choice->stop), "%s", usage->stop ? usage->stop : "");
@@ -256,7 +272,7 @@ static void job_on_ping(int fd, short what, void *arg)
 
     job->spoke = false;
     loop_arm_ms(job->ping, 1000ull * job->g->options->ping_s);
-    if (spoke || job->paused || !job_begin(job))
+    if (spoke || job->paused || !job_begin(job) || !job->dialect->ping)
         return;
     job->dialect->ping(job, &j);
     job_send(job, &j);
@@ -300,6 +316,7 @@ static struct job *job_new(struct conn *conn, const struct dialect *dialect, con
                         .stream = ask->stream,
                         .include_usage = ask->include_usage,
                         .logprobs = ask->logprobs,
+                        .text_ms = ask->text_ms,
                         .n = (int)ask->n,
                         .created_s = time(NULL),
                         .reasoning_field = conn->g->options->reasoning_field};

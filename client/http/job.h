@@ -22,7 +22,7 @@ struct choice {
         logprobs; /* gathered, if the answer is not streamed; logprobs: JSON, with commas */
     qwend_finish finish;
     uint32_t reasoning_tokens, answer_tokens;
-    double prefill_ms, decode_ms;
+    double queue_ms, prefill_ms, decode_ms;
     char stop[ASK_STOP_BYTES + 1]; /* the string that ended it, "" */
     int block;                     /* the dialect's: which part of a message is open */
 };
@@ -40,21 +40,24 @@ struct job {
     struct choice choices[ASK_CHOICES];
     uint32_t prompt_tokens, cached_tokens;
     int64_t created_s;
-    char id[33]; /* of the first choice's request at the daemon */
-    struct event *ping;
+    char id[33];                 /* of the first choice's request at the daemon */
+    struct event *ping, *enough; /* enough: text_ms after the first token */
+    int64_t text_ms;
+    bool had_enough;
     int64_t seq; /* the dialect's: events so far */
     const char *reasoning_field;
 };
 
 struct dialect {
     const char *stream_type; /* Content-Type */
+    bool gathers;            /* its last words repeat all of a stream */
     void (*begin)(struct job *job, struct jout *j);
     /* text of a channel, or log-probabilities alone */
     void (*delta)(struct job *job, struct choice *choice, const qwend_event *event, struct jout *j);
     void (*end)(struct job *job, struct choice *choice, struct jout *j);
     void (*finish)(struct job *job, struct jout *j); /* after all choices */
     void (*whole)(struct job *job, struct jout *j);
-    void (*ping)(struct job *job, struct jout *j);
+    void (*ping)(struct job *job, struct jout *j); /* NULL: it knows none */
     void (*fail)(struct job *job, const struct refusal *refusal,
                  struct jout *j); /* in a stream that has begun */
 };

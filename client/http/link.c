@@ -244,6 +244,14 @@ void call_end(struct call *call)
         link_watch(link);
 }
 
+void call_cancel(struct call *call)
+{
+    if (!call->link)
+        return;
+    qwend_cancel(call->stream);
+    link_watch(call->link);
+}
+
 void call_pause(struct call *call, bool paused)
 {
     struct link *link = call->link;

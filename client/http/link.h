@@ -31,7 +31,8 @@ int link_tokenize(struct gateway *g, struct call *call, const char *text, size_t
 int link_detokenize(struct gateway *g, struct call *call, const uint32_t *ids, size_t n,
                     const char **ret_why);
 
-void call_end(struct call *call); /* cancels what still runs; safe to call twice */
+void call_end(struct call *call);    /* cancels what still runs; safe to call twice */
+void call_cancel(struct call *call); /* its END follows */
 void call_pause(struct call *call, bool paused);
 
 const char *link_model(const struct gateway *g); /* NULL: not known */

@@ -4,8 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "anthropic.h"
+#include "llama.h"
 #include "models.h"
+#include "ollama.h"
 #include "openai.h"
+#include "responses.h"
 
 static const struct route routes[] = {
     {"GET", "/health", health_serve, openai_put_error},
@@ -13,6 +17,21 @@ static const struct route routes[] = {
     {"GET", "/v1/models", models_serve, openai_put_error},
     {"GET", "/v1/models/*", model_serve, openai_put_error},
     {"POST", "/v1/chat/completions", chat_serve, openai_put_error},
+    {"POST", "/v1/responses", responses_serve, openai_put_error},
+    {"POST", "/v1/messages", messages_serve, anthropic_put_error},
+    {"POST", "/v1/messages/count_tokens", count_tokens_serve, anthropic_put_error},
+    {"POST", "/api/chat", ollama_chat_serve, ollama_put_error},
+    {"POST", "/api/generate", ollama_generate_serve, ollama_put_error},
+    {"GET", "/api/tags", ollama_tags_serve, ollama_put_error},
+    {"GET", "/api/ps", ollama_ps_serve, ollama_put_error},
+    {"POST", "/api/show", ollama_show_serve, ollama_put_error},
+    {"GET", "/api/version", ollama_version_serve, ollama_put_error},
+    {"POST", "/v1/completions", completion_serve, openai_put_error},
+    {"POST", "/completion", native_serve, openai_put_error},
+    {"POST", "/infill", infill_serve, openai_put_error},
+    {"POST", "/tokenize", tokenize_serve, openai_put_error},
+    {"POST", "/detokenize", detokenize_serve, openai_put_error},
+    {"GET", "/props", props_serve, openai_put_error},
 };
 
 static bool route_has_path(const struct route *route, const char *path)
@@ -41,6 +60,8 @@ void route_put_error(const struct conn *conn, const struct refusal *refusal, str
 {
     if (conn->route)
         conn->route->put_error(refusal, j);
+    else if (conn->head.path && !strncmp(conn->head.path, "/api/", 5))
+        ollama_put_error(refusal, j);
     else
         openai_put_error(refusal, j);
 }

@@ -1,0 +1,217 @@
+/* anthropic.c - Anthropic's dialect: how its messages are read.  What is answered is in anthropic_out.c. */
+#include "anthropic.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "anthropic_out.h"
+#include "look.h"
+#include "normalise.h"
+#include "openai.h"
+
+/* A block of text or thinking; of thinking the signature says nothing to us. */
+static int messages_block(const json_t *block, const char *param, struct turn *turn, struct refusal *refusal)
+{
+    const char *type, *text;
+    char place[96];
+    size_t n;
+    bool thinks;
+    int r = jin_object(block, param, refusal);
+
+    snprintf(place, sizeof(place), "%.80s.type", param);
+    if (!r)
+        r = jin_text(json_object_get(block, "type"), place, &type, &n, refusal);
+    if (r || !strcmp(type, "redacted_thinking"))
+        return r;
+    thinks = !strcmp(type, "thinking");
+    if (!thinks && !strncmp(type, "tool", 4))
+        return refuse(refusal, 400, "unsupported_value", place,
+                      "%s is a tool's: the engine cannot call tools yet", place);
+    if (!thinks && strcmp(type, "text"))
+        return refuse(refusal, 400, "unsupported_value", place,
+                      "%s must be text or thinking: the model reads nothing else", place);
+    snprintf(place, sizeof(place), "%.80s.%s", param, thinks ? "thinking" : "text");
+    r = jin_text(json_object_get(block, thinks ? "thinking" : "text"), place, &text, &n, refusal);
+    if (!r && thinks)
+        turn->has_reasoning = true;
+    return r ? r : ask_append(thinks ? &turn->reasoning : &turn->text, text, n, place, refusal);
+}
+
+static int messages_content(const json_t *value, const char *param, struct turn *turn,
+                            struct refusal *refusal)
+{
+    const json_t *block;
+    const char *text;
+    char place[96];
+    size_t i, n;
+    int r;
+
+    if (json_is_string(value)) {
+        r = jin_text(value, param, &text, &n, refusal);
+        return r ? r : ask_append(&turn->text, text, n, param, refusal);
+    }
+    r = jin_array(value, param, ASK_TURNS, refusal);
+    json_array_foreach((json_t *)value, i, block)
+    {
+        snprintf(place, sizeof(place), "%.60s[%zu]", param, i);
+        if (!r && i && buf_size(&turn->text) && json_object_get(block, "text"))
+            r = ask_append(&turn->text, "\n", 1, place, refusal);
+        if (!r)
+            r = messages_block(block, place, turn, refusal);
+    }
+    return r;
+}
+
+static int messages_one(struct ask *ask, const json_t *message, const char *param, struct refusal *refusal)
+{
+    const char *role;
+    struct turn *turn;
+    char place[96];
+    size_t n;
+    int r = jin_object(message, param, refusal);
+
+    snprintf(place, sizeof(place), "%.60s.role", param);
+    if (!r)
+        r = jin_text(json_object_get(message, "role"), place, &role, &n, refusal);
+    if (!r && strcmp(role, "user") && strcmp(role, "assistant"))
+        r = refuse(refusal, 400, "invalid_value", place, "%s must be user or assistant", place);
+    if (r)
+        return r;
+    turn = ask_turn(ask, *role == 'u' ? QWEND_USER : QWEND_ASSISTANT, param, refusal);
+    if (!turn)
+        return refusal->status;
+    snprintf(place, sizeof(place), "%.60s.content", param);
+    return messages_content(json_object_get(message, "content"), place, turn, refusal);
+}
+
+static int messages_read_turns(struct ask *ask, const json_t *value, const char *param,
+                               struct refusal *refusal)
+{
+    const json_t *message;
+    char place[96];
+    size_t i;
+    int r = jin_array(value, param, ASK_TURNS, refusal);
+
+    json_array_foreach((json_t *)value, i, message)
+    {
+        snprintf(place, sizeof(place), "%.40s[%zu]", param, i);
+        if (!r)
+            r = messages_one(ask, message, place, refusal);
+    }
+    return r;
+}
+
+/* Comes before the messages to the model, wherever it stands in the object. */
+static int messages_read_system(struct ask *ask, const json_t *value, const char *param,
+                                struct refusal *refusal)
+{
+    struct turn *turn = ask_turn(ask, QWEND_SYSTEM, param, refusal);
+    struct turn system;
+    int r;
+
+    if (!turn)
+        return refusal->status;
+    r = messages_content(value, param, turn, refusal);
+    system = *turn;
+    memmove(ask->turns + 1, ask->turns, (ask->n_turns - 1) * sizeof(*ask->turns));
+    ask->turns[0] = system;
+    return r;
+}
+
+/* {"type": "enabled", "budget_tokens": n}; absent is off.  The engine has no budget yet: it is named as
+ * ignored. */
+static int messages_read_thinking(struct ask *ask, const json_t *value, const char *param,
+                                  struct refusal *refusal)
+{
+    static const struct ask_field fields[] = {{.name = "type", .kind = ASK_READ, .read = ask_read_model},
+                                              ASK_END};
+    static const struct ask_field *const tables[] = {fields};
+    const char *type = json_string_value(json_object_get(value, "type"));
+    int r = jin_object(value, param, refusal);
+
+    if (!r)
+        r = ask_read(ask, value, "thinking.", tables, 1, refusal);
+    if (!r && (!type || (strcmp(type, "enabled") && strcmp(type, "disabled") && strcmp(type, "adaptive"))))
+        r = refuse(refusal, 400, "invalid_value", "thinking.type",
+                   "thinking.type must be enabled, disabled or adaptive");
+    ask->thinks = !r && *type != 'd';
+    return r;
+}
+
+static const struct ask_field messages_fields[] = {
+    {.name = "model", .kind = ASK_READ, .read = ask_read_model},
+    {.name = "messages", .kind = ASK_READ, .read = messages_read_turns},
+    {.name = "system", .kind = ASK_READ, .read = messages_read_system},
+    {.name = "max_tokens",
+     .kind = ASK_INT,
+     .offset = offsetof(struct ask, max_tokens),
+     .lo = 1,
+     .hi = INT32_MAX},
+    {.name = "temperature", .kind = ASK_SET_REAL, .opt = QWEND_OPT_TEMPERATURE, .lo = 0, .hi = 2},
+    {.name = "top_p", .kind = ASK_SET_REAL, .opt = QWEND_OPT_TOP_P, .lo = 0, .hi = 1},
+    {.name = "top_k", .kind = ASK_SET_INT, .opt = QWEND_OPT_TOP_K, .lo = 0, .hi = INT32_MAX},
+    {.name = "stop_sequences", .kind = ASK_READ, .read = ask_read_stop},
+    {.name = "stream", .kind = ASK_BOOL, .offset = offsetof(struct ask, stream)},
+    {.name = "thinking", .kind = ASK_READ, .read = messages_read_thinking},
+    {.name = "tools", .kind = ASK_REFUSED, .why = "the engine cannot call tools yet"},
+    {.name = "mcp_servers", .kind = ASK_REFUSED, .why = "the engine cannot call tools yet"},
+    {.name = "output_format", .kind = ASK_REFUSED, .why = "the engine cannot hold an answer to a schema yet"},
+    ASK_END,
+};
+
+/* False: it was answered. */
+static bool messages_read(struct conn *conn, struct ask *ask, bool counts)
+{
+    static const struct ask_field *const tables[] = {messages_fields};
+    struct refusal refusal = {};
+
+    if (!openai_read(conn, ask, tables, 1))
+        return false;
+    ask->has_thinking = true;
+    if (!counts && !ask->max_tokens)
+        refuse(&refusal, 400, "invalid_value", "max_tokens", "max_tokens is missing");
+    normalise(conn->g, ask);
+    if (!refusal.status)
+        ask_finish(ask, &refusal);
+    if (refusal.status)
+        conn_refuse(conn, &refusal);
+    return !refusal.status;
+}
+
+void messages_serve(struct conn *conn)
+{
+    _cleanup_(ask_deinit) struct ask ask = {};
+
+    if (messages_read(conn, &ask, false))
+        job_start(conn, &anthropic_dialect, &ask);
+}
+
+static bool count_put(struct conn *conn, const qwend_event *event, struct jout *j, struct refusal *refusal)
+{
+    jout_open(j, NULL, '{');
+    jout_int(j, "input_tokens", (int64_t)event->n_ids);
+    jout_close(j, '}');
+    return true;
+}
+
+/* The prompt as the model's template has it; now its tokens. */
+static bool count_on_text(struct conn *conn, const qwend_event *event, struct jout *j,
+                          struct refusal *refusal)
+{
+    _cleanup_(freep) char *copy = strndup(event->text, event->n); /* lent until the next call only */
+
+    if (!copy) {
+        refuse(refusal, 503, "out_of_memory", NULL, "out of memory");
+        return true;
+    }
+    look_tokenize(conn, copy, event->n, QWEND_SPECIAL_ALL, count_put);
+    return false;
+}
+
+void count_tokens_serve(struct conn *conn)
+{
+    _cleanup_(ask_deinit) struct ask ask = {};
+
+    if (messages_read(conn, &ask, true))
+        look_render(conn, ask.req, count_on_text);
+}

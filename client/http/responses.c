@@ -1,0 +1,225 @@
+/* responses.c - OpenAI's Responses: how a request is read.  What is answered is in responses_out.c. */
+#include "responses.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "normalise.h"
+#include "openai.h"
+#include "responses_out.h"
+
+/* {"type": "reasoning", "content": [{"type": "reasoning_text", "text": ...}]}: of the assistant's next
+ * message.  A summary alone says nothing to the model. */
+static int responses_reasoning(struct ask *ask, const json_t *item, const char *param,
+                               struct refusal *refusal)
+{
+    const json_t *part;
+    struct turn *turn;
+    size_t i;
+
+    if (!json_array_size(json_object_get(item, "content")))
+        return 0;
+    turn = ask_turn(ask, QWEND_ASSISTANT, param, refusal);
+    if (!turn)
+        return refusal->status;
+    turn->has_reasoning = true;
+    json_array_foreach(json_object_get(item, "content"), i, part)
+    {
+        const char *text;
+        size_t n;
+        int r = jin_text(json_object_get(part, "text"), param, &text, &n, refusal);
+
+        if (!r)
+            r = ask_append(&turn->reasoning, text, n, param, refusal);
+        if (r)
+            return r;
+    }
+    return 0;
+}
+
+static int responses_role(const json_t *item, const char *param, qwend_role *ret_role,
+                          struct refusal *refusal)
+{
+    const char *role;
+    char place[96];
+    size_t n;
+    int r;
+
+    snprintf(place, sizeof(place), "%.80s.role", param);
+    r = jin_text(json_object_get(item, "role"), place, &role, &n, refusal);
+    if (r)
+        return r;
+    if (!strcmp(role, "system") || !strcmp(role, "developer"))
+        *ret_role = QWEND_SYSTEM;
+    else if (!strcmp(role, "user"))
+        *ret_role = QWEND_USER;
+    else if (!strcmp(role, "assistant"))
+        *ret_role = QWEND_ASSISTANT;
+    else
+        return refuse(refusal, 400, "invalid_value", place, "%s must be system, developer, user or assistant",
+                      place);
+    return 0;
+}
+
+static int responses_message(struct ask *ask, const json_t *item, const char *param, struct refusal *refusal)
+{
+    struct turn *turn = ask->n_turns ? &ask->turns[ask->n_turns - 1] : NULL;
+    qwend_role role = QWEND_USER;
+    char place[96];
+    int r = responses_role(item, param, &role, refusal);
+
+    if (r)
+        return r;
+    snprintf(place, sizeof(place), "%.60s.content", param);
+    /* An assistant's turn that has reasoning only so far waits for its text; system messages at the front are
+     * one. */
+    if (turn && role == QWEND_ASSISTANT && turn->role == QWEND_ASSISTANT && turn->has_reasoning &&
+        !buf_size(&turn->text))
+        return ask_content(json_object_get(item, "content"), place, &turn->text, refusal);
+    if (turn && role == QWEND_SYSTEM && ask->n_turns == 1 && turn->role == QWEND_SYSTEM)
+        r = ask_append(&turn->text, "\n\n", 2, place, refusal);
+    else
+        turn = ask_turn(ask, role, param, refusal);
+    if (!turn)
+        return refusal->status;
+    return r ? r : ask_content(json_object_get(item, "content"), place, &turn->text, refusal);
+}
+
+static int responses_item(struct ask *ask, const json_t *item, const char *param, struct refusal *refusal)
+{
+    const char *type = json_string_value(json_object_get(item, "type"));
+    char place[96];
+    int r = jin_object(item, param, refusal);
+
+    if (r)
+        return r;
+    if (!type || !strcmp(type, "message"))
+        return responses_message(ask, item, param, refusal);
+    if (!strcmp(type, "reasoning"))
+        return responses_reasoning(ask, item, param, refusal);
+    snprintf(place, sizeof(place), "%.80s.type", param);
+    return refuse(refusal, 400, "unsupported_value", place,
+                  "%s must be message or reasoning: the engine cannot call tools yet", place);
+}
+
+static int responses_read_input(struct ask *ask, const json_t *value, const char *param,
+                                struct refusal *refusal)
+{
+    const json_t *item;
+    struct turn *turn;
+    char place[96];
+    size_t i;
+    int r;
+
+    if (json_is_string(value)) {
+        turn = ask_turn(ask, QWEND_USER, param, refusal);
+        return turn ? ask_content(value, param, &turn->text, refusal) : refusal->status;
+    }
+    r = jin_array(value, param, ASK_TURNS, refusal);
+    json_array_foreach((json_t *)value, i, item)
+    {
+        snprintf(place, sizeof(place), "%.40s[%zu]", param, i);
+        if (!r)
+            r = responses_item(ask, item, place, refusal);
+    }
+    return r;
+}
+
+static int responses_read_reasoning(struct ask *ask, const json_t *value, const char *param,
+                                    struct refusal *refusal)
+{
+    static const struct ask_field fields[] = {{.name = "effort", .kind = ASK_READ, .read = ask_read_effort},
+                                              ASK_END};
+    static const struct ask_field *const tables[] = {fields};
+    int r = jin_object(value, param, refusal);
+
+    return r ? r : ask_read(ask, value, "reasoning.", tables, 1, refusal);
+}
+
+static int responses_read_text(struct ask *ask, const json_t *value, const char *param,
+                               struct refusal *refusal)
+{
+    const json_t *format = json_object_get(value, "format");
+    const char *type = json_string_value(json_object_get(format, "type"));
+    int r = jin_object(value, param, refusal);
+
+    if (!r && format && !json_is_null(format) && (!type || strcmp(type, "text")))
+        r = refuse(refusal, 400, "unsupported_parameter", "text.format",
+                   "text.format.type must be text: the engine cannot hold an answer to a schema yet");
+    return r;
+}
+
+/* Its instructions stand before the input, wherever they stand in the object. */
+static int responses_read_instructions(struct ask *ask, const json_t *value, const char *param,
+                                       struct refusal *refusal)
+{
+    const char *text;
+    size_t n;
+    int r = jin_text(value, param, &text, &n, refusal);
+
+    return r ? r : ask_append(&ask->raw, text, n, param, refusal);
+}
+
+static int responses_put_instructions(struct ask *ask, struct refusal *refusal)
+{
+    struct turn *turn, system;
+
+    if (!buf_size(&ask->raw))
+        return 0;
+    if (ask->n_turns && ask->turns[0].role == QWEND_SYSTEM) {
+        turn = &ask->turns[0];
+        if (ask_append(&ask->raw, "\n\n", 2, "instructions", refusal) ||
+            ask_append(&ask->raw, jout_buf_text(&turn->text), buf_size(&turn->text), "instructions", refusal))
+            return refusal->status;
+        buf_deinit(&turn->text);
+    } else {
+        turn = ask_turn(ask, QWEND_SYSTEM, "instructions", refusal);
+        if (!turn)
+            return refusal->status;
+        system = *turn;
+        memmove(ask->turns + 1, ask->turns, (ask->n_turns - 1) * sizeof(*ask->turns));
+        ask->turns[0] = system;
+        turn = &ask->turns[0];
+    }
+    turn->text = ask->raw;
+    ask->raw = BUF_INIT(ASK_TEXT_BYTES);
+    return 0;
+}
+
+static const struct ask_field responses_fields[] = {
+    {.name = "input", .kind = ASK_READ, .read = responses_read_input},
+    {.name = "instructions", .kind = ASK_READ, .read = responses_read_instructions},
+    {.name = "reasoning", .kind = ASK_READ, .read = responses_read_reasoning},
+    {.name = "text", .kind = ASK_READ, .read = responses_read_text},
+    {.name = "max_output_tokens",
+     .kind = ASK_INT,
+     .offset = offsetof(struct ask, max_tokens),
+     .lo = 1,
+     .hi = INT32_MAX},
+    {.name = "previous_response_id",
+     .kind = ASK_REFUSED,
+     .why = "responses are not kept: send the whole input"},
+    {.name = "conversation", .kind = ASK_REFUSED, .why = "conversations are not kept: send the whole input"},
+    {.name = "background", .kind = ASK_REFUSED, .why = "responses are not kept"},
+    {.name = "prompt", .kind = ASK_REFUSED, .why = "there are no stored prompts"},
+    {.name = "n", .kind = ASK_REFUSED, .why = "a response is one answer"},
+    ASK_END,
+};
+
+void responses_serve(struct conn *conn)
+{
+    static const struct ask_field *const tables[] = {responses_fields, ask_sampling};
+    _cleanup_(ask_deinit) struct ask ask = {};
+    struct refusal refusal = {};
+
+    if (!openai_read(conn, &ask, tables, ARRAY_SIZE(tables)))
+        return;
+    if (!responses_put_instructions(&ask, &refusal)) {
+        normalise(conn->g, &ask);
+        ask_finish(&ask, &refusal);
+    }
+    if (refusal.status)
+        conn_refuse(conn, &refusal);
+    else
+        job_start(conn, &responses_dialect, &ask);
+}
