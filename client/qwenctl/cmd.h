@@ -4,6 +4,7 @@
 #include "client/lib/qwend.h"
 #include "code.h"
 #include "opt.h"
+#include "template.h"
 #include "ui.h"
 
 struct cmd_args {
@@ -11,6 +12,7 @@ struct cmd_args {
     struct ui *ui;
     char **args; /* behind the verb */
     int n;
+    const struct template *template; /* of --template; NULL: none */
 };
 
 enum cmd_group { CMD_ASKING, CMD_WATCHING, CMD_STEERING, CMD_TOOLS, CMD_GROUP_N };
@@ -28,7 +30,8 @@ struct cmd {
     int max_args;     /* -1: any */
     enum cmd_group group;
     enum cmd_takes takes;
-    const char *words; /* CMD_TAKES_WORD: what the first argument may be, a blank apart; "VERBS": any verb */
+    const char *words;      /* CMD_TAKES_WORD: what the first argument may be; "VERBS": any verb */
+    const char *names;      /* a command that prints what the next may be; NULL: nobody knows */
     const char *examples;   /* a command a line */
     const enum code *codes; /* besides 0, 2 and those of signals; ends with CODE_OK */
 };
@@ -54,6 +57,8 @@ enum code cmd_tokenize(const struct cmd_args *args);
 enum code cmd_complete(const struct cmd_args *args);
 enum code cmd_fim(const struct cmd_args *args);
 enum code cmd_lsp(const struct cmd_args *args);
+enum code cmd_session(const struct cmd_args *args);
+enum code cmd_template(const struct cmd_args *args);
 enum code cmd_config(const struct cmd_args *args);
 enum code cmd_completion(const struct cmd_args *args);
 enum code cmd_version(const struct cmd_args *args);
@@ -69,10 +74,6 @@ enum code connect_fail(const struct cmd_args *args, qwend *q, int r);
 enum { CMD_ID_BYTES = 32 };
 enum code cmd_check_id(const struct cmd_args *args); /* CODE_USAGE, and says so */
 enum code cmd_request_id(const struct cmd_args *args, qwend *q, char ret_id[CMD_ID_BYTES + 1]);
-
-/* answer.c: one request shown as the options say: sent, or with attach_id gone on with. */
-enum code answer_run(const struct cmd_args *args, qwend *q, const qwend_req *req, const char *attach_id,
-                     struct fault *fault);
 
 /* Prints text (for a command whose whole output is at hand) to stdout; the exit code of what can go wrong
  * with that. */

@@ -3,6 +3,7 @@
  * Whoever only looks must not end it: a signal or a gone reader leaves it running. */
 #include <string.h>
 
+#include "answer.h"
 #include "cmd.h"
 #include "sig.h"
 
@@ -21,6 +22,10 @@ enum code cmd_attach(const struct cmd_args *args)
         ui_error(args->ui, "--json and --ndjson exclude each other");
         return CODE_USAGE;
     }
+    if (args->values->extract && (args->values->json || args->values->ndjson)) {
+        ui_error(args->ui, "--extract and --json or --ndjson exclude each other");
+        return CODE_USAGE;
+    }
     code = cmd_check_id(args);
     if (!code)
         code = connect_open(args, &q);
@@ -32,7 +37,7 @@ enum code cmd_attach(const struct cmd_args *args)
         ui_error(args->ui, "cannot watch for signals: %s", strerror(errno));
         return CODE_FAILED;
     }
-    code = answer_run(args, q, NULL, id, &fault);
+    code = answer_run(&(struct answer){.args = args, .q = q, .attach_id = id}, &fault);
     if (*fault.text)
         ui_error(args->ui, "%s", fault.text);
     return code;

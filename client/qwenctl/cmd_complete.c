@@ -3,6 +3,7 @@
  * Neither is a chat: what comes out is what the model would write there, for editors and pipes. */
 #include <string.h>
 
+#include "answer.h"
 #include "cmd.h"
 #include "gen.h"
 #include "input.h"
@@ -141,7 +142,7 @@ static enum code complete_run(const struct cmd_args *args, complete_take take)
     if (!code)
         code = take(args, q, req, &fault);
     if (!code)
-        code = answer_run(args, q, req, NULL, &fault);
+        code = answer_run(&(struct answer){.args = args, .q = q, .req = req}, &fault);
     if (*fault.text && code != CODE_INT && code != CODE_TERM)
         ui_error(args->ui, "%s", fault.text);
     return code;

@@ -20,12 +20,17 @@
 static const struct cmd cmd_rows[] = {
     {"ask", "[OPTIONS] [TEXT]...", "Ask once, print the answer", OPT_ASK, cmd_ask,
      "Standard input (unless a terminal) and files come first, then the question.\n"
-     "The answer alone goes to stdout.\n",
+     "The answer alone goes to stdout; on a terminal its Markdown is laid out.\n"
+     "--overflow head or tail keeps that end of a document that is too long, middle\n"
+     "keeps both. --extract takes a block of LANG or without a name, and exits 1 if\n"
+     "there is none.\n",
      -1, CMD_ASKING,
      .examples = "dmesg | qwenctl ask \"Is there a hardware fault?\"\n"
                  "qwenctl ask --no-think -n 50 \"A name for a cat\"\n"
+                 "qwenctl ask -x=sh \"tar only the .c files\" | sh -n\n"
                  "qwenctl ask --json -f paper.txt \"The title?\" | jq -r .text\n",
-     .codes = CMD_CODES_RUN},
+     .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_TOO_LONG, CODE_CUT,
+                        CODE_GRAMMAR, CODE_DEADLINE, CODE_FAILED)},
     {"chat", "[OPTIONS]", "Talk, with the conversation kept", OPT_CHAT, cmd_chat,
      "/help in the conversation lists its commands. Ctrl-C stops an answer, Ctrl-D\n"
      "ends. Without a terminal each line of standard input is one turn.\n",
@@ -42,10 +47,29 @@ static const struct cmd cmd_rows[] = {
     {"attach", "[OPTIONS] ID", "The answer of a request that was detached", OPT_ATTACH, cmd_attach,
      "Shown from its beginning, until it ends. Ctrl-C leaves it running.\n", 1, CMD_ASKING, CMD_TAKES_REQUEST,
      .examples = "id=$(qwenctl ask --detach -f book.txt \"Summarise\"); qwenctl attach $id\n",
-     .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_DEADLINE, CODE_FAILED)},
+     .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_CUT, CODE_DEADLINE, CODE_FAILED)},
     {"tokenize", "[OPTIONS] [TEXT]", "Text to token ids", OPT_TOKENIZE, cmd_tokenize, NULL, 1, CMD_ASKING,
      .examples = "qwenctl tokenize --count < book.txt\n",
      .codes = CMD_CODES(CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_TOO_LONG, CODE_DEADLINE, CODE_FAILED)},
+    {"session", "[ls | show | export | rm | fork | path] [NAME]...", "The conversations that are kept",
+     OPT_SESSION, cmd_session,
+     "ask and chat keep what is said with --session NAME; nothing else is kept.\n"
+     "export prints it as messages for an API; fork NAME NEW makes a copy to go on\n"
+     "with; ls -q prints names only.\n",
+     -1, CMD_ASKING, CMD_TAKES_WORD, "ls show export rm fork path", "qwenctl session ls -q",
+     .examples = "qwenctl ask -s plan \"Draft a plan\"; qwenctl ask -s plan \"Shorter\"\n"
+                 "qwenctl ask -c \"And in French?\"\n"
+                 "qwenctl session show plan | less\n",
+     .codes = CMD_CODES(CODE_TOO_LONG, CODE_FAILED)},
+    {"template", "[ls | show NAME | edit NAME]", "Roles in files, listed, shown and edited", OPT_TEMPLATE,
+     cmd_template,
+     "NAME.txt in ~/.config/qwend/templates, or the machine's templates. Options\n"
+     "between two lines ---, then the system message, then, behind a line\n"
+     "\"--- question\", how a question is put: {{question}} stands for its words.\n",
+     2, CMD_ASKING, CMD_TAKES_WORD, "ls show edit", "qwenctl template ls -q",
+     .examples = "qwenctl template edit review\n"
+                 "git diff | qwenctl ask -t review\n",
+     .codes = CMD_CODES(CODE_TOO_LONG, CODE_FAILED)},
     {"status", "[--json]", "What the daemon is, has and does", OPT_STATUS, cmd_status, NULL, 0, CMD_WATCHING,
      CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
     {"ps", "[--json]", "The requests that wait or run", OPT_PS, cmd_ps, NULL, 0, CMD_WATCHING,

@@ -5,12 +5,13 @@
 
 static const struct code_entry code_meanings[] = {
     {CODE_OK, "done"},
-    {CODE_NO, "the answer is no: nothing to cancel"},
+    {CODE_NO, "the answer is no: nothing found, nothing to do"},
     {CODE_USAGE, "wrong usage, or input that cannot be right"},
     {CODE_NO_DAEMON, "no daemon on the socket, or it went away"},
     {CODE_DENIED, "denied: permission, policy or quota"},
     {CODE_BUSY, "busy, draining or loading: try again later"},
     {CODE_TOO_LONG, "the input is longer than the context or the limit"},
+    {CODE_CUT, "the answer was cut off at the limit of tokens (--strict)"},
     {CODE_GRAMMAR, "a grammar or schema was refused"},
     {CODE_DEADLINE, "out of time"},
     {CODE_FAILED, "the engine or an output failed"},

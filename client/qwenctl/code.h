@@ -12,6 +12,7 @@ enum code {
     CODE_DENIED = 4,
     CODE_BUSY = 5,
     CODE_TOO_LONG = 6,
+    CODE_CUT = 7,
     CODE_GRAMMAR = 8,
     CODE_DEADLINE = 9,
     CODE_FAILED = 10,

@@ -96,6 +96,10 @@ static void complete_bash_values(FILE *out)
             fputs(")\n        [[ $given ]] && ", out);
         else
             fputs(")\n        ", out);
+        if (opt->names) {
+            fprintf(out, "{ words=$(%s 2>/dev/null) value=1; } ;;\n", opt->names);
+            continue;
+        }
         fputs("{ words='", out);
         for (int k = 0; opt->choices && opt->choices[k]; k++)
             fprintf(out, "%s%s", k ? " " : "", opt->choices[k]);
@@ -124,6 +128,8 @@ static void complete_bash_verb(FILE *out, const struct cmd *cmd)
     else if (cmd->takes == CMD_TAKES_WORD)
         complete_put_words(out, cmd);
     fputc('\'', out);
+    if (cmd && cmd->names)
+        fprintf(out, "\n        ((i + 1 < COMP_CWORD)) && words=$(%s 2>/dev/null)", cmd->names);
     if (cmd && cmd->takes == CMD_TAKES_FILE)
         fputs(" files=1", out);
     if (cmd && cmd->takes == CMD_TAKES_REQUEST)
@@ -199,7 +205,9 @@ static void complete_zsh_option(FILE *out, const struct opt *opt)
             fputs("_files", out);
         for (int k = 0; opt->choices && opt->choices[k]; k++)
             fprintf(out, "%s%s%s", k ? " " : "(", opt->choices[k], opt->choices[k + 1] ? "" : ")");
-        if (!opt->choices && !complete_is_file(opt))
+        if (opt->names)
+            fprintf(out, "($(%s 2>/dev/null))", opt->names);
+        else if (!opt->choices && !complete_is_file(opt))
             fputc(' ', out);
     }
     fputs("' \\\n", out);
@@ -220,7 +228,10 @@ static void complete_zsh_verb(FILE *out, const struct cmd *cmd)
     else if (cmd->takes == CMD_TAKES_WORD) {
         fputs("        '1:word:(", out);
         complete_put_words(out, cmd);
-        fputs(")' '*::: :' ;;\n", out);
+        if (cmd->names)
+            fprintf(out, ")' '*:name:($(%s 2>/dev/null))' ;;\n", cmd->names);
+        else
+            fputs(")' '*: :' ;;\n", out);
     } else if (cmd->takes == CMD_TAKES_REQUEST)
         fputs("        '1:request:($(qwenctl ps 2>/dev/null | sed \"1d;s/ .*//\"))' ;;\n", out);
     else
@@ -283,6 +294,8 @@ static void complete_fish_option(FILE *out, const struct opt *opt)
         fprintf(out, " -s %c", opt->letter);
     if (opt->arg && !opt->optional)
         fputs(complete_is_file(opt) ? " -r -F" : " -x", out);
+    if (opt->names)
+        fprintf(out, " -a '(%s 2>/dev/null)'", opt->names);
     if (opt->choices) {
         fputs(" -a '", out);
         for (int k = 0; opt->choices[k]; k++)
@@ -301,6 +314,9 @@ static void complete_fish_verb(FILE *out, const struct cmd *cmd)
     fputs("'\n", out);
     if (cmd->takes == CMD_TAKES_FILE)
         fprintf(out, "complete -c qwenctl -n '__fish_seen_subcommand_from %s' -F\n", cmd->name);
+    if (cmd->names)
+        fprintf(out, "complete -c qwenctl -n '__fish_seen_subcommand_from %s' -a '(%s 2>/dev/null)'\n",
+                cmd->name, cmd->names);
     if (cmd->takes != CMD_TAKES_WORD && cmd->takes != CMD_TAKES_REQUEST)
         return;
     fprintf(out, "complete -c qwenctl -n '__fish_seen_subcommand_from %s' -a '", cmd->name);

@@ -38,22 +38,28 @@ static enum code main_run_verb(struct ui *ui, const struct cmd *cmd, struct opt_
                                int n)
 {
     struct fault fault = {};
+    struct template template = {};
     struct conf conf = {};
-    enum code code;
+    enum code code = CODE_OK;
     int r = CONF_OK;
 
-    if (main_reads_conf(cmd))
+    if (values->template)
+        code = template_load(values->template, &template, &fault);
+    if (!code)
+        code = template_apply(&template, cmd->verb, values, &fault);
+    if (!code && main_reads_conf(cmd))
         r = conf_load_all(&conf, &fault);
-    if (!r && main_reads_conf(cmd))
+    if (!code && !r && main_reads_conf(cmd))
         r = conf_apply(&conf, cmd->verb, values, &fault);
-    if (r) {
-        ui_error(ui, "%s", r > 0 ? fault.text : strerror(-r));
-        code = r > 0 ? CODE_USAGE : CODE_FAILED;
+    if (code || r) {
+        ui_error(ui, "%s", r < 0 ? strerror(-r) : fault.text);
+        code = code ? code : r > 0 ? CODE_USAGE : CODE_FAILED;
     } else {
         ui_init(ui, values);
-        code = cmd->run(&(struct cmd_args){values, ui, args, n});
+        code = cmd->run(&(struct cmd_args){values, ui, args, n, values->template ? &template : NULL});
     }
     conf_deinit(&conf);
+    template_deinit(&template);
     return code;
 }
 
@@ -139,7 +145,7 @@ int main(int argc, char **argv)
     } else if (r) {
         ui_error(&ui, "%s%s%s%s", fault.text, cmd ? " (see qwenctl help " : "", cmd ? cmd->name : "",
                  cmd ? ")" : "");
-        code = CODE_USAGE;
+        code = r == OPT_E_GRAMMAR ? CODE_GRAMMAR : CODE_USAGE;
     } else {
         code = main_run(&ui, &values, args, n);
     }

@@ -28,6 +28,8 @@ enum opt_verb {
     OPT_COMPLETION = 1ull << 10,
     OPT_CONFIG = 1ull << 11,
     OPT_ADMIN = 1ull << 12,
+    OPT_SESSION = 1ull << 13,
+    OPT_TEMPLATE = 1ull << 14,
     OPT_COMPLETE = 1ull << 20,
     OPT_FIM = 1ull << 21,
     OPT_LSP = 1ull << 22,
@@ -35,6 +37,7 @@ enum opt_verb {
 };
 
 enum opt_show { OPT_SHOW_AUTO, OPT_SHOW_STDERR, OPT_SHOW_STDOUT, OPT_SHOW_NONE };
+enum opt_overflow { OPT_OVERFLOW_REFUSE, OPT_OVERFLOW_HEAD, OPT_OVERFLOW_TAIL, OPT_OVERFLOW_MIDDLE };
 enum opt_color { OPT_COLOR_AUTO, OPT_COLOR_ALWAYS, OPT_COLOR_NEVER };
 
 struct opt_int {
@@ -58,8 +61,9 @@ struct opt_values {
     struct opt_real temp, top_p, min_p, repeat_penalty, presence_penalty, frequency_penalty;
     int color, show_thinking; /* enum opt_color, enum opt_show */
     bool quiet, verbose, json, ndjson, raw, usage, mine, count, detach, special, once, help, version;
-    bool show_origin;
-    const char *profile;
+    const char *profile, *template, *session, *extract; /* extract: a language, "" for any; NULL: not given */
+    bool show_origin, keep_on, dry_run, strict;
+    int overflow; /* enum opt_overflow */
     /* of complete and fim */
     const char *prefix, *suffix;
     struct opt_list extra;
@@ -90,12 +94,17 @@ struct opt {
     const char *help;
     double lo, hi;
     const char *const *choices; /* NULL-terminated: the values, or some of them; for completion too */
+    const char *names;          /* a command that prints the values there are, for completion */
     char letter;                /* 0: none */
     bool optional;              /* the value may be left out, and is only taken from --name=V */
     bool conf;                  /* may be set by the environment, the configuration and templates: conf.h */
 };
 
-enum { OPT_OK, OPT_E_USAGE };
+enum {
+    OPT_OK,
+    OPT_E_USAGE,
+    OPT_E_GRAMMAR
+}; /* GRAMMAR: an answer of a given form, which the engine cannot do */
 
 /* Every option of every verb, in the order of the help. */
 const struct opt *opt_table(size_t *ret_n);

@@ -123,6 +123,8 @@ static enum code run_end_code(const struct run *run, const qwend_usage *usage)
 {
     if (usage->finish == QWEND_FINISH_DEADLINE)
         return run->values->time_limit_ms.given ? CODE_OK : CODE_DEADLINE;
+    if (usage->finish == QWEND_FINISH_LENGTH && run->values->strict)
+        return CODE_CUT;
     return usage->finish == QWEND_FINISH_CANCEL ? CODE_FAILED : CODE_OK;
 }
 

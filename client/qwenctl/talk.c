@@ -1,6 +1,7 @@
 /* talk.c - a conversation.  See talk.h. */
 #include "talk.h"
 
+#include <stdio.h>
 #include <string.h>
 
 bool talk_undo(struct talk *talk)
@@ -76,6 +77,25 @@ int talk_add(struct talk *talk, const char *user, size_t n_user, const char *ass
         return err_origin(-ENOMEM);
     talk->turns[talk->n_turns++] = (struct talk_turn){steal(&u), steal(&a), n_user, n_assistant};
     return 0;
+}
+
+char *talk_text(const struct talk *talk, size_t *ret_n)
+{
+    char *text = NULL;
+    FILE *out = open_memstream(&text, ret_n);
+
+    if (!out)
+        return NULL;
+    for (size_t i = 0; i < talk->n_turns; i++) {
+        fwrite(talk->turns[i].user, 1, talk->turns[i].n_user, out);
+        fputc('\n', out);
+        fwrite(talk->turns[i].assistant, 1, talk->turns[i].n_assistant, out);
+        fputc('\n', out);
+    }
+    if (!fclose(out))
+        return text;
+    free(text);
+    return NULL;
 }
 
 int talk_fill(const struct talk *talk, const char *user, size_t n, qwend_req *req)

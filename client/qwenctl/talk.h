@@ -25,5 +25,8 @@ int talk_add(struct talk *talk, const char *user, size_t n_user, const char *ass
 bool talk_undo(struct talk *talk);  /* takes the last turn away; false: there was none */
 void talk_clear(struct talk *talk); /* the turns; the system message stays */
 
+/* All turns as one text, to count its tokens; the caller frees.  NULL: out of memory. */
+char *talk_text(const struct talk *talk, size_t *ret_n);
+
 /* Adds system message, turns and the new user message to req: 0 or negative errno. */
 int talk_fill(const struct talk *talk, const char *user, size_t n, qwend_req *req);

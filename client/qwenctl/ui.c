@@ -23,6 +23,8 @@ void ui_init(struct ui *ui, const struct opt_values *values)
     };
     ui->color = values->color == OPT_COLOR_ALWAYS ||
                 (values->color == OPT_COLOR_AUTO && ui->err_tty && !dumb && !(no_color && *no_color));
+    ui->style = ui->out_tty && !dumb && values->color != OPT_COLOR_NEVER &&
+                (values->color == OPT_COLOR_ALWAYS || !(no_color && *no_color));
     ui->cursor = ui->err_tty && !dumb;
 }
 
@@ -132,6 +134,15 @@ int ui_out(struct ui *ui, const char *text, size_t n)
     if (!safe)
         return err_origin(-ENOMEM);
     return ui_write(ui, safe, term_escape(text, n, safe));
+}
+
+int ui_out_styled(struct ui *ui, const char *text, size_t n)
+{
+    if (!n)
+        return UI_OK;
+    ui_progress_end(ui);
+    ui->out_last = text[n - 1];
+    return ui_write(ui, text, n);
 }
 
 void ui_err(struct ui *ui, const char *text, size_t n)

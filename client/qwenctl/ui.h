@@ -10,6 +10,7 @@
 struct ui {
     bool quiet, verbose, out_tty, err_tty;
     bool color;    /* SGR on stderr */
+    bool style;    /* SGR and cursor movement on stdout */
     bool cursor;   /* stderr is a terminal that can go back to the start of a line */
     bool progress; /* a progress line stands there */
     bool hurry;    /* a signal was heard: what stdout does not take at once is dropped */
@@ -27,4 +28,6 @@ void ui_progress_end(struct ui *ui);
 
 /* As it stands to a pipe or file, harmless (term.h) on a terminal.  < 0: errno of write(). */
 int ui_out(struct ui *ui, const char *text, size_t n);
+/* Text of ours that holds sequences on purpose, everything foreign in it made harmless. */
+int ui_out_styled(struct ui *ui, const char *text, size_t n);
 void ui_err(struct ui *ui, const char *text, size_t n); /* likewise to stderr; who reads it may go away */
