@@ -7,13 +7,7 @@
 #include "conn.h"
 #include "proto/status.h"
 
-enum {
-    ATTACH_CREDIT_BYTES_MIN = 64 << 10, /* as the protocol has it */
-    ATTACH_RETRY_MS = 20,               /* and twice as long each time */
-    ATTACH_RETRY_MS_MAX = 1000,
-    ATTACH_PATIENCE_MS =
-        30000, /* for a daemon that is being started again; a request waits no longer there */
-};
+enum { ATTACH_CREDIT_BYTES_MIN = 64 << 10 }; /* as the protocol has it */
 
 static int attach_parse_id(const char *hex, uint8_t ret_id[16])
 {
@@ -102,7 +96,7 @@ int qwend_attach(qwend *q, const char *request_id, qwend_cb cb, void *user, qwen
 /* again, on a new connection */
 
 /* A question is not gone on with, nor what its caller has given up. */
-static bool attach_is_wanted(const qwend_stream *stream)
+bool attach_is_wanted(const qwend_stream *stream)
 {
     return *stream->id && !stream->over && !stream->cancelled && (stream->detachable || stream->q->restarts);
 }
@@ -115,7 +109,7 @@ bool attach_may_retry(const qwend_stream *stream)
 }
 
 /* Where nobody listens any more, nobody has kept what is not detachable. */
-static bool attach_has_detachable(const qwend *q)
+bool attach_has_detachable(const qwend *q)
 {
     for (const qwend_stream *stream = q->streams; stream; stream = stream->next)
         if (attach_is_wanted(stream) && stream->detachable)
@@ -138,7 +132,7 @@ void attach_let_go(qwend_stream *stream)
     uint8_t id[16];
 
     if (!stream->detachable || !stream->over || stream->cancelled || buf_size(&stream->queue) || q->dead ||
-        q->next_number > INT32_MAX || attach_parse_id(stream->id, id))
+        q->resuming || q->next_number > INT32_MAX || attach_parse_id(stream->id, id))
         return;
     cancel.has_request_id = true;
     cancel.request_id = (ProtobufCBinaryData){sizeof(id), id};
@@ -180,20 +174,32 @@ int attach_on_frame(qwend_stream *stream, const struct frame *frame)
     return r ? r : is_unknown;
 }
 
-/* Streams that ended keep no number, so that none of the new connection can be taken for theirs. */
-static int attach_streams(qwend *q)
+static int attach_one(qwend_stream *stream)
 {
+    int r;
+
+    stream->number = stream->q->next_number;
+    stream->q->next_number += 2;
+    r = attach_send(stream);
+    return r || !stream->cancel_due ? r : qwend_cancel(stream);
+}
+
+/* Streams that ended keep no number, so that none of the new connection can be taken for theirs. */
+int attach_streams(qwend *q)
+{
+    qwend_stream *stream, *next;
     Qwp__Error lost = QWP__ERROR__INIT;
     uint8_t body[128];
     int r = 0;
 
     lost.text = (char *)"the connection to the daemon was lost";
     qwp__error__pack(&lost, body);
-    for (qwend_stream *stream = q->streams; stream && !r; stream = stream->next) {
+    for (stream = q->streams; stream && !r; stream = next) {
+        next = stream->next;
         if (attach_is_wanted(stream)) {
-            stream->number = q->next_number;
-            q->next_number += 2;
-            r = attach_send(stream);
+            r = attach_one(stream);
+            if (stream->dropped)
+                stream_delete(stream);
             continue;
         }
         if (!stream->over)
@@ -223,10 +229,10 @@ static int attach_try(qwend *q, uint64_t deadline_ns)
 
 int attach_again(qwend *q)
 {
-    const uint64_t patience_ns = conn_now_ns() + ATTACH_PATIENCE_MS * 1000000ull;
+    const uint64_t patience_ns = conn_now_ns() + CONN_PATIENCE_MS * 1000000ull;
     const uint64_t deadline_ns = conn_deadline(q) ? MIN(conn_deadline(q), patience_ns) : patience_ns;
     const struct conn_error first = q->error;
-    int r, pause_ms = ATTACH_RETRY_MS;
+    int r, pause_ms = CONN_RETRY_MS;
 
     while ((r = attach_try(q, deadline_ns)) > 0) {
         if ((r == ATTACH_E_REFUSED && !attach_has_detachable(q)) || conn_now_ns() >= deadline_ns) {
@@ -235,7 +241,7 @@ int attach_again(qwend *q)
             return q->dead;
         }
         poll(NULL, 0, pause_ms);
-        pause_ms = MIN(2 * pause_ms, (int)ATTACH_RETRY_MS_MAX);
+        pause_ms = MIN(2 * pause_ms, (int)CONN_RETRY_MS_MAX);
     }
     if (r && !q->dead) /* half of the streams may be lost */
         q->dead = r;

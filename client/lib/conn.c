@@ -131,7 +131,7 @@ static void conn_on_sent(qwend *q, size_t n)
 
 int conn_flush(qwend *q)
 {
-    while (!q->dead && buf_size(&q->out)) {
+    while (!q->dead && q->fd >= 0 && buf_size(&q->out)) {
         ssize_t n = conn_send_once(q);
 
         if (n > 0)
@@ -161,6 +161,18 @@ static int conn_unpack(qwend *q, const ProtobufCMessageDescriptor *type, const s
 }
 
 /* Limits of a daemon that leaves them out are the defaults of conn.h. */
+static void conn_take_limits(qwend *q, const Qwp__Limits *limits)
+{
+    if (limits->frame_bytes)
+        q->frame_bytes = MIN(limits->frame_bytes, (uint32_t)FRAME_MAX_BYTES);
+    if (limits->streams)
+        q->n_streams_max = MIN(limits->streams, (uint32_t)CONN_STREAMS);
+    if (limits->body_bytes)
+        q->body_bytes = limits->body_bytes;
+    if (limits->credit_bytes)
+        q->credit_bytes_max = MIN(limits->credit_bytes, (uint32_t)CONN_CREDIT_BYTES_MAX);
+}
+
 static int conn_on_welcome(qwend *q, const struct frame *frame)
 {
     ProtobufCMessage *message;
@@ -177,17 +189,12 @@ static int conn_on_welcome(qwend *q, const struct frame *frame)
     for (size_t k = 0; k < q->welcome->n_capabilities; k++)
         q->restarts |= !strcmp(q->welcome->capabilities[k], "restart");
     limits = q->welcome->limits;
-    if (!limits)
+    if (limits)
+        conn_take_limits(q, limits);
+    if (!q->resuming)
         return 0;
-    if (limits->frame_bytes)
-        q->frame_bytes = MIN(limits->frame_bytes, (uint32_t)FRAME_MAX_BYTES);
-    if (limits->streams)
-        q->n_streams_max = MIN(limits->streams, (uint32_t)CONN_STREAMS);
-    if (limits->body_bytes)
-        q->body_bytes = limits->body_bytes;
-    if (limits->credit_bytes)
-        q->credit_bytes_max = MIN(limits->credit_bytes, (uint32_t)CONN_CREDIT_BYTES_MAX);
-    return 0;
+    q->resuming = false;
+    return attach_streams(q);
 }
 
 static int conn_on_fatal(qwend *q, const struct frame *frame)
@@ -364,19 +371,21 @@ int qwend_fd(const qwend *q)
 
 short qwend_events(const qwend *q)
 {
-    return buf_size(&q->out) ? POLLIN | POLLOUT : POLLIN;
+    return (short)(q->fd < 0 ? 0 : buf_size(&q->out) ? POLLIN | POLLOUT : POLLIN);
 }
 
 int qwend_timeout_ms(const qwend *q)
 {
-    return q->welcome || q->dead ? -1 : conn_left_ms(q->hello_deadline_ns);
+    if (q->welcome || q->dead)
+        return -1;
+    return conn_left_ms(q->fd < 0 ? q->resume_at_ns : q->hello_deadline_ns);
 }
 
 int qwend_dispatch(qwend *q, short revents)
 {
     int r;
 
-    r = revents & POLLNVAL ? err_origin(-EBADF) : conn_step(q);
+    r = revents & POLLNVAL ? err_origin(-EBADF) : resume_step(q);
     return r == -EAGAIN ? 0 : r;
 }
 

@@ -22,6 +22,9 @@ enum {
     CONN_STREAMS = 64,               /* at a time on one connection, likewise */
     CONN_BODY_BYTES = 8 << 20,       /* of one prompt, likewise */
     CONN_CLIENT_BYTES = 64,          /* of the name shown by `qwenctl ps` */
+    CONN_RETRY_MS = 20,              /* between tries to connect again, and twice as long each time */
+    CONN_RETRY_MS_MAX = 1000,
+    CONN_PATIENCE_MS = 30000, /* for a daemon that is being started again; a request waits no longer there */
 };
 
 /* The last failure: of a connection, or of the last qwend_open() of a thread. */
@@ -47,8 +50,13 @@ struct qwend {
     struct conn_pass pass[CONN_STREAMS];
     size_t n_pass;
     bool preface_seen;
-    bool restarts;         /* it said that it goes on with requests when it is started again */
-    int dead;              /* 0, or the negative errno of every later call */
+    bool restarts; /* it said that it goes on with requests when it is started again */
+    int dead;      /* 0, or the negative errno of every later call */
+    bool resuming; /* from the loss of a connection to Welcome on the next; fd -1: between two tries */
+    uint64_t resume_at_ns, resume_until_ns; /* the next try; the last one */
+    int resume_pause_ms;
+    int lost_fd; /* owned: of the connection that broke, open until the next one is, so that no number is used
+                    again while an event loop may still know it; -1: none */
     Qwp__Welcome *welcome; /* NULL until it arrived */
     uint64_t hello_deadline_ns;
     int timeout_ms; /* of one blocking call; -1: none */
@@ -88,6 +96,7 @@ struct qwend_stream {
     bool started; /* STARTED was delivered */
     bool over;    /* the daemon ended it; what is queued is all there will be */
     bool cancelled, in_cb, dying;
+    bool cancel_due, dropped; /* cancelled, freed by its caller while there was no connection to say so on */
 };
 
 /* conn.c: bytes and frames */
@@ -114,6 +123,13 @@ int attach_again(qwend *q); /* blocking; what can goes on, other streams end wit
  * negative. */
 int attach_on_frame(qwend_stream *stream, const struct frame *frame);
 void attach_forget(qwend_stream *stream); /* what would be sent once more */
+bool attach_is_wanted(const qwend_stream *stream);
+bool attach_has_detachable(const qwend *q);
+int attach_streams(qwend *q); /* Welcome came: what can goes on, other streams end with an error */
+
+/* resume.c */
+int resume_step(qwend *q); /* conn_step() for an event loop: another connection if this one breaks */
+bool resume_drop(qwend_stream *stream);   /* it waits for a connection, and is cancelled there: keep it */
 void attach_let_go(qwend_stream *stream); /* its end was read: the daemon need not keep it */
 
 /* stream.c */

@@ -115,6 +115,7 @@ static qwend *open_new(unsigned flags, char *path, int fd)
     if (!q)
         return NULL;
     q->fd = fd;
+    q->lost_fd = -1;
     q->flags = flags;
     q->path = path;
     q->in = BUF_INIT(FRAME_HEADER_BYTES + FRAME_MAX_BYTES + CONN_READ_BYTES);
@@ -137,7 +138,7 @@ int open_again(qwend *q)
     r = open_connect(q->path, q->flags, &fd);
     if (r)
         return r;
-    close(q->fd);
+    closep(&q->fd);
     q->fd = fd;
     for (size_t i = 0; i < q->n_pass; i++)
         closep(&q->pass[i].fd);
@@ -161,7 +162,7 @@ int qwend_open_as(qwend **ret, const char *socket, unsigned flags, const char *c
     qwend *q;
     int r;
 
-    if (flags & ~(unsigned)QWEND_NONBLOCK)
+    if (flags & ~(unsigned)(QWEND_NONBLOCK | QWEND_RESUME))
         return open_fail(-EINVAL, "unknown flags 0x%x", flags);
     r = open_find(socket, flags, &path, &fd);
     if (r)
@@ -192,6 +193,7 @@ void qwend_close(qwend *q)
 {
     if (!q)
         return;
+    q->resuming = false; /* nobody is waited for any more */
     while (q->streams)
         qwend_stream_free(q->streams);
     conn_flush(q);
@@ -203,6 +205,7 @@ void qwend_close(qwend *q)
     buf_deinit(&q->out);
     buf_deinit(&q->held_text);
     closep(&q->fd);
+    closep(&q->lost_fd);
     free(q->path);
     free(q);
 }

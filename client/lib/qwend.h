@@ -29,7 +29,10 @@ typedef struct qwend_stream qwend_stream;
 #define QWEND_REFUSED 1 /* the daemon said no: qwend_error_code() and qwend_error() say why */
 
 /* connection */
-enum { QWEND_NONBLOCK = 1 << 0 }; /* nothing ever waits; drive it with qwend_fd() and qwend_dispatch() */
+enum {
+    QWEND_NONBLOCK = 1 << 0,    /* nothing ever waits; drive it with qwend_fd() and qwend_dispatch() */
+    QWEND_RESUME = 1 << 1       /* with it: streams outlive their connection there too, see qwend_dispatch() */
+};
 /* socket NULL: $QWEND_SOCKET, else /run/qwend/qwend.sock, else $XDG_RUNTIME_DIR/qwend/qwend.sock. */
 int qwend_open(qwend **ret, const char *socket, unsigned flags);
 int qwend_open_as(qwend **ret, const char *socket, unsigned flags, const char *client_name); /* shown by `qwenctl ps` */
@@ -154,11 +157,13 @@ const char *qwend_stream_id(const qwend_stream *stream); /* 32 hex digits */
 /* A detachable request goes on when its connection is gone, and waits some time (30 s by default) for whoever attaches.
  * A blocking qwend_next() does so by itself, also if the daemon is being started again meanwhile, and the caller notices
  * nothing (RESTART and RESUMED at most); after such a start it does so with any request.  qwend_attach() goes on with a
- * request of another process, from its beginning: same user, same events. */
+ * request of another process, from its beginning: same user, same events.  In an event loop QWEND_RESUME does the same. */
 int qwend_attach(qwend *q, const char *request_id, qwend_cb cb, void *user, qwend_stream **ret);
 void qwend_stream_detach(qwend_stream *stream);          /* as qwend_stream_free(), without cancelling: close q next */
 
-/* event loop: one fd */
+/* event loop: one fd; watch it for events, wait at most timeout_ms, then dispatch.  client/lib/glue has this for sd-event,
+ * libevent and GLib.  With QWEND_RESUME a connection that breaks under a stream that can go on is made again: the fd is then
+ * another one after a dispatch, or -1 until the next try, when qwend_timeout_ms() says; until then new requests are -EAGAIN. */
 int qwend_fd(const qwend *q);
 short qwend_events(const qwend *q);                      /* POLLIN, POLLOUT wanted now */
 int qwend_timeout_ms(const qwend *q);                    /* -1: none */

@@ -36,6 +36,8 @@ int stream_new(qwend *q, qwend_cb cb, void *user, qwend_stream **ret_stream)
 
     if (q->dead)
         return q->dead;
+    if (q->fd < 0)
+        return conn_error(q, -EAGAIN, "the connection to the daemon is being made again");
     for (stream = q->streams; stream; stream = stream->next)
         n_live += !stream->over;
     if (n_live >= q->n_streams_max)
@@ -129,7 +131,7 @@ static int stream_credit(qwend_stream *stream, size_t n)
     int r;
 
     stream->consumed += (uint32_t)n;
-    if (stream->over || stream->cancelled || stream->q->dead ||
+    if (stream->over || stream->cancelled || stream->q->dead || !stream->number ||
         stream->consumed < MAX(stream->window / 2, 1u))
         return 0;
     credit.has_bytes = true;
@@ -173,7 +175,7 @@ static void stream_drain_one(qwend_stream *stream)
             stream_credit(stream, n);
     }
     stream->in_cb = false;
-    if (stream->dying)
+    if (stream->dying && !resume_drop(stream))
         stream_delete(stream);
 }
 
@@ -292,7 +294,7 @@ int qwend_next(qwend_stream *stream, qwend_event *ret)
             stream_credit(stream, ret->n); /* fails only with the connection, which the next call says */
         if (r || stream->over)
             return r;
-        r = q->flags & QWEND_NONBLOCK ? conn_step(q) : conn_wait(q, deadline_ns);
+        r = q->flags & QWEND_NONBLOCK ? resume_step(q) : conn_wait(q, deadline_ns);
         /* What arrived together with the end of the connection is still delivered. */
         if (r && !buf_size(&stream->queue)) {
             if (attach_may_retry(stream))
@@ -310,6 +312,10 @@ int qwend_cancel(qwend_stream *stream)
 
     if (stream->over || stream->cancelled)
         return 0;
+    if (!stream->number) { /* once there is a connection to say it on */
+        stream->cancel_due = true;
+        return 0;
+    }
     r = conn_put(stream->q, stream->number, MSG_CANCEL, 0, &cancel.base);
     if (r)
         return r;
@@ -326,7 +332,7 @@ void qwend_stream_free(qwend_stream *stream)
     attach_let_go(stream);
     if (stream->in_cb)
         stream->dying = true;
-    else
+    else if (!resume_drop(stream))
         stream_delete(stream);
 }
 
