@@ -19,6 +19,7 @@ daemon/engine:     daemon/model/ kernels/* proto/ daemon/util/
 daemon/broker:     proto/ daemon/util/
 daemon/probe:      daemon/model/ kernels/* daemon/engine/sample.h proto/base.h
 client/lib:        proto/
+client/lib/glue:
 client/qwenctl:    client/lib/qwend.h proto/base.h proto/status.h
 client/http:       client/lib/qwend.h proto/base.h proto/buf.h proto/status.h daemon/util/
 tests:             proto/ kernels/ daemon/ client/ tests/
@@ -29,11 +30,12 @@ daemon/engine/sample.c: proto/base.h
 '
 # system headers that only these folders may include: header-prefix folder...
 foreign='
-event2/:        client/http daemon/broker daemon/engine daemon/util tests
+event2/:        client/lib/glue client/http daemon/broker daemon/engine daemon/util tests
 protobuf-c/:    proto tests
 cuda:           kernels/cuda
 cublas:         nowhere
-systemd/:       nowhere
+systemd/:       client/lib/glue tests
+glib:           client/lib/glue tests
 '
 
 check() { # ROOT
