@@ -21,6 +21,7 @@
 
 #ifdef __CUDACC__
 
+#include <cuda.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 #include <cuda_runtime.h>
@@ -33,6 +34,8 @@
 #endif
 
 #define KERN_CUDA_FN static __device__ __forceinline__
+
+#define KERN_CUDA_NAME "cuda" /* the backend's */
 
 /* type (&name)[n], n a constant; the same for the whole block, undefined at first.  sizeof(name) is the
  * array's. */
@@ -64,6 +67,27 @@ static inline cudaError_t kc_launch(void (*kernel)(P...), dim3 grid, dim3 block,
     config.attrs = &attribute;
     config.numAttrs = pdl ? 1 : 0;
     return cudaLaunchKernelEx(&config, kernel, static_cast<P>(args)...);
+}
+
+/* A call of the driver's that the runtime has no name for, so that nothing links libcuda; NULL: there is
+ * none. */
+#define KERN_CUDA_DRIVER(call) kc_driver<decltype(&call)>(#call)
+
+template <class F>
+static inline F kc_driver(const char *name)
+{
+    void *p = NULL;
+    enum cudaDriverEntryPointQueryResult found;
+
+#if CUDART_VERSION >= 12050
+    if (cudaGetDriverEntryPointByVersion(name, &p, 11080, cudaEnableDefault, &found))
+        return NULL;
+#else
+    if (cudaGetDriverEntryPoint(name, &p, cudaEnableDefault))
+        return NULL;
+    found = cudaDriverEntryPointSuccess;
+#endif
+    return found == cudaDriverEntryPointSuccess ? reinterpret_cast<F>(p) : NULL;
 }
 
 /* PDL.  wait: what earlier kernels wrote is there from here on.  launch: the next kernel may start now. */

@@ -37,6 +37,8 @@ extern "C" void __tsan_release(void *);
 #define __launch_bounds__(...)
 #define KERN_CUDA_FN static inline __attribute__((unused))
 
+#define KERN_CUDA_NAME "emu"
+
 /* Where a call stands in the source. */
 #define EMU_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
 

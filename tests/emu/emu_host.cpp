@@ -5,6 +5,7 @@
  * events name them. */
 #include "emu_run.h"
 
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -30,12 +31,13 @@ struct emu_stream {
     bool open;
 };
 struct emu_event {
-    struct emu_stream *stream; /* NULL: never recorded */
-    uint64_t ticket;           /* done when so many of the stream's are */
+    struct emu_stream *stream;                                   /* NULL: never recorded */
+    uint64_t ticket;                                             /* done when so many of the stream's are */
+    std::shared_ptr<std::chrono::steady_clock::time_point> time; /* of that; NULL: none is kept */
     struct emu_graph *capture;
 };
 
-enum host_kind { HOST_DEVICE, HOST_PINNED };
+enum host_kind { HOST_DEVICE, HOST_PINNED, HOST_MAPPED }; /* mapped: emu_vmm.cpp, without guards */
 struct host_block {
     size_t bytes;
     enum host_kind kind;
@@ -168,11 +170,22 @@ static void host_check_guards(void)
     for (const auto &block : host_blocks) {
         const uint8_t *p = reinterpret_cast<const uint8_t *>(block.first);
         const size_t bytes = block.second.bytes, padded = (bytes + HOST_GUARD - 1) / HOST_GUARD * HOST_GUARD;
+        if (block.second.kind == HOST_MAPPED)
+            continue;
         if (!emu_guard_ok(p - HOST_GUARD, HOST_GUARD))
             emu_fault("something wrote before an allocation of %zu bytes", bytes);
         if (!emu_guard_ok(p + bytes, padded - bytes + HOST_GUARD))
             emu_fault("something wrote past an allocation of %zu bytes", bytes);
     }
+}
+
+void emu_device_range(const void *p, size_t bytes, bool add)
+{
+    if (add)
+        host_blocks[reinterpret_cast<uintptr_t>(p)] = host_block{bytes, HOST_MAPPED};
+    else
+        host_blocks.erase(reinterpret_cast<uintptr_t>(p));
+    host_used = add ? host_used + bytes : host_used - bytes;
 }
 
 static cudaError_t host_alloc(void **ret_p, size_t bytes, enum host_kind kind)
@@ -244,7 +257,7 @@ static bool host_range_is(const void *p, size_t bytes, bool device)
         if (at < block.first + block.second.bytes) {
             if (at + bytes > block.first + block.second.bytes)
                 return false;
-            inside = block.second.kind == HOST_DEVICE;
+            inside = block.second.kind != HOST_PINNED;
         }
     }
     return inside == device;
@@ -356,6 +369,8 @@ cudaError_t cudaLaunchHostFunc(cudaStream_t stream, cudaHostFn_t fn, void *arg)
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *ret_event, unsigned flags)
 {
     *ret_event = new emu_event();
+    if (!(flags & cudaEventDisableTiming))
+        (*ret_event)->time.reset(new std::chrono::steady_clock::time_point());
     return cudaSuccess;
 }
 
@@ -367,6 +382,10 @@ cudaError_t cudaEventDestroy(cudaEvent_t event)
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream)
 {
+    const auto time = event->time;
+
+    if (time && stream)
+        stream_push(stream, [=] { *time = std::chrono::steady_clock::now(); });
     event->stream = stream;
     event->ticket = stream ? stream->n_queued : 0;
     event->capture = stream ? stream->capture : NULL;
@@ -409,6 +428,16 @@ cudaError_t cudaEventQuery(cudaEvent_t event)
     return from && from->n_done < event->ticket ? cudaErrorNotReady : cudaSuccess;
 }
 
+cudaError_t cudaEventElapsedTime(float *ret_ms, cudaEvent_t from, cudaEvent_t to)
+{
+    if (!from->time || !to->time || !from->stream || !to->stream)
+        return host_error(cudaErrorInvalidResourceHandle);
+    if (from->stream->n_done < from->ticket || to->stream->n_done < to->ticket)
+        return host_error(cudaErrorNotReady);
+    *ret_ms = std::chrono::duration<float, std::milli>(*to->time - *from->time).count();
+    return cudaSuccess;
+}
+
 /* graphs */
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode)
@@ -433,7 +462,8 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *ret_graph)
     return cudaSuccess;
 }
 
-cudaError_t cudaGraphInstantiate(cudaGraphExec_t *ret_exec, cudaGraph_t graph, unsigned long long flags)
+cudaError_t cudaGraphInstantiateWithFlags(cudaGraphExec_t *ret_exec, cudaGraph_t graph,
+                                          unsigned long long flags)
 {
     *ret_exec = new emu_graph_exec{graph->nodes};
     return cudaSuccess;

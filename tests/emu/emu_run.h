@@ -82,3 +82,6 @@ void emu_smem_grid_end(void);
  * or -1. */
 int emu_warp_compute(struct emu_call *const call[32], unsigned mask);
 const char *emu_op_name(enum emu_op op);
+
+/* emu_host.cpp: memory of the device that was not made there */
+void emu_device_range(const void *p, size_t bytes, bool add);

@@ -106,7 +106,7 @@ static void test_a_graph_replays_what_was_captured_with_its_arguments(void **sta
     launch_add(x, 20, side);
     assert_int_equal(cudaStreamEndCapture(side, &graph), cudaErrorIllegalState);
     assert_int_equal(cudaStreamEndCapture(stream, &graph), cudaSuccess);
-    assert_int_equal(cudaGraphInstantiate(&exec, graph, 0), cudaSuccess);
+    assert_int_equal(cudaGraphInstantiateWithFlags(&exec, graph, 0), cudaSuccess);
     assert_int_equal(cudaGraphDestroy(graph), cudaSuccess);
     for (int i = 0; i < 3; i++)
         assert_int_equal(cudaGraphLaunch(exec, stream), cudaSuccess);
