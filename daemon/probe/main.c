@@ -4,8 +4,8 @@
 #include <string.h>
 
 static const struct probe_verb *const probe_verbs[] = {
-    &probe_inspect, &probe_tokenize, &probe_detokenize, &probe_render, &probe_logits,
-    &probe_greedy,  &probe_sample,   &probe_dequant,    &probe_bench,  &probe_eval,
+    &probe_inspect, &probe_tokenize, &probe_detokenize, &probe_render, &probe_logits, &probe_greedy,
+    &probe_sample,  &probe_dequant,  &probe_bench,      &probe_eval,   &probe_fit,
 };
 
 static int probe_help(FILE *to)

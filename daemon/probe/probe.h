@@ -18,7 +18,7 @@ struct probe_verb {
     int (*run)(const struct probe_verb *verb, int argc, char **argv); /* argv[0] is the verb */
 };
 extern const struct probe_verb probe_inspect, probe_tokenize, probe_detokenize, probe_render, probe_logits,
-    probe_greedy, probe_sample, probe_dequant, probe_bench, probe_eval;
+    probe_greedy, probe_sample, probe_dequant, probe_bench, probe_eval, probe_fit;
 
 int probe_error(const char *fmt, ...) _printf_(1, 2); /* prints; returns 1 */
 int probe_usage(const struct probe_verb *verb, const char *fmt, ...)

@@ -21,7 +21,7 @@ enum { ALIGNMENT = 32, FILE_TYPE_Q4_K_M = 15 };
 struct shape {
     int layers, mtp, dim, ff, heads, kv_heads, head_dim, rot, interval, conv, delta_k, delta_v, delta_dim,
         vocab, context;
-    int tied, seed;
+    int tied, sparse, seed;
 };
 static struct shape shape = {
     .layers = 32,
@@ -53,6 +53,7 @@ static const struct {
     {"--delta-k", &shape.delta_k, 1, 1024},    {"--delta-v", &shape.delta_v, 1, 1024},
     {"--delta-dim", &shape.delta_dim, 1, 512}, {"--vocab", &shape.vocab, 1, 1 << 22},
     {"--context", &shape.context, 1, 1 << 30}, {"--tied", &shape.tied, 0, 1},
+    {"--sparse", &shape.sparse, 0, 1}, /* no weights: holes, for what reads the header alone */
     {"--seed", &shape.seed, 0, 1 << 30},
 };
 
@@ -340,6 +341,8 @@ static int write_tensor(FILE *out, const struct tensor *t, uint64_t seed)
 
     if (!piece)
         return 1;
+    if (shape.sparse)
+        return fseek(out, (long)ROUND_UP(t->bytes, (size_t)ALIGNMENT), SEEK_CUR);
     random_init(&source, seed);
     while (n_blocks) {
         size_t n = MIN(n_blocks, (size_t)PIECE_BLOCKS);
@@ -360,6 +363,8 @@ static int write_file(const char *path, const struct gguf_bytes *head, const str
 
     for (int i = 0; i < p->n && !failed; i++)
         failed = write_tensor(out, &p->tensors[i], (uint64_t)shape.seed << 32 | (uint64_t)i);
+    if (out && !failed && shape.sparse)
+        failed = fflush(out) || ftruncate(fileno(out), ftell(out));
     if (out && fclose(out))
         failed = 1;
     return failed ? random_fail(path, strerror(errno)) : 0;

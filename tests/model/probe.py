@@ -94,7 +94,7 @@ class Answers(unittest.TestCase):
 
     def test_help_lists_each_verb(self):
         text = self.answer("help").decode()
-        for verb in ("inspect", "tokenize", "detokenize", "render", "logits", "greedy", "sample", "dequant", "bench"):
+        for verb in ("inspect", "tokenize", "detokenize", "render", "logits", "greedy", "sample", "dequant", "bench", "fit"):
             self.assertRegex(text, rf"(?m)^  {verb} ")
 
     def test_inspect_describes_a_model(self):
