@@ -9,9 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "daemon/model/sha256.h"
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
+#include "proto/sha256.h"
 
 enum {
     ENGINE_DISK_MIB_DEFAULT = 4096,

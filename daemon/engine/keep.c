@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "daemon/model/sha256.h"
+#include "proto/sha256.h"
 
 /* Another build may lay the weights out differently; that the program file is the same one is easily told. */
 static int keep_layout(const struct kern *kern, char *text, size_t n)

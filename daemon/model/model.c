@@ -1,6 +1,6 @@
 /* model.c - puts a model together from its file.  See model.h. */
 #include "model.h"
-#include "sha256.h"
+#include "proto/sha256.h"
 #include "utf8.h"
 
 #include <stdio.h>

@@ -14,13 +14,13 @@ kernels:           proto/base.h
 kernels/cpu:       proto/base.h kernels/*
 kernels/cuda:      proto/base.h kernels/* kernels/cpu/rope.h
 daemon/util:       proto/base.h proto/buf.h proto/status.h
-daemon/model:      kernels/* proto/base.h
+daemon/model:      kernels/* proto/base.h proto/sha256.h
 daemon/engine:     daemon/model/ kernels/* proto/ daemon/util/
 daemon/broker:     proto/ daemon/util/
 daemon/probe:      daemon/model/ kernels/* daemon/engine/sample.h proto/base.h
 client/lib:        proto/
 client/lib/glue:
-client/qwenctl:    client/lib/qwend.h proto/base.h proto/status.h
+client/qwenctl:    client/lib/qwend.h proto/base.h proto/sha256.h proto/status.h
 client/http:       client/lib/qwend.h proto/base.h proto/buf.h proto/status.h daemon/util/
 tests:             proto/ kernels/ daemon/ client/ tests/
 '

@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-#include "daemon/model/sha256.h"
+#include "proto/sha256.h"
 
 static inline void check_digest(struct sha256 *sha, const char *want)
 {

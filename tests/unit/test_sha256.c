@@ -1,5 +1,5 @@
 /* test_sha256.c - sha256.c against the examples of FIPS 180-4 and the padding's edges. */
-#include "daemon/model/sha256.h"
+#include "proto/sha256.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,4 +1,4 @@
-/* sha256.h - SHA-256 (FIPS 180-4), for the identity of a model file. */
+/* sha256.h - SHA-256 (FIPS 180-4), for the identity of model files and of records. */
 #pragma once
 
 #include "proto/base.h"
