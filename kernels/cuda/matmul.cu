@@ -1,58 +1,59 @@
 /* matmul.cu - the products' entry points: what is refused, and which kernel computes what. */
 #include "matmul.cuh"
 
+#include "matmul_large.cuh"
 #include "matmul_small.cuh"
+
+enum { MATMUL_FEW = 32 }; /* rows up to which reading the weights once more costs less than idle columns */
 
 extern "C" int kern_cuda_matmul_init(void)
 {
-    return matmul_small_init();
+    const int r = matmul_small_init();
+
+    return r == 0 ? matmul_large_init() : r;
 }
 
-static bool matmul_is_float(enum quant_type type)
+static bool matmul_is_float(const struct kern_cuda_tiles *t)
 {
-    return type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16;
+    return kern_cuda_planes_of(t->type).code == 0;
 }
 
-/* Rows from row0 on. */
-static struct kern_cuda_act matmul_act_from(const struct kern_cuda_act *act, int row0, int n)
-{
-    const size_t at = (size_t)row0 * (size_t)n;
-    struct kern_cuda_act from = *act;
-
-    if (act->q)
-        from.q = act->q + at;
-    if (act->group)
-        from.group = act->group + at / KERN_CUDA_GROUP;
-    if (act->f)
-        from.f = act->f + at;
-    return from;
-}
-
-/* A matrix that the rows do not fit, or whose kind of rows is not there. */
+/* The rows fit the matrix, and what it reads of them is there. */
 static bool matmul_takes(const struct kern_cuda_tiles *t, int n_in, const struct kern_cuda_act *in)
 {
     return t->n_in == n_in && t->n_out >= 1 && t->data &&
-           (matmul_is_float(t->type) ? in->f != NULL : in->q && in->group);
+           (matmul_is_float(t) ? in->f != NULL : in->q && in->group);
+}
+
+/* Those of the stack that are floats, or those that are not. */
+static struct kern_cuda_matmul matmul_part(const struct kern_cuda_matmul *op, bool floats)
+{
+    struct kern_cuda_matmul part = *op;
+
+    part.n_mat = 0;
+    for (int i = 0; i < op->n_mat; i++)
+        if (matmul_is_float(&op->mats[i]) == floats) {
+            part.mats[part.n_mat] = op->mats[i];
+            part.out[part.n_mat++] = op->out[i];
+        }
+    return part;
 }
 
 extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
 {
+    int r = 0;
+
     if (op->n_row < 1 || op->n_mat < 1 || op->n_mat > KERN_CUDA_STACK || op->n_sm < 1)
         return -EINVAL;
     for (int i = 0; i < op->n_mat; i++)
         if (!matmul_takes(&op->mats[i], op->mats[0].n_in, &op->in) || !op->out[i])
             return -EINVAL;
-    for (int row = 0; row < op->n_row; row += MATMUL_SMALL_ROWS) {
-        struct kern_cuda_matmul part = *op;
-        part.n_row = MIN(op->n_row - row, (int)MATMUL_SMALL_ROWS);
-        part.in = matmul_act_from(&op->in, row, op->mats[0].n_in);
-        for (int i = 0; i < op->n_mat; i++)
-            part.out[i] = op->out[i] + (size_t)row * (size_t)op->mats[i].n_out;
-        const int r = matmul_small(&part, pdl, stream);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    if (op->n_row <= MATMUL_FEW)
+        return matmul_small(op, pdl, stream);
+    const struct kern_cuda_matmul floats = matmul_part(op, true), others = matmul_part(op, false);
+    if (others.n_mat)
+        r = matmul_large(&others, pdl, stream);
+    return r == 0 && floats.n_mat ? matmul_small(&floats, pdl, stream) : r;
 }
 
 extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
@@ -63,14 +64,7 @@ extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool p
         !matmul_takes(&op->gate, n_in, &op->in) || !matmul_takes(&op->up, n_in, &op->in) || !op->out.q ||
         !op->out.group)
         return -EINVAL;
-    for (int row = 0; row < op->n_row; row += MATMUL_SMALL_ROWS) {
-        struct kern_cuda_gate_up part = *op;
-        part.n_row = MIN(op->n_row - row, (int)MATMUL_SMALL_ROWS);
-        part.in = matmul_act_from(&op->in, row, n_in);
-        part.out = matmul_act_from(&op->out, row, n_out);
-        const int r = matmul_small_glu(&part, pdl, stream);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    if (op->n_row <= MATMUL_FEW || op->gate.type != op->up.type || matmul_is_float(&op->gate))
+        return matmul_small_glu(op, pdl, stream);
+    return matmul_large_glu(op, pdl, stream);
 }

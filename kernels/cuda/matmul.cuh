@@ -1,7 +1,8 @@
 /* matmul.cuh - the products' entry points.
  *
  * Each: 0, -EINVAL for a shape that the struct does not allow, or what the launch gave.  pdl: as in
- * KERN_CUDA_LAUNCH. One launch each while n_row <= 16. */
+ * KERN_CUDA_LAUNCH. One launch each, but two for a stack of both quantised and float matrices and more than
+ * 32 rows. */
 #pragma once
 
 #include "dev.cuh"

@@ -1,4 +1,4 @@
-/* matmul_small.cu - products of up to 16 rows, and of any number by 16 at a time: bound by the weights'
+/* matmul_small.cu - products of few rows, by 16 at a time: bound by the weights'
  * bytes.
  *
  * A block of eight warps takes a range of row tiles.  The warps share out a tile's slices of k (exact.c), or
@@ -32,9 +32,10 @@ struct small_op {
     int ring_bytes;              /* of a warp's ring */
 };
 
-/* A block's range of one matrix. */
+/* A block's range of one matrix, and its rows of activations. */
 struct small_range {
     int mat, tile0, n_tile;
+    int row0, n_row;
 };
 
 /* What a block has done before: nothing; waited for the kernel in front; staged its activations, too. */
@@ -76,29 +77,32 @@ KERN_CUDA_FN void small_put(const struct small_op &op, const struct small_range 
 
     if (op.glu) {
         float *const p = smem.products + (tile * N + column) * SMALL_COLUMN + row;
-        *p = range.mat == 0 ? v : *p / (1.0f + expf(-*p)) * v;
+        *p = range.mat == 0 ? v : mm_silu_times(*p, v);
     } else if (out_row < t.n_out) {
-        float *const p = op.out[range.mat] + (size_t)column * (size_t)t.n_out + (size_t)out_row;
+        float *const p =
+            op.out[range.mat] + (size_t)(range.row0 + column) * (size_t)t.n_out + (size_t)out_row;
         *p = op.add ? *p + v : v;
     }
 }
 
 /* Tile of k, all rows, into a slot: in the background; the caller commits. */
 template <int N>
-KERN_CUDA_FN void small_stage(const struct small_op &op, uint8_t *slot, int tile, int lane)
+KERN_CUDA_FN void small_stage(const struct small_op &op, const struct small_range &range, uint8_t *slot,
+                              int tile, int lane)
 {
     const int n_in = op.mats[0].n_in, n = n_in / KERN_CUDA_GROUP, k = tile * KERN_CUDA_TILE_K + lane % 4 * 16;
     struct kern_cuda_group *const groups =
-        reinterpret_cast<struct kern_cuda_group *>(slot + op.n_row * MM_ROW_BYTES);
+        reinterpret_cast<struct kern_cuda_group *>(slot + range.n_row * MM_ROW_BYTES);
 
-    for (int row = lane / 4; row < op.n_row; row += KC_WARP / 4)
+    for (int row = lane / 4; row < range.n_row; row += KC_WARP / 4)
         kc_cp_async_16_or_zero(slot + row * MM_ROW_BYTES + lane % 4 * 16,
-                               op.in.q + (size_t)row * (size_t)n_in + (k < n_in ? k : 0), k < n_in);
-    if (lane < op.n_row * MM_GROUPS) {
+                               op.in.q + (size_t)(range.row0 + row) * (size_t)n_in + (k < n_in ? k : 0),
+                               k < n_in);
+    if (lane < range.n_row * MM_GROUPS) {
         const int row = lane / MM_GROUPS, group = tile * MM_GROUPS + lane % MM_GROUPS;
         struct kern_cuda_group *const to = groups + lane % MM_GROUPS * N + row;
         if (group < n)
-            kc_cp_async_8(to, op.in.group + (size_t)row * (size_t)n + (size_t)group);
+            kc_cp_async_8(to, op.in.group + (size_t)(range.row0 + row) * (size_t)n + (size_t)group);
         else
             *to = {0.0f, 0.0f};
     }
@@ -111,9 +115,9 @@ KERN_CUDA_FN void small_finish(const struct small_op &op, const struct small_ran
 {
     const int n_tile = MIN(SMALL_WARPS / n_slice, range.n_tile - tile0);
 
-    for (int i = (int)threadIdx.x; i < n_tile * op.n_row * KERN_CUDA_TILE_ROWS; i += SMALL_THREADS) {
-        const int row = i % KERN_CUDA_TILE_ROWS, column = i / KERN_CUDA_TILE_ROWS % op.n_row;
-        const int tile = i / KERN_CUDA_TILE_ROWS / op.n_row;
+    for (int i = (int)threadIdx.x; i < n_tile * range.n_row * KERN_CUDA_TILE_ROWS; i += SMALL_THREADS) {
+        const int row = i % KERN_CUDA_TILE_ROWS, column = i / KERN_CUDA_TILE_ROWS % range.n_row;
+        const int tile = i / KERN_CUDA_TILE_ROWS / range.n_row;
         float sum = 0.0f;
         for (int s = 0; s < n_slice; s++)
             sum += partial[((tile * n_slice + s) * N + column) * SMALL_COLUMN + row];
@@ -161,7 +165,7 @@ KERN_CUDA_FN void small_fetch(struct small_feed &feed, const struct small_op &op
             tile_fetch_scales<T>(feed.ring + SMALL_RING * kind::tile_bytes + feed.n % 2 * kind::scale_bytes,
                                  t, feed.at, lane);
         if (!feed.whole && feed.n)
-            small_stage<N>(op, feed.stage + (size_t)i * mm_slot_bytes(N, op.n_row),
+            small_stage<N>(op, range, feed.stage + (size_t)i * mm_slot_bytes(N, range.n_row),
                            (share.block0 + feed.b) * 4 + i, lane);
         if (i == SMALL_RING - 1) {
             const bool last = ++feed.b == share.n_block;
@@ -190,8 +194,8 @@ KERN_CUDA_FN void small_begin(struct small_feed &feed, const struct small_op &op
     }
     if (feed.n && (turn != SMALL_STAGED || !feed.whole))
         for (int i = 0; i < (feed.whole ? 4 * share.n_block : 4); i++)
-            small_stage<N>(op, feed.stage + (size_t)i * mm_slot_bytes(N, op.n_row), share.block0 * 4 + i,
-                           lane);
+            small_stage<N>(op, range, feed.stage + (size_t)i * mm_slot_bytes(N, range.n_row),
+                           share.block0 * 4 + i, lane);
     kc_cp_async_commit();
     kc_cp_async_wait<0>();
     __syncwarp();
@@ -212,7 +216,7 @@ KERN_CUDA_FN void small_block(struct mm_sums<N> &sums, struct small_feed &feed, 
         kc_cp_async_wait<SMALL_RING - 1>();
         __syncwarp();
         mm_tile<T, N>(sums, feed.ring + i * kind::tile_bytes, scales,
-                      feed.stage + slot * mm_slot_bytes(N, op.n_row), op.n_row, i, lane);
+                      feed.stage + slot * mm_slot_bytes(N, range.n_row), range.n_row, i, lane);
         __syncwarp();
         small_fetch<T, N>(feed, op, range, share, i, lane);
     }
@@ -231,7 +235,7 @@ KERN_CUDA_FN void small_tiles(const struct small_op &op, const struct small_rang
     int n = 0;
 
     feed.ring = smem.ring + warp * op.ring_bytes;
-    feed.stage = smem.stage + (size_t)(warp * op.n_slot) * mm_slot_bytes(N, op.n_row);
+    feed.stage = smem.stage + (size_t)(warp * op.n_slot) * mm_slot_bytes(N, range.n_row);
     feed.whole = op.n_slot >= 4 * CEIL_DIV(n_block, n_slice);
     feed.at = (size_t)(range.tile0 + share.tile) * (size_t)n_block + (size_t)share.block0;
     feed.b = feed.n = 0;
@@ -288,7 +292,7 @@ KERN_CUDA_FN void small_float_rows(const struct small_op &op, const struct small
         const float4 w[2] = {small_weights<T>(rows[0], i), small_weights<T>(rows[1], i)};
 #pragma unroll
         for (int c = 0; c < C; c++) {
-            const size_t row = (size_t)MIN(column0 + c, op.n_row - 1) * (size_t)t.n_in;
+            const size_t row = (size_t)(range.row0 + MIN(column0 + c, range.n_row - 1)) * (size_t)t.n_in;
             const float4 x = *reinterpret_cast<const float4 *>(op.in.f + row + i);
 #pragma unroll
             for (int r = 0; r < 2; r++)
@@ -301,7 +305,7 @@ KERN_CUDA_FN void small_float_rows(const struct small_op &op, const struct small
 #pragma unroll
         for (int c = 0; c < C; c++) {
             const float v = kc_warp_sum(sum[r][c]);
-            if (lane == 0 && column0 + c < op.n_row)
+            if (lane == 0 && column0 + c < range.n_row)
                 small_put<N>(op, range, smem, tile, in_tile + r, column0 + c, v);
         }
 }
@@ -317,7 +321,7 @@ KERN_CUDA_FN void small_floats(const struct small_op &op, const struct small_ran
         kc_pdl_launch();
     }
     for (int tile = 0; tile < range.n_tile; tile++)
-        for (int column0 = 0; column0 < op.n_row; column0 += n)
+        for (int column0 = 0; column0 < range.n_row; column0 += n)
             small_float_rows<T, N, n>(op, range, smem, tile, column0);
 }
 
@@ -351,11 +355,12 @@ KERN_CUDA_FN void small_quantise(const struct small_op &op, const struct small_r
 {
     const int lane = (int)threadIdx.x % KC_WARP, n = op.mats[0].n_out, n_unit = range.n_tile / 2;
 
-    for (int i = (int)threadIdx.x / KC_WARP; i < n_unit * op.n_row; i += SMALL_WARPS) {
-        const int unit = i / op.n_row, column = i % op.n_row;
+    for (int i = (int)threadIdx.x / KC_WARP; i < n_unit * range.n_row; i += SMALL_WARPS) {
+        const int unit = i / range.n_row, column = i % range.n_row;
         const int tile = 2 * unit + lane / KERN_CUDA_TILE_ROWS, row = lane % KERN_CUDA_TILE_ROWS;
         const float v = products[(tile * N + column) * SMALL_COLUMN + row];
-        const size_t at = (size_t)column * (size_t)n + (size_t)(range.tile0 / 2 + unit) * KERN_CUDA_GROUP;
+        const size_t at =
+            (size_t)(range.row0 + column) * (size_t)n + (size_t)(range.tile0 / 2 + unit) * KERN_CUDA_GROUP;
         act_put_32(v, op.out_act.q + at, op.out_act.group + at / KERN_CUDA_GROUP);
         if (op.out_act.f)
             op.out_act.f[at + (size_t)lane] = v;
@@ -368,13 +373,15 @@ __global__ static void __launch_bounds__(SMALL_THREADS, N == 16  ? 1
                                                                  : 3) matmul_small_rows(struct small_op op)
 {
     KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
-    struct small_range range = {0, 0, 0};
+    struct small_range range = {0, 0, 0, 0, 0};
     struct small_smem smem;
 
+    range.row0 = (int)blockIdx.y * MATMUL_SMALL_ROWS;
+    range.n_row = MIN((int)MATMUL_SMALL_ROWS, op.n_row - range.row0);
     smem.ring = shared;
     smem.stage = smem.ring + SMALL_WARPS * op.ring_bytes;
-    smem.partial = reinterpret_cast<float *>(smem.stage +
-                                             (size_t)(SMALL_WARPS * op.n_slot) * mm_slot_bytes(N, op.n_row));
+    smem.partial = reinterpret_cast<float *>(smem.stage + (size_t)(SMALL_WARPS * op.n_slot) *
+                                                              mm_slot_bytes(N, range.n_row));
     smem.products = smem.partial + small_n_buffer<N> * SMALL_WARPS * N * SMALL_COLUMN;
     if (!op.glu)
         while (range.mat + 1 < op.n_mat && (int)blockIdx.x >= op.block0[range.mat + 1])
@@ -425,7 +432,7 @@ static size_t small_choose_shared(struct small_op *op, int n_column)
 {
     const int n_in = op->mats[0].n_in;
     const int slice = CEIL_DIV(CEIL_DIV(n_in, KERN_CUDA_BLOCK_K), kern_cuda_n_slice(n_in)) * 4;
-    const size_t slot = SMALL_WARPS * mm_slot_bytes(n_column, op->n_row);
+    const size_t slot = SMALL_WARPS * mm_slot_bytes(n_column, MIN(op->n_row, (int)MATMUL_SMALL_ROWS));
     size_t bytes;
 
     op->ring_bytes = 0;
@@ -460,7 +467,9 @@ static int small_cut(struct small_op *op, int n_column, int n_sm)
 static int small_run(struct small_op *op, int n_sm, bool pdl, cudaStream_t stream)
 {
     const int n_column = op->n_row == 1 ? 1 : op->n_row <= 8 ? 8 : 16;
-    const dim3 grid((unsigned)small_cut(op, n_column, n_sm)), block(SMALL_THREADS);
+    const dim3 grid((unsigned)small_cut(op, n_column, n_sm),
+                    (unsigned)CEIL_DIV(op->n_row, (int)MATMUL_SMALL_ROWS)),
+        block(SMALL_THREADS);
     const size_t shared = small_choose_shared(op, n_column);
 
     if (n_column == 1)

@@ -1,10 +1,10 @@
-/* matmul_small.cuh - what matmul_small.cu does for matmul.cu. */
+/* matmul_small.cuh - what matmul_small.cu does for matmul.cu: any matrix, any number of rows. */
 #pragma once
 
 #include "dev.cuh"
 #include "matmul.h"
 
-enum { MATMUL_SMALL_ROWS = 16 }; /* at most */
+enum { MATMUL_SMALL_ROWS = 16 }; /* that a block takes; more read the weights once more */
 
 int matmul_small_init(void);
 int matmul_small(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);

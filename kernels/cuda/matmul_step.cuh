@@ -105,6 +105,8 @@ KERN_CUDA_FN void mm_tile(struct mm_sums<N> &sums, const uint8_t *tile, const ui
     tile_codes<T>(a[1], words, 1);
 #pragma unroll
     for (int j = 0; j < n_8; j++) {
+        if (N > 16 && 8 * j >= n_row)
+            break; /* the last rows of many */
         uint32_t b[4];
         kc_ldmatrix_x4(b, slot + MIN(8 * j + lane % 8, n_row - 1) * MM_ROW_BYTES + lane / 8 * 16);
 #pragma unroll
@@ -124,4 +126,10 @@ KERN_CUDA_FN void mm_tile(struct mm_sums<N> &sums, const uint8_t *tile, const ui
                 }
         }
     }
+}
+
+/* silu(gate) times up */
+KERN_CUDA_FN float mm_silu_times(float gate, float up)
+{
+    return gate / (1.0f + expf(-gate)) * up;
 }

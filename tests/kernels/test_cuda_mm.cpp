@@ -181,12 +181,12 @@ static void test_shapes_of_the_family(void **state)
     check_product(QUANT_Q4_K, 16, 3584, 2, 1, FAMILY_MODES);
 }
 
-static void test_a_stack_is_one_launch_of_all_its_matrices(void **state)
+static void test_a_stack_gives_all_its_matrices(void **state)
 {
     std::vector<struct mat> mats = {mat_new(QUANT_Q6_K, 70, 512, 1), mat_new(QUANT_Q4_K, 33, 512, 2),
                                     mat_new(QUANT_F32, 4, 512, 3), mat_new(QUANT_Q8_0, 4, 512, 4)};
 
-    for (int n_row : n_rows) {
+    for (int n_row : {1, 9, 45}) {
         struct acts a = acts_new(n_row, 512, uint64_t(n_row));
         emu_use_mode(n_row % EMU_N_MODES);
         const std::vector<std::vector<float>> out = run(mats, &a, false, 0, 2);
@@ -203,8 +203,14 @@ static void test_a_stack_is_one_launch_of_all_its_matrices(void **state)
 static void test_add_adds(void **state)
 {
     std::vector<struct mat> mats = {mat_new(QUANT_Q5_K, 37, 1024, 1)};
-    struct acts a = acts_new(3, 1024, 5);
+    struct acts a = acts_new(3, 1024, 5), many = acts_new(35, 1024, 6);
 
+    const std::vector<float> sums = run(mats, &many, true, -0.5f, 1)[0];
+    for (int row = 0; row < 35; row++)
+        for (int o = 0; o < 37; o++)
+            check_same(sums[size_t(row * 37 + o)], -0.5f + expected(&mats[0], &many, row, o), &mats[0], 35,
+                       row, o);
+    acts_free(&many);
     for (int mode = 0; mode < EMU_N_MODES; mode++) {
         emu_use_mode(mode);
         const std::vector<float> out = run(mats, &a, true, 1.5f, 1)[0];
@@ -217,12 +223,18 @@ static void test_add_adds(void **state)
     mats_free(&mats);
 }
 
-/* Any number of rows: each as if it were alone. */
-static void test_rows_do_not_depend_on_each_other(void **state)
+/* Any number of rows: each as if it were alone, by whichever kernel. */
+static void test_many_rows_give_what_each_gives_alone(void **state)
 {
-    check_product(QUANT_Q4_K, 40, 768, 33, 1, FAMILY_MODES);
-    check_product(QUANT_Q6_K, 24, 512, 50, 2, FAMILY_MODES);
-    check_product(QUANT_BF16, 24, 64, 21, 2, FAMILY_MODES);
+    check_product(QUANT_Q4_K, 40, 768, 17, 1, EMU_N_MODES);
+    check_product(QUANT_BF16, 24, 64, 37, 2, FAMILY_MODES);
+    check_product(QUANT_Q4_K, 19, 768, 33, 1, EMU_N_MODES);
+    check_product(QUANT_Q6_K, 150, 512, 70, 2, FAMILY_MODES);
+    for (enum quant_type type : kt_tiled)
+        check_product(type, 21, 256, 66, 1, FAMILY_MODES);
+    check_product(QUANT_Q8_0, 3, 416, 64, 1, EMU_N_MODES);
+    check_product(QUANT_Q4_K, 128, 4096, 40, 1, 1);
+    check_product(QUANT_Q6_K, 16, 12288, 34, 1, 1);
 }
 
 static void test_a_row_with_a_nan_is_nan_and_no_other(void **state)
@@ -324,6 +336,11 @@ static void test_gate_and_up_give_the_activations_of_down(void **state)
         check_gate_up(QUANT_F32, QUANT_Q8_0, 64, 256, n_row, mode++ % EMU_N_MODES);
     }
     check_gate_up(QUANT_Q4_K, QUANT_Q4_K, 320, 256, 20, 2); /* more than a block keeps, and than 16 rows */
+    check_gate_up(QUANT_Q5_K, QUANT_Q6_K, 32, 256, 35, 3);
+    for (mode = 0; mode < FAMILY_MODES; mode++) {
+        check_gate_up(QUANT_Q4_K, QUANT_Q4_K, 96, 768, 65, mode);
+        check_gate_up(QUANT_Q6_K, QUANT_Q6_K, 160, 256, 33, mode);
+    }
     check_gate_up(QUANT_Q8_0, QUANT_Q8_0, 64, 4096, 16, 1);
 }
 
@@ -366,9 +383,9 @@ int main(void)
         cmocka_unit_test(test_every_type_gives_exactly_the_definition),
         cmocka_unit_test(test_smallest_shapes),
         cmocka_unit_test(test_shapes_of_the_family),
-        cmocka_unit_test(test_a_stack_is_one_launch_of_all_its_matrices),
+        cmocka_unit_test(test_a_stack_gives_all_its_matrices),
         cmocka_unit_test(test_add_adds),
-        cmocka_unit_test(test_rows_do_not_depend_on_each_other),
+        cmocka_unit_test(test_many_rows_give_what_each_gives_alone),
         cmocka_unit_test(test_a_row_with_a_nan_is_nan_and_no_other),
         cmocka_unit_test(test_gate_and_up_give_the_activations_of_down),
         cmocka_unit_test(test_what_does_not_fit_is_refused),
