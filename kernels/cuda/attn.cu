@@ -56,9 +56,14 @@ extern "C" int kern_cuda_attn_mix(const struct kern_cuda_attn *op, const struct 
 
     if (r == 0)
         r = attn_rows(op, batch->n_tok, rope, pdl, stream);
+    if (r < 0)
+        return r;
+    const bool all = !attn_prefill_takes(op);
+    if (!all)
+        r = attn_prefill(op, batch, pdl, stream);
     for (int row = 0; row < batch->n_tok && r == 0; row += KERN_CUDA_SHORT) {
         const struct attn_slice slice = {row, MIN((int)KERN_CUDA_SHORT, batch->n_tok - row), batch->n_tok,
-                                         true};
+                                         all};
         const int reach = attn_slice_reach(batch, &slice);
         if (reach >= 0)
             r = attn_decode(op, &slice, reach, pdl, stream);

@@ -135,10 +135,15 @@ KERN_CUDA_FN void kv_store(uint8_t *kv, int key, const float (&x)[D / 32])
     }
 }
 
+KERN_CUDA_FN float attn_gate(float gate)
+{
+    return 1.0f / (1.0f + expf(-gate));
+}
+
 /* The result at [row][head][i], one value a lane of a warp, times its gate. */
 KERN_CUDA_FN void attn_put(const struct kern_cuda_attn *op, size_t at, float v, float gate)
 {
-    v *= 1.0f / (1.0f + expf(-gate));
+    v *= attn_gate(gate);
     if (op->act.f)
         op->act.f[at] = v;
     if (op->act.q)

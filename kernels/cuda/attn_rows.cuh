@@ -18,6 +18,11 @@ struct attn_slice {
 int attn_decode(const struct kern_cuda_attn *op, const struct attn_slice *slice, int pos, bool pdl,
                 cudaStream_t stream);
 
+/* attn_prefill.cu: all rows of long spans.  What it does not take is attn_decode()'s, too. */
+bool attn_prefill_takes(const struct kern_cuda_attn *op);
+int attn_prefill(const struct kern_cuda_attn *op, const struct kern_batch *batch, bool pdl,
+                 cudaStream_t stream);
+
 /* Returns FN<head size, type>(...): the op's shape was checked. */
 #define ATTN_DISPATCH(FN, OP, ...)                                                                           \
     switch ((OP)->d) {                                                                                       \
