@@ -6,8 +6,7 @@
 
 #include "anthropic_out.h"
 #include "look.h"
-#include "normalise.h"
-#include "openai.h"
+#include "serve.h"
 
 /* A block of text or thinking; of thinking the signature says nothing to us. */
 static int messages_block(const json_t *block, const char *param, struct turn *turn, struct refusal *refusal)
@@ -159,31 +158,27 @@ static const struct ask_field messages_fields[] = {
     ASK_END,
 };
 
-/* False: it was answered. */
-static bool messages_read(struct conn *conn, struct ask *ask, bool counts)
+/* Thinking is off unless it is asked for, as in Anthropic's own service. */
+int count_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     static const struct ask_field *const tables[] = {messages_fields};
-    struct refusal refusal = {};
 
-    if (!openai_read(conn, ask, tables, 1))
-        return false;
     ask->has_thinking = true;
-    if (!counts && !ask->max_tokens)
-        refuse(&refusal, 400, "invalid_value", "max_tokens", "max_tokens is missing");
-    normalise(conn->g, ask);
-    if (!refusal.status)
-        ask_finish(ask, &refusal);
-    if (refusal.status)
-        conn_refuse(conn, &refusal);
-    return !refusal.status;
+    return ask_read(ask, root, "", tables, 1, refusal);
+}
+
+int messages_read(struct ask *ask, const json_t *root, struct refusal *refusal)
+{
+    int r = count_read(ask, root, refusal);
+
+    if (!r && !ask->max_tokens)
+        r = refuse(refusal, 400, "invalid_value", "max_tokens", "max_tokens is missing");
+    return r;
 }
 
 void messages_serve(struct conn *conn)
 {
-    _cleanup_(ask_deinit) struct ask ask = {};
-
-    if (messages_read(conn, &ask, false))
-        job_start(conn, &anthropic_dialect, &ask);
+    serve_job(conn, messages_read, &anthropic_dialect);
 }
 
 static bool count_put(struct conn *conn, const qwend_event *event, struct jout *j, struct refusal *refusal)
@@ -212,6 +207,6 @@ void count_tokens_serve(struct conn *conn)
 {
     _cleanup_(ask_deinit) struct ask ask = {};
 
-    if (messages_read(conn, &ask, true))
+    if (serve_read(conn, count_read, &ask))
         look_render(conn, ask.req, count_on_text);
 }

@@ -8,7 +8,7 @@ int ask_init(struct ask *ask, struct refusal *refusal)
 {
     *ask = (struct ask){.n = 1,
                         .caches = true,
-                        .stream = ask->stream,
+
                         .raw = BUF_INIT(ASK_TEXT_BYTES),
                         .suffix = BUF_INIT(ASK_TEXT_BYTES)};
     ask->req = qwend_req_new();

@@ -30,6 +30,7 @@ struct ask {
     size_t n_turns, n_stops;
     struct buf raw, suffix;           /* a text to go on with, and what stands behind the gap */
     bool is_raw, has_ids, has_suffix; /* raw: no turns */
+    bool is_nothing;                  /* Ollama's question whether the model is there */
     bool stream, include_usage, echo, logprobs, has_seed, thinks, has_thinking, ignores_eos;
     bool caches; /* false: no_cache */
     int64_t n, seed, top_logprobs;

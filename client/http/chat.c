@@ -1,8 +1,8 @@
 /* chat.c - POST /v1/chat/completions. */
 #include <string.h>
 
-#include "normalise.h"
 #include "openai.h"
+#include "serve.h"
 
 static int chat_read_logprobs(struct ask *ask, const json_t *value, const char *param,
                               struct refusal *refusal)
@@ -180,19 +180,17 @@ static const struct dialect chat_dialect = {
     .fail = openai_fail,
 };
 
-void chat_serve(struct conn *conn)
+int chat_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     static const struct ask_field *const tables[] = {chat_fields, ask_sampling};
-    _cleanup_(ask_deinit) struct ask ask = {};
-    struct refusal refusal = {};
+    int r = ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
 
-    if (!openai_read(conn, &ask, tables, ARRAY_SIZE(tables)))
-        return;
-    if (!ask.max_tokens)
-        ask.max_tokens = ask.max_tokens_old;
-    normalise(conn->g, &ask);
-    if (ask_finish(&ask, &refusal))
-        conn_refuse(conn, &refusal);
-    else
-        job_start(conn, &chat_dialect, &ask);
+    if (!ask->max_tokens)
+        ask->max_tokens = ask->max_tokens_old;
+    return r;
+}
+
+void chat_serve(struct conn *conn)
+{
+    serve_job(conn, chat_read, &chat_dialect);
 }

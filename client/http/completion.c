@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "openai.h"
+#include "serve.h"
 
 enum { COMPLETION_TOKENS = 16 }; /* where max_tokens is absent, as OpenAI has it */
 
@@ -158,20 +159,19 @@ static const struct dialect completion_dialect = {
     .fail = openai_fail,
 };
 
-void completion_serve(struct conn *conn)
+int completion_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     static const struct ask_field *const tables[] = {completion_fields, ask_sampling};
-    _cleanup_(ask_deinit) struct ask ask = {};
-    struct refusal refusal = {};
+    int r = ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
 
-    if (!openai_read(conn, &ask, tables, ARRAY_SIZE(tables)))
-        return;
-    if (!ask.is_raw)
-        refuse(&refusal, 400, "invalid_value", "prompt", "prompt is missing");
-    if (!ask.max_tokens)
-        ask.max_tokens = COMPLETION_TOKENS;
-    if (refusal.status || ask_finish(&ask, &refusal))
-        conn_refuse(conn, &refusal);
-    else
-        job_start(conn, &completion_dialect, &ask);
+    if (!r && !ask->is_raw)
+        r = refuse(refusal, 400, "invalid_value", "prompt", "prompt is missing");
+    if (!ask->max_tokens)
+        ask->max_tokens = COMPLETION_TOKENS;
+    return r;
+}
+
+void completion_serve(struct conn *conn)
+{
+    serve_job(conn, completion_read, &completion_dialect);
 }

@@ -56,7 +56,7 @@ static int http1_parse_line(char *line, struct http1_head *head, struct fault *f
     char *target = strchr(line, ' ');
     char *version = target ? strchr(target + 1, ' ') : NULL;
 
-    if (!version || !http1_is_token(line, (size_t)(target - line)))
+    if (!version || !http1_is_token(line, (size_t)(target - line)) || !http1_is_text(line, strlen(line)))
         return fault_set(fault, 400, "this is no HTTP request line");
     *target++ = '\0';
     *version++ = '\0';

@@ -4,6 +4,7 @@
 
 #include "llama.h"
 #include "openai.h"
+#include "serve.h"
 
 /* -1 and -2 are "until it ends"; 0 only reads the prompt, so that the next request finds it in the cache. */
 static int native_read_predict(struct ask *ask, const json_t *value, const char *param,
@@ -170,28 +171,32 @@ static const struct dialect native_dialect = {
     .fail = openai_fail,
 };
 
-static void native_start(struct conn *conn, const struct ask_field *fields)
+static int native_read_by(struct ask *ask, const json_t *root, const struct ask_field *fields,
+                          struct refusal *refusal)
 {
     const struct ask_field *const tables[] = {fields, native_fields, ask_sampling};
-    _cleanup_(ask_deinit) struct ask ask = {};
-    struct refusal refusal = {};
 
-    if (!openai_read(conn, &ask, tables, ARRAY_SIZE(tables)))
-        return;
-    ask.is_raw = true;
-    ask.has_suffix |= fields == infill_fields;
-    if (ask_finish(&ask, &refusal))
-        conn_refuse(conn, &refusal);
-    else
-        job_start(conn, &native_dialect, &ask);
+    ask->is_raw = true;
+    return ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
+}
+
+int native_read(struct ask *ask, const json_t *root, struct refusal *refusal)
+{
+    return native_read_by(ask, root, completion_fields, refusal);
+}
+
+int infill_read(struct ask *ask, const json_t *root, struct refusal *refusal)
+{
+    ask->has_suffix = true;
+    return native_read_by(ask, root, infill_fields, refusal);
 }
 
 void native_serve(struct conn *conn)
 {
-    native_start(conn, completion_fields);
+    serve_job(conn, native_read, &native_dialect);
 }
 
 void infill_serve(struct conn *conn)
 {
-    native_start(conn, infill_fields);
+    serve_job(conn, infill_read, &native_dialect);
 }

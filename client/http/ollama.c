@@ -5,8 +5,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "normalise.h"
-#include "openai.h"
+#include "serve.h"
 
 void ollama_put_error(const struct refusal *refusal, struct jout *j)
 {
@@ -221,19 +220,17 @@ static void ollama_fail(struct job *job, const struct refusal *refusal, struct j
     }
 const struct dialect ollama_chat_dialect = OLLAMA_DIALECT, ollama_generate_dialect = OLLAMA_DIALECT;
 
-void ollama_chat_serve(struct conn *conn)
+int ollama_chat_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     static const struct ask_field *const tables[] = {ollama_chat_fields};
-    _cleanup_(ask_deinit) struct ask ask = {.stream = true};
-    struct refusal refusal = {};
 
-    if (!openai_read(conn, &ask, tables, 1))
-        return;
-    normalise(conn->g, &ask);
-    if (ask_finish(&ask, &refusal))
-        conn_refuse(conn, &refusal);
-    else
-        job_start(conn, &ollama_chat_dialect, &ask);
+    ask->stream = true;
+    return ask_read(ask, root, "", tables, 1, refusal);
+}
+
+void ollama_chat_serve(struct conn *conn)
+{
+    serve_job(conn, ollama_chat_read, &ollama_chat_dialect);
 }
 
 /* Unless raw or with a gap, the prompt is what a user says. */
@@ -241,7 +238,7 @@ static int ollama_make_chat(struct ask *ask, struct refusal *refusal)
 {
     struct turn *turn;
 
-    if (ask->has_suffix || ask->echo || ask->has_ids)
+    if (ask->has_suffix || (ask->echo && !ask->is_nothing) || ask->has_ids)
         return 0;
     turn = ask_turn(ask, QWEND_USER, "prompt", refusal);
     if (!turn)
@@ -252,30 +249,27 @@ static int ollama_make_chat(struct ask *ask, struct refusal *refusal)
     return 0;
 }
 
-/* Without a prompt it only asks whether the model is there. */
-static void ollama_say_loaded(struct conn *conn)
-{
-    static const char loaded[] = "{\"response\":\"\",\"done\":true,\"done_reason\":\"load\"}";
-
-    conn_reply(conn, 200, "application/json", loaded, sizeof(loaded) - 1);
-}
-
-void ollama_generate_serve(struct conn *conn)
+int ollama_generate_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     static const struct ask_field *const tables[] = {ollama_generate_fields};
-    _cleanup_(ask_deinit) struct ask ask = {.stream = true};
-    struct refusal refusal = {};
+    int r;
 
-    if (!openai_read(conn, &ask, tables, 1))
+    ask->stream = true;
+    r = ask_read(ask, root, "", tables, 1, refusal);
+    ask->is_nothing = !ask->has_ids && !ask->has_suffix && !buf_size(&ask->raw);
+    return r ? r : ollama_make_chat(ask, refusal);
+}
+
+/* Without a prompt it only asks whether the model is there. */
+void ollama_generate_serve(struct conn *conn)
+{
+    static const char loaded[] = "{\"response\":\"\",\"done\":true,\"done_reason\":\"load\"}";
+    _cleanup_(ask_deinit) struct ask ask = {};
+
+    if (!serve_read(conn, ollama_generate_read, &ask))
         return;
-    if (!ask.has_ids && !ask.has_suffix && !buf_size(&ask.raw)) {
-        ollama_say_loaded(conn);
-        return;
-    }
-    if (!ollama_make_chat(&ask, &refusal))
-        ask_finish(&ask, &refusal);
-    if (refusal.status)
-        conn_refuse(conn, &refusal);
+    if (ask.is_nothing)
+        conn_reply(conn, 200, "application/json", loaded, sizeof(loaded) - 1);
     else
         job_start(conn, &ollama_generate_dialect, &ask);
 }

@@ -60,21 +60,3 @@ const char *openai_finish_name(qwend_finish finish)
 {
     return finish == QWEND_FINISH_STOP ? "stop" : finish == QWEND_FINISH_TOOL ? "tool_calls" : "length";
 }
-
-bool openai_read(struct conn *conn, struct ask *ask, const struct ask_field *const *tables, size_t n)
-{
-    _cleanup_(jin_decrefp) json_t *root = NULL;
-    struct refusal refusal = {};
-
-    if (!jin_load((const char *)buf_head(&conn->body), buf_size(&conn->body), &root, &refusal)) {
-        buf_deinit(&conn->body); /* the tree has copies */
-        if (!ask_init(ask, &refusal))
-            ask_read(ask, root, "", tables, n, &refusal);
-    }
-    if (!refusal.status)
-        return true;
-    if (*ask->ignored)
-        conn_add_field(conn, "X-Qwend-Ignored", ask->ignored);
-    conn_refuse(conn, &refusal);
-    return false;
-}

@@ -11,6 +11,3 @@ const char *openai_finish_name(qwend_finish finish);
 
 void chat_serve(struct conn *conn);
 void completion_serve(struct conn *conn);
-
-/* The body as a tree, read by tables into ask; refused where it must be.  False: it was answered. */
-bool openai_read(struct conn *conn, struct ask *ask, const struct ask_field *const *tables, size_t n);

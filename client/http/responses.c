@@ -4,9 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "normalise.h"
-#include "openai.h"
 #include "responses_out.h"
+#include "serve.h"
 
 /* {"type": "reasoning", "content": [{"type": "reasoning_text", "text": ...}]}: of the assistant's next
  * message.  A summary alone says nothing to the model. */
@@ -206,20 +205,15 @@ static const struct ask_field responses_fields[] = {
     ASK_END,
 };
 
-void responses_serve(struct conn *conn)
+int responses_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     static const struct ask_field *const tables[] = {responses_fields, ask_sampling};
-    _cleanup_(ask_deinit) struct ask ask = {};
-    struct refusal refusal = {};
+    int r = ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
 
-    if (!openai_read(conn, &ask, tables, ARRAY_SIZE(tables)))
-        return;
-    if (!responses_put_instructions(&ask, &refusal)) {
-        normalise(conn->g, &ask);
-        ask_finish(&ask, &refusal);
-    }
-    if (refusal.status)
-        conn_refuse(conn, &refusal);
-    else
-        job_start(conn, &responses_dialect, &ask);
+    return r ? r : responses_put_instructions(ask, refusal);
+}
+
+void responses_serve(struct conn *conn)
+{
+    serve_job(conn, responses_read, &responses_dialect);
 }

@@ -76,7 +76,10 @@ class Gateway:
     def ask(self, method, path, body=None, headers=(), tcp=False):
         """One request on a connection of its own."""
         with self.connect(tcp) as connection:
-            connection.request(method, path, body, headers)
+            try:
+                connection.request(method, path, body, headers)
+            except (BrokenPipeError, ConnectionResetError):
+                pass                                    # it answered, and reads no more
             return connection.response()
 
     def post(self, path, body, headers=(), tcp=False):
@@ -191,6 +194,13 @@ class Connection:
                 pass
             body, self.data = self.data, b""
         return Response(status, headers, body, chunks)
+
+    def response_body(self):
+        """The rest of a chunked answer."""
+        body = b""
+        while piece := self.chunk():
+            body += piece
+        return body
 
     def is_closed(self):
         """Waits for the end."""

@@ -1,0 +1,40 @@
+/* serve.c - see serve.h. */
+#include "serve.h"
+
+#include "normalise.h"
+
+int serve_parse(struct ask *ask, const char *text, size_t n, read_fn *read, struct refusal *refusal)
+{
+    _cleanup_(jin_decrefp) json_t *root = NULL;
+    int r = ask_init(ask, refusal);
+
+    if (!r)
+        r = jin_load(text, n, &root, refusal);
+    return r ? r : read(ask, root, refusal);
+}
+
+bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
+{
+    struct refusal refusal = {};
+    int r = serve_parse(ask, jout_buf_text(&conn->body), buf_size(&conn->body), read, &refusal);
+
+    buf_deinit(&conn->body); /* the request has copies */
+    if (!r) {
+        normalise(conn->g, ask);
+        r = ask_finish(ask, &refusal);
+    }
+    if (!r)
+        return true;
+    if (*ask->ignored)
+        conn_add_field(conn, "X-Qwend-Ignored", ask->ignored);
+    conn_refuse(conn, &refusal);
+    return false;
+}
+
+void serve_job(struct conn *conn, read_fn *read, const struct dialect *dialect)
+{
+    _cleanup_(ask_deinit) struct ask ask = {};
+
+    if (serve_read(conn, read, &ask))
+        job_start(conn, dialect, &ask);
+}

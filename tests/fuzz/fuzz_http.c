@@ -1,0 +1,125 @@
+/* fuzz_http.c - what comes over HTTP: a request's head and chunks, whatever the pieces; and JSON that becomes
+ * a request.
+ *
+ * The first byte says which.  A body that is read must read the same in other pieces; a request that is
+ * accepted must be one that the daemon's form can hold; what is refused must say why. */
+#include <string.h>
+
+#include "client/http/http1.h"
+#include "client/http/jout.h"
+#include "client/http/normalise.h"
+#include "client/http/serve.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
+
+static read_fn *const readers[] = {chat_read,      completion_read,  native_read,
+                                   infill_read,    messages_read,    count_read,
+                                   responses_read, ollama_chat_read, ollama_generate_read};
+
+static void expect(bool holds)
+{
+    if (!holds)
+        __builtin_trap();
+}
+
+static void fuzz_head(const char *text, size_t n)
+{
+    char *copy = malloc(n + 1);
+    const size_t size = http1_head_size(text, n);
+    struct http1_head head;
+    struct fault fault = {};
+    int r;
+
+    expect(size <= n);
+    if (size) {
+        memcpy(copy, text, size);
+        copy[size] = '\0';
+        r = http1_parse(copy, size, &head, &fault);
+        expect(r == HTTP1_OK || (r >= 400 && r <= 505 && *fault.text));
+        expect(r || (head.path[0] == '/' && !(head.chunked && head.has_length)));
+    }
+    free(copy);
+}
+
+/* The body's length and end, or the refusal: by pieces of `step` bytes. */
+static int fuzz_pieces(const char *text, size_t n, size_t step, size_t *ret_n, size_t *ret_end)
+{
+    struct http1_chunks chunks = {};
+    size_t at = 0, end = 0;
+    int r = HTTP1_OK;
+
+    *ret_n = 0;
+    while (r <= HTTP1_E_MORE && chunks.state != CHUNKS_DONE && (at < n || end < n)) {
+        const char *piece;
+        size_t used, k;
+
+        if (at == end)
+            end = MIN(end + step, n);
+        r = http1_chunk(&chunks, text + at, end - at, &used, &piece, &k);
+        expect(used <= end - at && k <= used);
+        at += used;
+        *ret_n += k;
+    }
+    *ret_end = at;
+    return r <= HTTP1_E_MORE ? chunks.state == CHUNKS_DONE : r;
+}
+
+static void fuzz_chunks(const char *text, size_t n)
+{
+    size_t n_whole, n_bytes, end_whole, end_bytes;
+    const int whole = fuzz_pieces(text, n, n + 1, &n_whole, &end_whole);
+    const int bytes = fuzz_pieces(text, n, 1, &n_bytes, &end_bytes);
+
+    expect(whole == bytes && n_whole == n_bytes);
+    expect(whole != 1 || end_whole == end_bytes);
+}
+
+static void fuzz_ask(const char *text, size_t n, read_fn *read)
+{
+    struct ask ask = {};
+    struct refusal refusal = {};
+    int r = serve_parse(&ask, text, n, read, &refusal);
+
+    if (!r) {
+        normalise_turns(&ask);
+        r = ask_finish(&ask, &refusal);
+    }
+    expect(r == refusal.status && (!r || *refusal.text));
+    expect(r || (ask.n >= 1 && ask.n <= ASK_CHOICES && ask.n_stops <= ASK_STOPS));
+    for (const char *p = ask.ignored; *p; p++)
+        expect(*p > '\r' && *p < 0x7f);
+    ask_deinit(&ask);
+}
+
+/* Any bytes, written as a string, are JSON that reads back. */
+static void fuzz_escape(const char *text, size_t n)
+{
+    struct buf buf = BUF_INIT(6 * n + 16);
+    struct jout j = {.buf = &buf};
+    json_t *value;
+
+    jout_text(&j, NULL, text, n);
+    expect(!j.r);
+    value = json_loadb((const char *)buf_head(&buf), buf_size(&buf), JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+    expect(json_is_string(value));
+    json_decref(value);
+    buf_deinit(&buf);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+{
+    const char *text = (const char *)data + 1;
+    const size_t which = n ? data[0] % (3 + ARRAY_SIZE(readers)) : 0;
+
+    if (!n--)
+        return 0;
+    if (which == 0)
+        fuzz_head(text, n);
+    else if (which == 1)
+        fuzz_chunks(text, n);
+    else if (which == 2)
+        fuzz_escape(text, n);
+    else
+        fuzz_ask(text, n, readers[which - 3]);
+    return 0;
+}

@@ -1,0 +1,257 @@
+/* test_http.c - the parts of qwend-http that need no socket: heads, chunks, shares, keys, JSON both ways,
+ * prompt heads. */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+#include "client/http/http1.h"
+#include "client/http/jout.h"
+#include "client/http/keys.h"
+#include "client/http/normalise.h"
+#include "client/http/owner.h"
+#include "client/http/serve.h"
+
+/* heads */
+
+static int parse(const char *text, struct http1_head *head, struct fault *fault)
+{
+    static char copy[HTTP1_HEAD_BYTES + 512];
+
+    snprintf(copy, sizeof(copy), "%s", text);
+    assert_int_equal(http1_head_size(copy, strlen(copy)), strlen(text));
+    return http1_parse(copy, strlen(text), head, fault);
+}
+
+static void test_a_head_says_what_counts(void **state)
+{
+    struct http1_head head;
+    struct fault fault = {};
+
+    assert_int_equal(parse("POST /a/b?c=d HTTP/1.1\r\nhost:  x \r\nContent-Length: 12\r\nExpect: "
+                           "100-Continue\r\nCONNECTION: "
+                           "foo, Close\r\nX-Api-Key: k\r\nAuthorization: Bearer z\r\nOrigin: null\r\n\r\n",
+                           &head, &fault),
+                     HTTP1_OK);
+    assert_string_equal(head.method, "POST");
+    assert_string_equal(head.path, "/a/b");
+    assert_string_equal(head.query, "c=d");
+    assert_string_equal(head.host, "x");
+    assert_string_equal(head.api_key, "k");
+    assert_string_equal(head.authorization, "Bearer z");
+    assert_string_equal(head.origin, "null");
+    assert_true(head.has_length && head.n_body == 12 && head.expects_continue && !head.keep_alive &&
+                !head.chunked);
+    assert_int_equal(parse("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", &head, &fault), HTTP1_OK);
+    assert_true(head.keep_alive && head.minor == 0);
+}
+
+static void test_a_head_is_whole_or_not_there(void **state)
+{
+    assert_int_equal(http1_head_size("GET / HTTP/1.1\r\n\r", 17), 0);
+    assert_int_equal(http1_head_size("GET / HTTP/1.1\r\n\r\nrest", 22), 18);
+    assert_int_equal(http1_head_size(NULL, 0), 0);
+}
+
+/* Whatever the pieces, the same body. */
+static void test_chunks_are_read_in_any_pieces(void **state)
+{
+    static const char text[] = "4\r\nWiki\r\nA\r\n0123456789\r\n0\r\nT: x\r\n\r\nrest";
+
+    for (size_t step = 1; step < sizeof(text); step++) {
+        struct http1_chunks chunks = {};
+        char body[64] = "";
+        size_t at = 0, n_body = 0, end = 0;
+
+        while (chunks.state != CHUNKS_DONE) {
+            const char *piece = NULL;
+            size_t used, n;
+            int r;
+
+            if (at == end)
+                end = MIN(end + step, sizeof(text) - 1);
+            r = http1_chunk(&chunks, text + at, end - at, &used, &piece, &n);
+            assert_in_range(r, HTTP1_OK, HTTP1_E_MORE);
+            if (n)
+                memcpy(body + n_body, piece, n);
+            n_body += n;
+            at += used;
+        }
+        assert_string_equal(body, "Wiki0123456789");
+        assert_string_equal(text + at, "rest");
+    }
+}
+
+/* shares */
+
+static void test_a_second_owner_always_finds_room(void **state)
+{
+    const uint64_t limits[OWNER_WHATS] = {100, 100, 100};
+    struct owners owners;
+    struct owner *a, *b;
+
+    owners_init(&owners, limits);
+    a = owner_get(&owners, "a");
+    b = owner_get(&owners, "b");
+    assert_ptr_equal(owner_get(&owners, "a"), a);
+    owner_put(a);
+    assert_true(owner_charge(a, OWNER_BYTES, 50));
+    assert_false(owner_charge(a, OWNER_BYTES, 1));
+    assert_true(owner_charge(b, OWNER_BYTES, 25));
+    assert_false(owner_charge(b, OWNER_BYTES, 1));
+    owner_release(a, OWNER_BYTES, 50);
+    assert_true(owner_charge(b, OWNER_BYTES, 25));
+    assert_false(owner_charge(a, OWNER_BYTES, UINT64_MAX));
+    owner_release(b, OWNER_BYTES, 50);
+    assert_int_equal(owners.used[OWNER_BYTES], 0);
+    owner_put(a);
+    owner_put(b);
+    owner_put(NULL);
+    assert_true(list_is_empty(&owners.all));
+}
+
+/* JSON */
+
+static void check_out(const struct buf *buf, const char *wanted)
+{
+    char text[512] = "";
+
+    memcpy(text, buf_head(buf), MIN(buf_size(buf), sizeof(text) - 1));
+    assert_string_equal(text, wanted);
+}
+
+static void test_written_json_is_escaped_and_exact(void **state)
+{
+    _cleanup_(buf_deinit) struct buf buf = BUF_INIT(512);
+    struct jout j = {.buf = &buf};
+
+    jout_open(&j, NULL, '{');
+    jout_text(&j, "t", "a\"\\\n\x01\x7f\u00e9\xff\xc3", 10);
+    jout_text(&j, "n", NULL, 0);
+    jout_open(&j, "a", '[');
+    jout_real(&j, NULL, 0.1f);
+    jout_real(&j, NULL, -1e-30);
+    jout_real(&j, NULL, 1.0 / 0.0);
+    jout_int(&j, NULL, INT64_MIN);
+    jout_close(&j, ']');
+    jout_bool(&j, "b", true);
+    jout_key_text(&j, "k", "x-", "y");
+    jout_close(&j, '}');
+    assert_int_equal(j.r, 0);
+    check_out(&buf,
+              "{\"t\":\"a\\\"\\\\\\n\\u0001\\u007f\u00e9\ufffd\ufffd\",\"n\":null,\"a\":[0.1,-1e-30,null,"
+              "-9223372036854775808],\"b\":true,\"k\":\"x-y\"}");
+}
+
+static void test_written_json_that_does_not_fit_says_so(void **state)
+{
+    _cleanup_(buf_deinit) struct buf buf = BUF_INIT(8);
+    struct jout j = {.buf = &buf};
+
+    jout_text(&j, NULL, "0123456789", 10);
+    assert_int_equal(j.r, BUF_E_FULL);
+}
+
+static void check_refused(read_fn *read, const char *json, int status, const char *param)
+{
+    struct ask ask = {};
+    struct refusal refusal = {};
+
+    assert_int_equal(serve_parse(&ask, json, strlen(json), read, &refusal), status);
+    assert_int_equal(refusal.status, status);
+    assert_string_equal(refusal.param, param);
+    ask_deinit(&ask);
+}
+
+static void test_what_is_wrong_is_named(void **state)
+{
+    check_refused(chat_read,
+                  "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":1}]}]}", 400,
+                  "messages[0].content[0].text");
+    check_refused(chat_read, "{\"stop\":[\"a\",\"\"]}", 400, "stop[1]");
+    check_refused(chat_read, "{\"logit_bias\":{\"x\":1}}", 400, "logit_bias");
+    check_refused(chat_read, "{\"logit_bias\":{\"7\":101}}", 400, "logit_bias[7]");
+    check_refused(chat_read, "{\"seed\":1.5}", 400, "seed");
+    check_refused(chat_read, "{\"stream_options\":{\"include_usage\":1}}", 400,
+                  "stream_options.include_usage");
+    check_refused(messages_read, "{\"max_tokens\":1,\"system\":[{\"type\":\"image\"}]}", 400,
+                  "system[0].type");
+    check_refused(responses_read, "{\"input\":[{\"type\":\"item_reference\"}]}", 400, "input[0].type");
+    check_refused(ollama_chat_read, "{\"options\":{\"num_predict\":\"x\"}}", 400, "options.num_predict");
+    check_refused(infill_read, "{\"input_extra\":[{\"text\":1}]}", 400, "input_extra[0].text");
+}
+
+/* prompt heads */
+
+static const char *turn_text(const struct turn *turn)
+{
+    static char text[512];
+
+    snprintf(text, sizeof(text), "%.*s", (int)buf_size(&turn->text), jout_buf_text(&turn->text));
+    return text;
+}
+
+static struct ask read_messages(const char *json)
+{
+    struct ask ask = {};
+    struct refusal refusal = {};
+
+    assert_int_equal(serve_parse(&ask, json, strlen(json), count_read, &refusal), 0);
+    return ask;
+}
+
+static void test_a_billing_line_goes_and_a_budget_moves(void **state)
+{
+    _cleanup_(ask_deinit) struct ask ask =
+        read_messages("{\"system\":[{\"type\":\"text\",\"text\":\"x-anthropic-billing-header: "
+                      "cch=1a2b;\"},{\"type\":\"text\",\"text\":\"You "
+                      "are.\"},{\"type\":\"text\",\"text\":\"<total_tokens>99 tokens "
+                      "left</total_tokens>\"}],\"messages\":[{\"role\":\"user\","
+                      "\"content\":\"first\"},{\"role\":\"assistant\",\"content\":\"yes\"},{\"role\":"
+                      "\"user\",\"content\":\"last\"}]}");
+
+    assert_int_equal(normalise_turns(&ask), 3);
+    assert_string_equal(turn_text(&ask.turns[0]), "You are.\n");
+    assert_string_equal(turn_text(&ask.turns[1]), "first");
+    assert_string_equal(turn_text(&ask.turns[3]), "last\n\n<total_tokens>99 tokens left</total_tokens>");
+    assert_int_equal(normalise_turns(&ask), 0);
+}
+
+static void test_what_only_looks_like_it_stays(void **state)
+{
+    static const char *const systems[] = {"See x-anthropic-billing-header: a", "<total_tokens>open", "plain",
+                                          ""};
+
+    for (size_t i = 0; i < ARRAY_SIZE(systems); i++) {
+        char json[256];
+        struct ask ask;
+
+        snprintf(json, sizeof(json),
+                 "{\"system\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", systems[i]);
+        ask = read_messages(json);
+        assert_int_equal(normalise_turns(&ask), 0);
+        assert_string_equal(turn_text(&ask.turns[0]), systems[i]);
+        ask_deinit(&ask);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_head_says_what_counts),
+        cmocka_unit_test(test_a_head_is_whole_or_not_there),
+        cmocka_unit_test(test_chunks_are_read_in_any_pieces),
+        cmocka_unit_test(test_a_second_owner_always_finds_room),
+        cmocka_unit_test(test_written_json_is_escaped_and_exact),
+        cmocka_unit_test(test_written_json_that_does_not_fit_says_so),
+        cmocka_unit_test(test_what_is_wrong_is_named),
+        cmocka_unit_test(test_a_billing_line_goes_and_a_budget_moves),
+        cmocka_unit_test(test_what_only_looks_like_it_stays),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
