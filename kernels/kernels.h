@@ -148,6 +148,7 @@ struct kern_ops {
     int (*mem_adopt)(struct kern *kern, int fd, size_t bytes, struct kern_mem *ret_mem); /* takes the fd, also when it fails; checks seals and size */
     int (*mem_seal)(struct kern *kern, struct kern_mem *mem);        /* weights complete: read-only from here, here and elsewhere */
     void (*mem_free)(struct kern *kern, struct kern_mem *mem);       /* all-zero mem allowed */
+    uint64_t (*free_bytes)(struct kern *kern);                       /* what states may take, scratch set aside; NULL: main memory's */
     int (*copy_in)(struct kern *kern, void *dst, const void *src_host, size_t bytes);
     int (*copy_out)(struct kern *kern, void *dst_host, const void *src, size_t bytes); /* waits for the ops before it */
     int (*clear)(struct kern *kern, void *dst, size_t bytes);

@@ -1,4 +1,4 @@
-/* kept.c - a sealed memfd and its description.  See kept.h. */
+/* kept.c - a sealed memfd, or memory of a GPU, and its description.  See kept.h. */
 #include "kept.h"
 
 #include <fcntl.h>
@@ -9,12 +9,18 @@
 /* Without these an engine that was taken over could change what the next one computes with. */
 enum { KEPT_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
+/* Memory of a GPU is an fd of its driver: a character device, without seals and of no size.  Whoever has it
+ * could write to it, and that is we and each engine, which maps it read-only. */
 static bool kept_is_sound(int fd, const Qwe__Weights *msg)
 {
     const int seals = fcntl(fd, F_GET_SEALS);
     struct stat st;
 
-    return seals >= 0 && (seals & KEPT_SEALS) == KEPT_SEALS && fstat(fd, &st) == 0 && st.st_size > 0 &&
+    if (fstat(fd, &st) < 0)
+        return false;
+    if (S_ISCHR(st.st_mode))
+        return msg->bytes > 0;
+    return seals >= 0 && (seals & KEPT_SEALS) == KEPT_SEALS && st.st_size > 0 &&
            (uint64_t)st.st_size == msg->bytes;
 }
 

@@ -171,29 +171,12 @@ static int engine_put_weights(struct engine_load *load)
     return uplink_put_fd(&load->e->up, 0, MSG_E_WEIGHTS, &msg->base, m->weights.mem.fd);
 }
 
-/* All but the backend comes from the file. */
-static int engine_load_file(struct engine_load *load)
-{
-    struct engine *e = load->e;
-    int r = tokenizer_new(load->gguf, &load->fault, &e->tokenizer);
-
-    if (!r)
-        r = engine_load_weights(load);
-    if (r)
-        return r;
-    e->n_vocab = e->model->config.n_vocab;
-    if (tokenizer_n_vocab(e->tokenizer) != e->n_vocab)
-        return fault_set(&load->fault, STATUS_INVALID,
-                         "the vocabulary has %d tokens, token_embd.weight has %d rows",
-                         tokenizer_n_vocab(e->tokenizer), e->n_vocab);
-    return 0;
-}
-
 static bool engine_load_is_auto(const Qwe__Start *start)
 {
     return !start->backend || !*start->backend || !strcmp(start->backend, "auto");
 }
 
+/* Why "auto" took the CPU, if it did. */
 static void engine_load_passed(struct engine_load *load)
 {
     char text[ENGINE_TEXT_BYTES];
@@ -205,14 +188,59 @@ static void engine_load_passed(struct engine_load *load)
     engine_clean_text(text, load->passed);
 }
 
-static int engine_load_model(struct engine_load *load)
+static int engine_load_backend(struct engine_load *load, const char *name)
 {
     const Qwe__Start *start = load->start;
     const struct kern_options options = {
-        .backend = engine_load_is_auto(start) ? "auto" : start->backend,
+        .backend = name,
         .isa = start->isa && *start->isa ? start->isa : NULL,
         .n_threads = (int)MIN(start->threads, 4096u),
     };
+
+    return kern_open(&options, &load->fault, &load->e->kern);
+}
+
+/* The weights do not fit: with "auto", main memory may hold them. */
+static int engine_load_retreat(struct engine_load *load)
+{
+    const struct fault why = load->fault;
+    int r;
+
+    if (!engine_load_is_auto(load->start) || !strcmp(load->e->kern->ops->name, "cpu"))
+        return MODEL_E_MEMORY;
+    log_warn("%s: the CPU takes over", why.text);
+    load->e->kern = kern_free(load->e->kern);
+    r = engine_load_backend(load, "cpu");
+    if (r)
+        return r;
+    load->fault = why;
+    engine_load_passed(load);
+    return engine_load_weights(load);
+}
+
+/* All but the backend comes from the file. */
+static int engine_load_file(struct engine_load *load)
+{
+    struct engine *e = load->e;
+    int r = tokenizer_new(load->gguf, &load->fault, &e->tokenizer);
+
+    if (!r)
+        r = engine_load_weights(load);
+    if (r == MODEL_E_MEMORY)
+        r = engine_load_retreat(load);
+    if (r)
+        return r;
+    e->n_vocab = e->model->config.n_vocab;
+    if (tokenizer_n_vocab(e->tokenizer) != e->n_vocab)
+        return fault_set(&load->fault, STATUS_INVALID,
+                         "the vocabulary has %d tokens, token_embd.weight has %d rows",
+                         tokenizer_n_vocab(e->tokenizer), e->n_vocab);
+    return 0;
+}
+
+static int engine_load_model(struct engine_load *load)
+{
+    const Qwe__Start *start = load->start;
     int r;
 
     if (!start->model_path || !*start->model_path)
@@ -220,10 +248,19 @@ static int engine_load_model(struct engine_load *load)
     r = gguf_open(start->model_path, &load->fault, &load->gguf);
     if (r)
         return engine_load_name_file(load, r);
-    r = kern_open(&options, &load->fault, &load->e->kern);
+    r = engine_load_backend(load, engine_load_is_auto(start) ? "auto" : start->backend);
     if (!r)
         engine_load_passed(load);
     return r ? r : engine_load_name_file(load, engine_load_file(load));
+}
+
+/* For states: on the device, or in this machine beside the weights. */
+static uint64_t engine_load_free_bytes(const struct engine_load *load)
+{
+    struct kern *kern = load->e->kern;
+
+    return kern->ops->free_bytes ? kern->ops->free_bytes(kern)
+                                 : memory_available_bytes(load->e->model->weights.mem.bytes);
 }
 
 /* Context from what was asked, what the model was trained for and, where nothing was asked, what is free:
@@ -231,7 +268,7 @@ static int engine_load_model(struct engine_load *load)
 static int engine_load_context(struct engine_load *load, struct state_size *size)
 {
     const uint32_t trained = (uint32_t)load->e->model->config.context_trained, asked = load->start->context;
-    const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
+    const uint64_t free_bytes = engine_load_free_bytes(load);
 
     if (asked > trained)
         return fault_set(&load->fault, STATUS_INVALID,
@@ -260,7 +297,7 @@ static uint64_t engine_load_cache_of_use(const struct engine_load *load, const s
  * small slots serve many users none the less, so this never leaves less than ENGINE_CACHE_MIB_USE. */
 static uint64_t engine_load_cache_share(const struct engine_load *load, const struct state_size *size)
 {
-    const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
+    const uint64_t free_bytes = engine_load_free_bytes(load);
     const uint64_t need_bytes = state_bytes(load->e->model, size);
     const uint64_t left_bytes = free_bytes > need_bytes ? free_bytes - need_bytes : 0;
 
@@ -308,7 +345,7 @@ static int engine_load_cache(struct engine_load *load, struct state_size *size)
 /* Memory is taken page by page: nothing fails until requests use it. */
 static void engine_load_warn(struct engine_load *load, const struct state_size *size)
 {
-    const uint64_t free_bytes = memory_available_bytes(load->e->model->weights.mem.bytes);
+    const uint64_t free_bytes = engine_load_free_bytes(load);
     const uint64_t need_bytes = state_bytes(load->e->model, size);
 
     if (need_bytes <= free_bytes)

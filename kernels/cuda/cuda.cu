@@ -156,6 +156,18 @@ static int cuda_plan(struct kern *kern, const struct kern_shape *shape)
     return r < 0 ? r : cuda_graph_init(cuda);
 }
 
+/* plan() takes some 120 MiB for a 9B, its kernels and graphs some more; the rest is for a screen that wakes
+ * up. */
+static uint64_t cuda_free_bytes(struct kern *kern)
+{
+    size_t free_bytes = 0, total_bytes = 0, kept_bytes;
+
+    if (cuda_result(cuda_of(kern), cudaMemGetInfo(&free_bytes, &total_bytes)) < 0)
+        return 0;
+    kept_bytes = ((size_t)CUDA_MIB_MIN << 20) + total_bytes / 40;
+    return free_bytes > kept_bytes ? free_bytes - kept_bytes : 0;
+}
+
 static size_t cuda_delta_state_bytes(struct kern *kern)
 {
     return kern_cuda_delta_state_bytes(&kern->shape);
@@ -184,29 +196,18 @@ static void cuda_free(struct kern *kern)
 }
 
 static const struct kern_ops cuda_ops = {
-    KERN_CUDA_NAME,
-    cuda_plan,
-    cuda_mem_alloc,
-    cuda_mem_adopt,
-    cuda_mem_seal,
-    cuda_mem_free,
-    cuda_copy_in,
-    cuda_copy_out,
-    cuda_clear,
-    cuda_copy,
-    cuda_mat_bytes,
-    cuda_mat_pack,
-    cuda_delta_state_bytes,
-    cuda_kv_page_bytes,
-    cuda_embed,
-    cuda_norm_proj,
-    cuda_proj_add,
-    cuda_mlp,
-    cuda_delta,
-    cuda_attn,
-    cuda_head,
-    cuda_stages,
-    cuda_free,
+    KERN_CUDA_NAME,     cuda_plan,
+    cuda_mem_alloc,     cuda_mem_adopt,
+    cuda_mem_seal,      cuda_mem_free,
+    cuda_free_bytes,    cuda_copy_in,
+    cuda_copy_out,      cuda_clear,
+    cuda_copy,          cuda_mat_bytes,
+    cuda_mat_pack,      cuda_delta_state_bytes,
+    cuda_kv_page_bytes, cuda_embed,
+    cuda_norm_proj,     cuda_proj_add,
+    cuda_mlp,           cuda_delta,
+    cuda_attn,          cuda_head,
+    cuda_stages,        cuda_free,
 };
 
 /* Threads and instruction sets are the CPU's; with "auto" they are for the case that it serves. */

@@ -7,18 +7,13 @@
 #include "matmul_pack.cuh"
 #include "vmm.cuh"
 
-/* What is mapped: whole granules. */
-static size_t mem_granules(const struct cuda *cuda, size_t bytes)
-{
-    return ROUND_UP(bytes, cuda->granule);
-}
-
 /* Weights get an fd, where the driver has that: they outlive the engine.  Everything else dies with it. */
-static int mem_new(struct cuda *cuda, size_t bytes, enum kern_mem_use use, void **ret_p, int *ret_fd)
+static int mem_new(struct cuda *cuda, enum kern_mem_use use, void **ret_p, struct kern_mem *mem)
 {
     if (use != KERN_MEM_WEIGHTS || !cuda->granule)
-        return cuda_result(cuda, cudaMalloc(ret_p, bytes));
-    const int r = kern_cuda_vmm_new(cuda->device, mem_granules(cuda, bytes), ret_p, ret_fd);
+        return cuda_result(cuda, cudaMalloc(ret_p, mem->bytes));
+    mem->bytes = ROUND_UP(mem->bytes, cuda->granule);
+    const int r = kern_cuda_vmm_new(cuda->device, mem->bytes, ret_p, &mem->fd);
     return r < 0 ? err_origin(r) : 0;
 }
 
@@ -31,14 +26,14 @@ int cuda_mem_alloc(struct kern *kern, size_t bytes, enum kern_mem_use use, struc
 
     if (bytes == 0 || bytes > PTRDIFF_MAX)
         return err_origin(-EINVAL);
+    mem.bytes = bytes;
     mem.fd = -1;
-    r = mem_new(cuda, bytes, use, &p, &mem.fd);
+    r = mem_new(cuda, use, &p, &mem);
     if (r < 0)
         return r;
     mem.base = static_cast<uint8_t *>(p);
-    mem.bytes = bytes;
     mem.locked = true;
-    r = cuda_clear(kern, p, bytes);
+    r = cuda_clear(kern, p, mem.bytes);
     if (r < 0)
         cuda_mem_free(kern, &mem);
     else
@@ -57,11 +52,11 @@ int cuda_mem_adopt(struct kern *kern, int fd_taken, size_t bytes, struct kern_me
 
     if (!cuda->granule)
         return err_origin(-EOPNOTSUPP);
-    r = kern_cuda_vmm_import(cuda->device, fd, mem_granules(cuda, bytes), &p);
+    mem.bytes = ROUND_UP(bytes, cuda->granule);
+    r = kern_cuda_vmm_import(cuda->device, fd, mem.bytes, &p);
     if (r < 0)
         return err_origin(r);
     mem.base = static_cast<uint8_t *>(p);
-    mem.bytes = bytes;
     mem.fd = steal_fd(&fd);
     mem.locked = true;
     *ret_mem = mem;
@@ -79,7 +74,7 @@ int cuda_mem_seal(struct kern *kern, struct kern_mem *mem)
     cuda->stage_bytes = 0;
     if (r < 0 || mem->fd < 0)
         return r;
-    r = kern_cuda_vmm_protect(cuda->device, mem->base, mem_granules(cuda, mem->bytes));
+    r = kern_cuda_vmm_protect(cuda->device, mem->base, mem->bytes);
     return r < 0 ? err_origin(r) : 0;
 }
 
@@ -94,7 +89,7 @@ void cuda_mem_free(struct kern *kern, struct kern_mem *mem)
     if (mem->fd < 0)
         cudaFree(mem->base);
     else
-        kern_cuda_vmm_free(mem->base, mem_granules(cuda, mem->bytes));
+        kern_cuda_vmm_free(mem->base, mem->bytes);
     closep(&mem->fd);
     *mem = kern_mem{};
     mem->fd = -1;

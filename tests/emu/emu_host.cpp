@@ -44,7 +44,17 @@ struct host_block {
 };
 enum { HOST_GUARD = 256 };
 
-static struct emu_machine host_machine = EMU_MACHINE;
+/* EMU_MIB: memory of the device. */
+static struct emu_machine host_invent(void)
+{
+    const char *const mib = getenv("EMU_MIB");
+    struct emu_machine machine = EMU_MACHINE;
+
+    if (mib)
+        machine.bytes = size_t(strtoul(mib, NULL, 10)) << 20;
+    return machine;
+}
+static struct emu_machine host_machine = host_invent();
 static std::map<uintptr_t, struct host_block> host_blocks;
 static std::vector<std::unique_ptr<struct emu_stream>> host_streams;
 static std::map<const void *, int> host_smem_allowed; /* of kernels that may have more than EMU_SMEM_PLAIN */
