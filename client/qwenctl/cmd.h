@@ -15,7 +15,7 @@ struct cmd_args {
     const struct template *template; /* of --template; NULL: none */
 };
 
-enum cmd_group { CMD_ASKING, CMD_WATCHING, CMD_STEERING, CMD_TOOLS, CMD_GROUP_N };
+enum cmd_group { CMD_ASKING, CMD_WATCHING, CMD_STEERING, CMD_MODELS, CMD_TOOLS, CMD_GROUP_N };
 
 /* what its arguments are, for the completions */
 enum cmd_takes { CMD_TAKES_TEXT, CMD_TAKES_NOTHING, CMD_TAKES_FILE, CMD_TAKES_WORD, CMD_TAKES_REQUEST };
@@ -33,6 +33,7 @@ struct cmd {
     const char *words;      /* CMD_TAKES_WORD: what the first argument may be; "VERBS": any verb */
     const char *names;      /* a command that prints what the next may be; NULL: nobody knows */
     const char *examples;   /* a command a line */
+    bool passes;            /* everything behind the verb is another program's business */
     const enum code *codes; /* besides 0, 2 and those of signals; ends with CODE_OK */
 };
 
@@ -57,6 +58,15 @@ enum code cmd_tokenize(const struct cmd_args *args);
 enum code cmd_complete(const struct cmd_args *args);
 enum code cmd_fim(const struct cmd_args *args);
 enum code cmd_lsp(const struct cmd_args *args);
+enum code cmd_models(const struct cmd_args *args);
+enum code cmd_import(const struct cmd_args *args);
+enum code cmd_pull(const struct cmd_args *args);
+enum code cmd_verify(const struct cmd_args *args);
+enum code cmd_inspect(const struct cmd_args *args);
+enum code cmd_bench(const struct cmd_args *args);
+enum code cmd_eval(const struct cmd_args *args);
+enum code cmd_log(const struct cmd_args *args);
+enum code cmd_doctor(const struct cmd_args *args);
 enum code cmd_session(const struct cmd_args *args);
 enum code cmd_template(const struct cmd_args *args);
 enum code cmd_config(const struct cmd_args *args);

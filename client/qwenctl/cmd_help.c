@@ -35,7 +35,8 @@ static void help_verb(FILE *out, const struct cmd *cmd)
         fputc('\n', out);
         help_indent(out, cmd->examples);
     }
-    fputs("\nOptions:\n", out);
+    if (cmd->verb)
+        fputs("\nOptions:\n", out);
     opt_print(out, cmd->verb);
     fputs("\nExit codes:\n", out);
     help_codes(out, cmd);
@@ -109,6 +110,7 @@ static void help_json_verb(struct json *json, const struct cmd *cmd)
     json_text(json, "args", cmd->args, (size_t)-1);
     json_text(json, "summary", cmd->summary, (size_t)-1);
     json_text(json, "group", cmd_group_title(cmd->group), (size_t)-1);
+    json_bool(json, "passes", cmd->passes);
     json_open(json, "exit_codes", '[');
     for (size_t i = 0; i < n; i++)
         if (cmd_has_code(cmd, codes[i].code))

@@ -78,6 +78,13 @@ static const struct cmd cmd_rows[] = {
      "On a terminal until q or Ctrl-C; into a pipe or with --once one table.\n"
      "TOK/S is over the last 4 s; CACHED is the share of the prompt.\n",
      0, CMD_WATCHING, CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"doctor", "[--json]", "Look for what is wrong, say what helps", OPT_DOCTOR, cmd_doctor,
+     "Exits 1 if a check failed. The names of checks are stable.\n", 0, CMD_WATCHING, CMD_TAKES_NOTHING,
+     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+    {"log", "[JOURNALCTL OPTIONS]", "The service's log", 0, cmd_log,
+     "Becomes journalctl --unit qwend.service with what stands behind it.\n", -1, CMD_WATCHING,
+     .examples = "qwenctl log -f\nqwenctl log -S -1h QWEND_UID=1000\n", .passes = true,
+     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"cancel", "ID | --mine", "End a request, or all of this user's", OPT_CANCEL, cmd_cancel,
      "ID is what ps shows, or its first digits.\n", 1, CMD_STEERING, CMD_TAKES_REQUEST,
      .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_DEADLINE, CODE_FAILED)},
@@ -92,6 +99,33 @@ static const struct cmd cmd_rows[] = {
     {"upgrade", "", "Have the daemon's present binary take over", OPT_ADMIN, cmd_upgrade,
      "For administrators who may reload. Requests go on; what cannot be started is\nrefused.\n", 0,
      CMD_STEERING, CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+    {"models", "[--json]", "The models of this machine", OPT_MODELS, cmd_models,
+     "Of the user's folder and of the service's; * is the one that is served. The hash\n"
+     "is the one it had when it came: qwenctl verify looks again.\n",
+     0, CMD_MODELS, CMD_TAKES_NOTHING, .codes = CMD_CODES(CODE_FAILED)},
+    {"pull", "[OPTIONS] URL", "Fetch a model by HTTP", OPT_PULL, cmd_pull,
+     "Goes on where an earlier try stopped. The file is put into place once its hash\n"
+     "is the one that was given; exit 1 if it is another.\n",
+     1, CMD_MODELS, CMD_TAKES_TEXT, .passes = true,
+     .examples = "qwenctl pull --sha256 HEX https://example.org/qwen3.5-9b-q4_k_m.gguf\n",
+     .codes = CMD_CODES(CODE_NO, CODE_BUSY, CODE_FAILED)},
+    {"import", "[OPTIONS] FILE", "Take a GGUF file into the models of this machine", OPT_IMPORT, cmd_import,
+     "Root's go to the service's folder, a user's to his own. Prints where it is.\n", 1, CMD_MODELS,
+     CMD_TAKES_FILE, .codes = CMD_CODES(CODE_FAILED)},
+    {"verify", "FILE", "Is a model what it was, and whole?", OPT_VERIFY, cmd_verify,
+     "Its sha256 against the one it came with, then header, tensors and shapes.\n"
+     "Exit 1: it is not.\n",
+     1, CMD_MODELS, CMD_TAKES_FILE, .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+    {"inspect", "FILE [OPTIONS]", "What is in a GGUF file, and the memory it takes", 0, cmd_inspect,
+     "Becomes qwend-probe inspect, whose options these are.\n", -1, CMD_MODELS, CMD_TAKES_FILE,
+     .passes = true, .examples = "qwenctl inspect model.gguf --ctx 32768 --slots 4\n",
+     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+    {"bench", "FILE [OPTIONS]", "How fast this machine runs a model", 0, cmd_bench,
+     "Becomes qwend-probe bench, whose options these are.\n", -1, CMD_MODELS, CMD_TAKES_FILE, .passes = true,
+     .examples = "qwenctl bench model.gguf --json\n", .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+    {"eval", "FILE SUITE [OPTIONS]", "How good a model's answers are", 0, cmd_eval,
+     "Becomes qwend-probe eval, whose options these are.\n", -1, CMD_MODELS, CMD_TAKES_FILE, .passes = true,
+     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"config", "[list | get KEY | set KEY VALUE | unset KEY]", "What qwenctl does unless told otherwise",
      OPT_CONFIG, cmd_config,
      "Keys are names of options; qwenctl help settings lists them. set and unset\n"
@@ -135,10 +169,8 @@ const struct cmd *cmd_find(const char *name)
 const char *cmd_group_title(enum cmd_group group)
 {
     static const char *const titles[CMD_GROUP_N] = {
-        [CMD_ASKING] = "Ask",
-        [CMD_WATCHING] = "Look at the service",
-        [CMD_STEERING] = "Steer the service",
-        [CMD_TOOLS] = "About qwenctl",
+        [CMD_ASKING] = "Ask",    [CMD_WATCHING] = "Look at the service", [CMD_STEERING] = "Steer the service",
+        [CMD_MODELS] = "Models", [CMD_TOOLS] = "About qwenctl",
     };
 
     return titles[group];

@@ -281,14 +281,13 @@ static void complete_fish_option(FILE *out, const struct opt *opt)
     size_t n;
 
     fputs("complete -c qwenctl", out);
-    if (opt->verbs != OPT_ANY) {
-        fputs(" -n '__fish_seen_subcommand_from", out);
-        cmds = cmd_table(&n);
-        for (size_t i = 0; i < n; i++)
-            if (cmds[i].verb & opt->verbs)
-                fprintf(out, " %s", cmds[i].name);
-        fputc('\'', out);
-    }
+    /* every verb: but not those that are other programs */
+    fprintf(out, " -n '%s__fish_seen_subcommand_from", opt->verbs == OPT_ANY ? "not " : "");
+    cmds = cmd_table(&n);
+    for (size_t i = 0; i < n; i++)
+        if (opt->verbs == OPT_ANY ? !cmds[i].verb : (cmds[i].verb & opt->verbs) != 0)
+            fprintf(out, " %s", cmds[i].name);
+    fputc('\'', out);
     fprintf(out, " -l %s", opt->name);
     if (opt->letter)
         fprintf(out, " -s %c", opt->letter);

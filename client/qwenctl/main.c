@@ -30,7 +30,7 @@ static const struct cmd *main_find(const char *word)
 /* These must work with a configuration that does not. */
 static bool main_reads_conf(const struct cmd *cmd)
 {
-    return !(cmd->verb & (OPT_CONFIG | OPT_HELP | OPT_COMPLETION));
+    return !(cmd->verb & (OPT_CONFIG | OPT_DOCTOR | OPT_HELP | OPT_COMPLETION));
 }
 
 /* Runs the verb with what the environment and the files say where the command line said nothing. */
@@ -71,12 +71,16 @@ static enum code main_run(struct ui *ui, struct opt_values *values, char **args,
 
     if (!cmd)
         return main_unknown(ui, args[0]);
-    if (opt_check_verb(values, cmd->verb, cmd->name, &fault)) {
+    if (cmd->verb && opt_check_verb(values, cmd->verb, cmd->name, &fault)) {
         ui_error(ui, "%s (see qwenctl help %s)", fault.text, cmd->name);
         return CODE_USAGE;
     }
     if (values->help && n) /* also of a question in quotes, which is not asked then */
         return cmd_help(&(struct cmd_args){values, ui, (char *[]){(char *)cmd->name}, 1});
+    if (cmd->passes) {
+        ui_error(ui, "%s is the first word: what stands behind it goes to another program", cmd->name);
+        return CODE_USAGE;
+    }
     if (!n && !values->help && !values->version) {
         ui_error(ui, "what shall it do? qwenctl ask TEXT, qwenctl chat; see qwenctl help");
         return CODE_USAGE;
@@ -106,6 +110,15 @@ static void main_exec_external(char **argv)
     argv[1] = word;
 }
 
+/* A verb that is another program's has no options of ours but --help. */
+static const struct cmd *main_passing(int argc, char **argv)
+{
+    const struct cmd *cmd = argc > 1 ? cmd_find(argv[1]) : NULL;
+
+    return cmd && cmd->passes && !(argc > 2 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"))) ? cmd
+                                                                                                       : NULL;
+}
+
 /* Whoever starts us may have closed fds 0 to 2: a socket with such a number would be read as the question or
  * written to as the answer.  What takes their place reads as empty and, opened for reading, refuses to be
  * written. */
@@ -129,15 +142,17 @@ int main(int argc, char **argv)
     char **args;
     enum code code;
     const int no_fds = main_open_std_fds();
-    const struct cmd *cmd;
+    const struct cmd *cmd, *passing;
     int n = 0, at, r;
 
     main_exec_external(argv);
     setlocale(LC_CTYPE, "");
     at = opt_verb_at(argc, argv);
     cmd = at ? main_find(argv[at]) : NULL;
+    passing = main_passing(argc, argv);
     args = calloc((size_t)argc + 1, sizeof(*args));
-    r = args ? opt_parse(argc, argv, cmd ? cmd->verb : OPT_ANY, &values, args, &n, &fault) : OPT_OK;
+    r = args && !passing ? opt_parse(argc, argv, cmd ? cmd->verb : OPT_ANY, &values, args, &n, &fault)
+                         : OPT_OK;
     ui_init(&ui, &values);
     if (!args || no_fds || sig_init()) {
         ui_error(&ui, "cannot start: %s", strerror(no_fds ? -no_fds : errno));
@@ -146,6 +161,8 @@ int main(int argc, char **argv)
         ui_error(&ui, "%s%s%s%s", fault.text, cmd ? " (see qwenctl help " : "", cmd ? cmd->name : "",
                  cmd ? ")" : "");
         code = r == OPT_E_GRAMMAR ? CODE_GRAMMAR : CODE_USAGE;
+    } else if (passing) {
+        code = passing->run(&(struct cmd_args){&values, &ui, argv + 2, argc - 2});
     } else {
         code = main_run(&ui, &values, args, n);
     }

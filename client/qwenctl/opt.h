@@ -30,6 +30,11 @@ enum opt_verb {
     OPT_ADMIN = 1ull << 12,
     OPT_SESSION = 1ull << 13,
     OPT_TEMPLATE = 1ull << 14,
+    OPT_DOCTOR = 1ull << 15,
+    OPT_MODELS = 1ull << 16,
+    OPT_IMPORT = 1ull << 17,
+    OPT_PULL = 1ull << 18,
+    OPT_VERIFY = 1ull << 19,
     OPT_COMPLETE = 1ull << 20,
     OPT_FIM = 1ull << 21,
     OPT_LSP = 1ull << 22,
@@ -62,6 +67,9 @@ struct opt_values {
     int color, show_thinking; /* enum opt_color, enum opt_show */
     bool quiet, verbose, json, ndjson, raw, usage, mine, count, detach, special, once, help, version;
     const char *profile, *template, *session, *extract; /* extract: a language, "" for any; NULL: not given */
+    const char *into, *sha256;
+    struct opt_int limit_rate;
+    bool link, unpinned;
     bool show_origin, keep_on, dry_run, strict;
     int overflow; /* enum opt_overflow */
     /* of complete and fim */

@@ -74,11 +74,16 @@ static const struct opt opt_rows[] = {
     {"usage", NULL, OPT_FLAG, OPT_GEN | OPT_ATTACH, OPT_AT(usage), "say at the end what was used, on stderr",
      .conf = true},
     {"json", NULL, OPT_FLAG,
-     OPT_ASK | OPT_ATTACH | OPT_COMPLETE | OPT_FIM | OPT_HELP | OPT_SESSION | OPT_STATUS | OPT_PS |
-         OPT_TOKENIZE | OPT_TOP,
+     OPT_ASK | OPT_ATTACH | OPT_COMPLETE | OPT_FIM | OPT_DOCTOR | OPT_HELP | OPT_MODELS | OPT_SESSION |
+         OPT_STATUS | OPT_PS | OPT_TOKENIZE | OPT_TOP,
      OPT_AT(json), "one JSON object"},
     {"ndjson", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH | OPT_COMPLETE | OPT_FIM, OPT_AT(ndjson),
      "one JSON object for each event"},
+    {"into", "PATH", OPT_TEXT, OPT_IMPORT | OPT_PULL, OPT_AT(into), "the folder for it"},
+    {"link", NULL, OPT_FLAG, OPT_IMPORT, OPT_AT(link), "a hard link instead of a copy"},
+    {"sha256", "HEX", OPT_TEXT, OPT_PULL, OPT_AT(sha256), "what the whole file must have"},
+    {"unpinned", NULL, OPT_FLAG, OPT_PULL, OPT_AT(unpinned), "take whatever comes"},
+    {"limit-rate", "N", OPT_INT, OPT_PULL, OPT_AT(limit_rate), "bytes a second at most", 1, 1e12},
     {"count", NULL, OPT_FLAG, OPT_TOKENIZE, OPT_AT(count), "only how many"},
     {"detach", NULL, OPT_FLAG, OPT_ASK, OPT_AT(detach), "print the request's id and end: see qwenctl attach"},
     {"mine", NULL, OPT_FLAG, OPT_CANCEL, OPT_AT(mine), "every request of this user"},

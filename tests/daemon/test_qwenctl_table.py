@@ -14,6 +14,7 @@ from test_qwenctl import QWENCTL, Case
 
 DOC = os.path.abspath(sys.argv[3])
 TABLE = json.loads(subprocess.run([QWENCTL, 'help', '--json'], capture_output=True, check=True).stdout)
+PASSING = {verb['name'] for verb in TABLE['verbs'] if verb['passes']}
 VERBS = [verb['name'] for verb in TABLE['verbs']]
 SAMPLES = {'N': '1', 'X': '0.5', 'TIME': '1s'}  # a good value by the name that values have in the help
 
@@ -60,7 +61,7 @@ class Agreement(Case):
             self.assertIn(f'Usage: qwenctl {verb}', text)
             for line in text.splitlines():
                 self.assertLessEqual(len(line), 80, line)
-            shown = re.findall(r'(?m)^  (-.|  ).. ?--([a-z-]+)', text)
+            shown = re.findall(r'(?m)^  (-.|  ).. ?--([a-z0-9-]+)', text)
             self.assertEqual(sorted(name for _, name in shown), sorted(o['name'] for o in options_of(verb)))
             for option in options_of(verb):
                 self.assertRegex(text, '(?m)^' + re.escape(f'  {spelled(option)} ') + ' *' + re.escape(option['help']) + '$')
@@ -80,6 +81,8 @@ class Agreement(Case):
 
         for verb in VERBS:
             self.check(run(verb, [option for option in options_of(verb) if option['name'] != 'version']), 0)
+            if verb in PASSING:
+                continue
             self.check(self.run_ctl(verb, '--version'), 0)
             mine = {option['name'] for option in options_of(verb)}
             others = [option for option in TABLE['options'] if option['name'] not in mine]
@@ -120,7 +123,7 @@ class Completion(Case):
         self.assertEqual(self.bash(''), sorted(VERBS))
         self.assertEqual(self.bash('to'), ['tokenize', 'top'])
         for verb in VERBS:
-            self.assertEqual(self.bash(verb, '--'), sorted('--' + option['name'] for option in options_of(verb)))
+            self.assertEqual(self.bash(verb, '--'), sorted('--' + option['name'] for option in options_of(verb)) or [''])
 
     def test_bash_offers_values(self):
         for option in TABLE['options']:
@@ -169,7 +172,7 @@ class Completion(Case):
             self.assertIn(f"        '{verb['name']}:{summary}'\n", script)
             start = script.index(f'    {verb["name"]})\n')
             chapter = script[start:script.index(' ;;\n', start)]
-            found = re.findall(r'--([a-z-]+)(?:=-?)?[}\[]', chapter)
+            found = re.findall(r'--([a-z0-9-]+)(?:=-?)?[}\[]', chapter)
             self.assertEqual(sorted(set(found)), sorted({option['name'] for option in options_of(verb['name'])}))
 
     def test_unknown_shell_is_two(self):
