@@ -171,7 +171,9 @@ static void lsp_fill_on_text(struct lsp *lsp, const qwend_event *event)
     size_t n = MIN(event->n, LSP_FILL_BYTES - fill->n);
 
     if (!fill->n && event->n) {
-        fill->first_ms += ((double)(now - fill->sent_ns) / 1e6 - fill->first_ms) / 4;
+        const double ms = (double)(now - fill->sent_ns) / 1e6;
+
+        fill->first_ms += fill->first_ms > 0 ? (ms - fill->first_ms) / 4 : ms;
         fill->due_ns = now + (fill->invoked ? LSP_INVOKED_MS : LSP_AUTO_MS) * 1000000ull;
     }
     n = qwend_utf8_valid(event->text, n); /* cut, it may end inside a character */
@@ -181,11 +183,13 @@ static void lsp_fill_on_text(struct lsp *lsp, const qwend_event *event)
         lsp_fill_finish(lsp, true);
 }
 
+/* What will be refused again is not asked again, but by hand; what may pass (a full queue) the next key
+ * tries. */
 static void lsp_fill_on_error(struct lsp *lsp, const qwend_event *event)
 {
     lsp_fill_stop(lsp);
-    if (event->code != STATUS_UNSUPPORTED || lsp->fill.unable)
-        return;
+    if (event->code != STATUS_UNSUPPORTED && event->code != STATUS_INVALID)
+        return; /* INVALID: a daemon that is older than gaps */
     lsp->fill.unable = true;
     lsp_show(lsp, LSP_WARNING, "qwend: no completions: %s", event->text);
 }
@@ -196,7 +200,9 @@ static int lsp_fill_on_event(qwend_stream *stream, const qwend_event *event, voi
 
     if (stream != lsp->fill.stream)
         return 0;
-    if (event->type == QWEND_EV_ANSWER)
+    if (event->type == QWEND_EV_STARTED)
+        lsp->fill.unable = false;
+    else if (event->type == QWEND_EV_ANSWER)
         lsp_fill_on_text(lsp, event);
     else if (event->type == QWEND_EV_END)
         lsp_fill_finish(lsp, false);
@@ -310,6 +316,7 @@ void lsp_fill_ask(struct lsp *lsp, json_t *id, const json_t *params, bool is_lis
     const struct lsp_doc *doc = lsp_doc_of(lsp, params);
     struct lsp_pos pos;
     int64_t trigger = 0;
+    bool invoked;
     size_t offset;
 
     if (!doc || !lsp_take_pos(json_object_get(params, "position"), &pos)) {
@@ -318,17 +325,18 @@ void lsp_fill_ask(struct lsp *lsp, json_t *id, const json_t *params, bool is_lis
         return;
     }
     offset = lsp_offset(doc->text, doc->n, lsp->docs.utf8, pos);
-    if (fill->off || fill->unable || doc->stale || doc->secret) {
+    lsp_number(json_object_get(params, "context"), "triggerKind", 1, 3, &trigger);
+    invoked = !is_list && trigger == LSP_TRIGGER_INVOKED;
+    if (fill->off || (fill->unable && !invoked) || doc->stale || doc->secret) {
         lsp_fill_reply(lsp, id, is_list, doc, offset, NULL, 0);
         return;
     }
-    lsp_number(json_object_get(params, "context"), "triggerKind", 1, 3, &trigger);
     lsp_fill_note_jump(lsp, doc, offset);
     if (lsp_fill_from_kept(lsp, id, is_list, doc, offset)) {
         lsp_fill_stop(lsp); /* an older question */
         return;
     }
-    lsp_fill_start(lsp, id, doc, offset, is_list, !is_list && trigger == LSP_TRIGGER_INVOKED);
+    lsp_fill_start(lsp, id, doc, offset, is_list, invoked);
 }
 
 bool lsp_fill_cancel(struct lsp *lsp, const json_t *id)

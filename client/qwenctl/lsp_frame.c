@@ -67,10 +67,10 @@ static int lsp_frame_length(const char *text, size_t n, struct fault *fault, siz
 static int lsp_frame_head(const char *head, size_t n, struct fault *fault, size_t *ret_length)
 {
     bool found = false;
+    const char *end;
     int r;
 
-    while (n) {
-        const char *end = memmem(head, n, "\r\n", 2);
+    while ((end = memmem(head, n, "\r\n", 2))) {
         const size_t n_line = (size_t)(end - head);
 
         if (n_line >= strlen(LSP_LENGTH) && !strncasecmp(head, LSP_LENGTH, strlen(LSP_LENGTH))) {

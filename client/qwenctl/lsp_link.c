@@ -20,7 +20,7 @@ qwend *lsp_link_get(struct lsp *lsp)
         return NULL;
     r = qwend_open_as(&link->q, link->socket, QWEND_NONBLOCK, "qwenctl lsp");
     if (!r) {
-        link->told = false;
+        link->told = lsp->fill.unable = false; /* perhaps another model */
         return link->q;
     }
     link->q = NULL;

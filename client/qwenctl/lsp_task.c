@@ -136,7 +136,8 @@ static void lsp_task_finish(struct lsp *lsp, struct lsp_task *task, bool is_cut)
         return;
     }
     if (task->verb && !lsp->client.show_text)
-        lsp_show(lsp, LSP_INFO, "%s", task->text);
+        lsp_notify(lsp, "window/showMessage",
+                   json_pack("{s:i, s:s%}", "type", LSP_INFO, "message", task->text, task->n));
     lsp_reply(lsp, task->id, json_pack("{s:s%, s:b}", "text", task->text, task->n, "cut", is_cut));
     lsp_task_end(lsp, task);
 }

@@ -2,7 +2,9 @@
 """story_lsp.py - the language server against a daemon: on the demo model where text matters, else on the fake engine."""
 
 import os
+import subprocess
 import sys
+import time
 
 import lsp
 import qwp
@@ -79,7 +81,7 @@ def a_newer_key_takes_the_place_of_an_older():
 
 def a_request_goes_on_while_its_text_is_typed():
     with Fake(slots=1, delay_ms=20) as d, d.serving() as p, started(d) as e:
-        old = e.complete(A, invoked=True)
+        old = e.complete(A)
         p.wait_status(lambda s: s.output_tokens >= 1)
         e.type(A, "0")              # every answer of the fake engine begins with "0:"
         new = e.complete(A)
@@ -165,6 +167,18 @@ def a_model_that_cannot_is_told_of_once():
             assert e.ghost(A) is None and e.ghost(A) is None
             assert "<|fim_suffix|>" in e.note("window/showMessage")["params"]["message"]
             assert len(e.seen("window/showMessage")) == 1
+            assert e.ghost(A, invoked=True) is None         # by hand it is tried again
+            assert len(e.seen("window/showMessage")) == 2
+
+
+def a_slow_model_is_asked_later():
+    with Fake(slots=1, read_ms=300) as d, d.serving() as p, started(d) as e:
+        assert e.ghost(A)
+        e.type(A, "x")
+        began = time.monotonic()
+        e.complete(A)
+        p.wait_status(lambda s: s.requests == 2)
+        assert time.monotonic() - began >= 0.12             # half of 300 ms, where it was 40
 
 
 def completions_can_be_turned_off():
@@ -213,6 +227,12 @@ def an_edit_of_an_older_version_is_not_made():
         p.wait_status(lambda s: s.running == 1)
         e.type(A, " ")
         assert e.error(asked)["code"] == -32801 and not e.seen("workspace/applyEdit")
+
+
+def an_explanation_is_a_message_where_nobody_shows_it():
+    with Fake(slots=1) as d, started(d) as e:
+        told = e.result(e.command("qwend.explain", A, (0, 0), (1, 0)))
+        assert len(told["text"]) > 300 and e.note("window/showMessage")["params"]["message"] == told["text"]
 
 
 def an_answer_that_was_cut_edits_nothing():
@@ -294,6 +314,19 @@ def a_stream_that_cannot_be_followed_ends():
     with Fake() as d, started(d) as e:
         e.process.stdin.close()
         assert e.process.wait(WAIT_S) == 1              # it was not told to end
+
+
+def an_editor_that_does_not_read_is_given_up():
+    with Fake() as d:
+        with subprocess.Popen([d.qwenctl, "lsp", "--socket", d.socket], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE) as process:
+            try:
+                for _ in range(3):      # each is answered with its id, at once
+                    process.stdin.write(lsp.frame({"jsonrpc": "2.0", "id": "x" * (15 << 20), "method": "none"}))
+                process.stdin.close()
+            except BrokenPipeError:
+                pass
+            assert process.wait(WAIT_S) == 10, process.stderr.read()
 
 
 def documents_are_bounded():

@@ -39,7 +39,7 @@ end
 
 local function send(client, all, into)
     qwend.append(into, '\n\n# Qwen\n')
-    client.request('qwend/chat', {
+    qwend.call(client, 'request', 'qwend/chat', {
         messages = all,
         partialResultToken = qwend.stream(function(text)
             qwend.append(into, text)

@@ -15,7 +15,7 @@ end
 
 function M.hide()
     if asked then
-        asked.client.cancel_request(asked.id)
+        qwend.call(asked.client, 'cancel_request', asked.id)
         asked = nil
     end
     if ghost and vim.api.nvim_buf_is_valid(ghost.buf) then
@@ -60,7 +60,7 @@ function M.ask(invoked)
         local tick = vim.api.nvim_buf_get_changedtick(buf)
         local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
         params.context = { triggerKind = invoked and 1 or 2 }
-        local _, id = client.request('textDocument/inlineCompletion', params, function(_, result)
+        local _, id = qwend.call(client, 'request', 'textDocument/inlineCompletion', params, function(_, result)
             local now_row, now_col = cursor()
             local item = result and result.items and result.items[1]
             if

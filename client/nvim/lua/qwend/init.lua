@@ -33,6 +33,15 @@ end
 
 -- ---- the server
 
+-- Methods of a client want the client itself since 0.11.
+local has_methods = vim.fn.has('nvim-0.11') == 1
+function M.call(client, name, ...)
+    if has_methods then
+        return client[name](client, ...)
+    end
+    return client[name](...)
+end
+
 local function on_progress(err, result, ctx, config)
     local take = streams[result.token]
     if not take then
@@ -50,7 +59,7 @@ end
 
 function M.client()
     local client = M.client_id and vim.lsp.get_client_by_id(M.client_id)
-    return client and not client.is_stopped() and client or nil
+    return client and not M.call(client, 'is_stopped') and client or nil
 end
 
 function M.start()
@@ -64,14 +73,15 @@ function M.start()
     if M.options.socket then
         vim.list_extend(cmd, { '--socket', M.options.socket })
     end
-    M.client_id = vim.lsp.start_client({
+    local config = {
         name = 'qwend',
         cmd = cmd,
         root_dir = vim.fn.getcwd(),
         capabilities = capabilities(),
         handlers = { ['$/progress'] = on_progress },
         init_options = { completion = M.options.completion, ignore = M.options.ignore, showText = true },
-    })
+    }
+    M.client_id = has_methods and vim.lsp.start(config, { attach = false }) or vim.lsp.start_client(config)
     return M.client()
 end
 
@@ -79,7 +89,7 @@ function M.stop()
     local client = M.client()
     require('qwend.ghost').hide()
     if client then
-        client.stop()
+        M.call(client, 'stop')
     end
 end
 
@@ -143,7 +153,7 @@ local function run(verb, instruction, first, last)
                 M.append(into, text)
             end)
         end
-        client.request('workspace/executeCommand', {
+        M.call(client, 'request', 'workspace/executeCommand', {
             command = 'qwend.' .. verb,
             arguments = { given },
             partialResultToken = token,
