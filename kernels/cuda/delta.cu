@@ -81,6 +81,9 @@ KERN_CUDA_FN float delta_row(float4 (&m)[D / 32], const struct delta_keys *keys,
     return fmaf(u, keys->kq, decay * by_q);
 }
 
+/* Spans' rows before their chunks, which are all of them where there are none; or those after. */
+enum delta_when { DELTA_FIRST, DELTA_LAST };
+
 enum { DELTA_ROWS = 4 }; /* of M a thread */
 
 /* To and from registers: rows j, j + D / 4 .., each line of memory by eight lanes. */
@@ -129,7 +132,8 @@ KERN_CUDA_FN float delta_token(float4 (&m)[DELTA_ROWS][D / 32], const float *mix
 /* Two blocks of 256 threads fit a multiprocessor: 128 KiB of M on their way to it.  Loops over channels stay
  * rolled: M takes half of the registers, and what they would hold in advance is what spills. */
 template <int D>
-__global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4) delta_step(struct kern_cuda_delta op)
+__global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4)
+    delta_step(struct kern_cuda_delta op, enum delta_when part)
 {
     enum { THREADS = 2 * D, WARPS = THREADS / KC_WARP };
     KERN_CUDA_SMEM(float, conv_w, 4 * 3 * D);
@@ -143,11 +147,12 @@ __global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4) delta_step(str
     KERN_CUDA_SMEM(float, squares, WARPS);
     const int tid = threadIdx.x, lane = tid % DELTA_LANES, j = tid / DELTA_LANES, h = blockIdx.x;
     const struct delta_rows rows = delta_rows_of(&op.step, blockIdx.y);
+    const int t0 = part == DELTA_FIRST ? 0 : rows.chunk1, t1 = part == DELTA_FIRST ? rows.chunk0 : rows.n_tok;
 
-    if (rows.n_tok == 0) {
-        kc_pdl_wait();
+    if (part == DELTA_LAST || t0 >= t1)
+        kc_pdl_wait(); /* the chunks wrote this M */
+    if (t0 >= t1)
         return;
-    }
     float *const state = delta_state<D>(&op, rows.slot, h);
     float4 m[DELTA_ROWS][D / 32];
     delta_load<D>(m, state, j, lane);
@@ -161,22 +166,23 @@ __global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4) delta_step(str
         for (int tap = 0; tap < 3; tap++)
             window[tap * 3 * D + i] = state[D * D + tap * 3 * D + i];
     }
-    kc_pdl_wait();
+    if (part == DELTA_FIRST)
+        kc_pdl_wait();
     kc_pdl_launch();
 
     const float *const qkv = op.qkv + (size_t)rows.row0 * n_ch;
 #pragma unroll 1
     for (int i = tid; i < 3 * D; i += THREADS)
-        kc_cp_async_4(input + i, qkv + column[i]);
+        kc_cp_async_4(input + i, qkv + (size_t)t0 * n_ch + (size_t)column[i]);
     kc_cp_async_commit();
     kc_cp_async_wait<0>(); /* each thread reads what it has copied itself */
-    for (int t = 0; t < rows.n_tok; t++) {
+    for (int t = t0; t < t1; t++) {
         const size_t row = (size_t)(rows.row0 + t),
                      at = (row * (size_t)op.n_vh + (size_t)h) * D + (size_t)tid;
 #pragma unroll 1
         for (int i = tid; i < 3 * D; i += THREADS) {
             mixed[i] = delta_conv(conv_w + i, window + i, 3 * D, input[i]);
-            if (t + 1 < rows.n_tok)
+            if (t + 1 < t1)
                 kc_cp_async_4(input + i, qkv + (size_t)(t + 1) * n_ch + (size_t)column[i]);
         }
         if (tid < D)
@@ -210,12 +216,20 @@ __global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4) delta_step(str
 }
 
 template <int D>
-static int delta_launch(const struct kern_cuda_delta *op, const struct kern_batch *batch, bool pdl,
-                        cudaStream_t stream)
+static int delta_launch(const struct kern_cuda_delta *op, const struct kern_batch *batch,
+                        enum delta_when part, bool pdl, cudaStream_t stream)
 {
     const dim3 grid((unsigned)op->n_vh, (unsigned)batch->n_span);
 
-    return kc_result(KERN_CUDA_LAUNCH(delta_step<D>, grid, dim3(2 * D), 0, stream, pdl, *op));
+    return kc_result(KERN_CUDA_LAUNCH(delta_step<D>, grid, dim3(2 * D), 0, stream, pdl, *op, part));
+}
+
+static int delta_part(const struct kern_cuda_delta *op, const struct kern_batch *batch, enum delta_when part,
+                      bool pdl, cudaStream_t stream)
+{
+    return op->d == 32   ? delta_launch<32>(op, batch, part, pdl, stream)
+           : op->d == 64 ? delta_launch<64>(op, batch, part, pdl, stream)
+                         : delta_launch<128>(op, batch, part, pdl, stream);
 }
 
 extern "C" int kern_cuda_delta_mix(const struct kern_cuda_delta *op, const struct kern_batch *batch, bool pdl,
@@ -223,14 +237,22 @@ extern "C" int kern_cuda_delta_mix(const struct kern_cuda_delta *op, const struc
 {
     const struct kern_shape s = {.n_kh = op->n_kh, .n_vh = op->n_vh, .d_delta = op->d, .conv_k = op->conv_k};
 
+    int n_first = 0, n_chunk = 0, n_last = 0, r = 0;
+
     if (!kern_cuda_delta_takes(&s) || batch->n_span < 1)
         return -EINVAL;
-    switch (op->d) {
-    case 32:
-        return delta_launch<32>(op, batch, pdl, stream);
-    case 64:
-        return delta_launch<64>(op, batch, pdl, stream);
-    default:
-        return delta_launch<128>(op, batch, pdl, stream);
+    for (int i = 0; i < batch->n_span; i++) {
+        const struct kern_span *const span = &batch->spans[i];
+        const struct delta_rows rows = delta_rows_cut(span->row0, span->n_tok, span->pos0, span->slot);
+        n_first += rows.chunk0;
+        n_chunk += (rows.chunk1 - rows.chunk0) / KERN_CUDA_CHUNK;
+        n_last += rows.n_tok - rows.chunk1;
     }
+    if (n_first)
+        r = delta_part(op, batch, DELTA_FIRST, pdl, stream);
+    if (n_chunk && r == 0)
+        r = delta_chunk(op, batch, n_chunk, pdl, stream);
+    if (n_last && r == 0)
+        r = delta_part(op, batch, DELTA_LAST, pdl, stream);
+    return r;
 }

@@ -4,10 +4,20 @@
 #include "act.cuh"
 #include "delta.h"
 
-/* A span's rows. */
+/* A span's rows: up to chunk0 and from chunk1 on token by token, between them whole chunks.  Chunks lie at
+ * multiples of 64 positions, so that how a prompt was cut there changes no bits. */
 struct delta_rows {
-    int row0, n_tok, slot;
+    int row0, n_tok, slot, chunk0, chunk1;
 };
+
+static inline __host__ __device__ struct delta_rows delta_rows_cut(int row0, int n_tok, int pos0, int slot)
+{
+    const int first = (pos0 + KERN_CUDA_CHUNK - 1) / KERN_CUDA_CHUNK * KERN_CUDA_CHUNK - pos0;
+    const int last = (pos0 + n_tok) / KERN_CUDA_CHUNK * KERN_CUDA_CHUNK - pos0;
+    const bool chunks = n_tok > KERN_CUDA_SHORT && first < last;
+
+    return delta_rows{row0, n_tok, slot, chunks ? first : n_tok, chunks ? last : n_tok};
+}
 
 /* No rows for a block that has no span. */
 KERN_CUDA_FN struct delta_rows delta_rows_of(const struct kern_cuda_step *step, unsigned span)
@@ -15,8 +25,12 @@ KERN_CUDA_FN struct delta_rows delta_rows_of(const struct kern_cuda_step *step, 
     if ((int)span >= step->n[1])
         return delta_rows{};
     const struct kern_cuda_span s = step->spans[span];
-    return delta_rows{s.row0, s.n_tok, s.slot};
+    return delta_rows_cut(s.row0, s.n_tok, s.pos0, s.slot);
 }
+
+/* delta_chunk.cu: the chunks of all spans, n_chunk in all. */
+int delta_chunk(const struct kern_cuda_delta *op, const struct kern_batch *batch, int n_chunk, bool pdl,
+                cudaStream_t stream);
 
 /* M of value head h; its window lies behind it. */
 template <int D>

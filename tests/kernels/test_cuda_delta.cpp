@@ -4,7 +4,7 @@
 
 #include "cuda_step.h"
 
-enum { N_SLOT = 4, CTX = 1024 };
+enum { N_SLOT = 4, CTX = 4096 };
 static const float eps = 1e-6f;
 
 /* Rows of all sequences, by sequence and position, and what came out. */
@@ -257,6 +257,77 @@ static void test_delta_step_keeps_a_nan_in_its_sequence(void **state)
     cuda_check_groups(r.out, r.q, r.group, "act");
 }
 
+#ifdef EMU_TSAN_ON
+static const struct heads chunk_heads[] = {{1, 2, 32}};
+#else
+static const struct heads chunk_heads[] = {{2, 4, 64}, {1, 3, 32}};
+#endif
+
+/* Long spans: chunks, rows before and after them, beside decode rows, slots that go on. */
+static void test_delta_chunks_are_near_the_definition(void **state)
+{
+    const cuda_steps plan = {{{1, 20}, {0, 66}}, {{0, 1}, {1, 121}}, {{0, 74}}};
+
+    for (const struct heads &h : chunk_heads) {
+        struct data r = data_new(h.n_kh, h.n_vh, h.d, 2, 141, uint64_t(h.d + h.n_vh));
+        check(&r, plan, 1e-4);
+    }
+}
+
+#ifndef EMU_TSAN_ON
+/* Chunked and token by token do the same over a long prompt: 4,096 tokens, slow and fast decays. */
+static void test_delta_chunks_stay_with_the_recurrence(void **state)
+{
+    enum { LEN = 4096 };
+    struct data chunks = data_new(1, 2, 32, 1, LEN, 21), tokens;
+    cuda_steps long_plan, short_plan;
+    double worst = 0, sum = 0, size = 0;
+
+    chunks.a = {-0.02f, -2.0f};
+    tokens = chunks;
+    for (int t = 0; t < LEN; t += 512)
+        long_plan.push_back(std::vector<struct cuda_cut>(1, {0, 512}));
+    for (int t = 0; t < LEN; t += 16)
+        short_plan.push_back(std::vector<struct cuda_cut>(1, {0, 16}));
+    emu_use_mode(0);
+    run_cuda(&chunks, long_plan, 0);
+    run_cuda(&tokens, short_plan, 0);
+    for (size_t i = 0; i < chunks.out.size(); i++) {
+        const double error = fabs(double(chunks.out[i]) - double(tokens.out[i]));
+        worst = fmax(worst, error / (1 + fabs(double(tokens.out[i]))));
+        sum += error;
+        size += fabs(double(tokens.out[i]));
+    }
+    if (!(worst <= 2e-3 && sum / size <= 1e-4))
+        fail_msg("worst %g, mean %g of the mean size", worst, sum / size);
+}
+
+/* The 9B's heads, one chunk and a token. */
+static void test_delta_chunks_run_the_9b(void **state)
+{
+    const cuda_steps plan = {std::vector<struct cuda_cut>(1, {0, 65})};
+    struct data r = data_new(16, 32, 128, 1, 65, 9), want = r;
+
+    run_ref(&want, plan);
+    emu_use_mode(2);
+    run_cuda(&r, plan, 0);
+    cuda_check_near(r.out, want.out, 1e-4, "out");
+    cuda_check_groups(r.out, r.q, r.group, "act");
+}
+#endif
+
+/* Where a prompt is cut at the ends of chunks, and what is read beside it, changes nothing. */
+static void test_delta_chunks_give_the_same_bits_for_cuts_between_them(void **state)
+{
+    struct data whole = data_new(1, 2, 32, 2, 150, 3), cut = whole;
+
+    emu_use_mode(0);
+    run_cuda(&whole, {std::vector<struct cuda_cut>(1, {0, 150}), std::vector<struct cuda_cut>(1, {1, 150})},
+             0);
+    run_cuda(&cut, {{{0, 64}, {1, 128}}, {{0, 64}, {1, 22}}, {{0, 22}}}, 1);
+    check_same(&cut, &whole);
+}
+
 static void test_delta_mix_refuses_shapes_without_kernels(void **state)
 {
     const struct kern_span span = {0, 1, 0, 0, NULL};
@@ -288,6 +359,12 @@ int main(void)
 #endif
         cmocka_unit_test(test_delta_step_gives_the_same_bits_for_any_cut),
         cmocka_unit_test(test_delta_step_keeps_a_nan_in_its_sequence),
+        cmocka_unit_test(test_delta_chunks_are_near_the_definition),
+#ifndef EMU_TSAN_ON
+        cmocka_unit_test(test_delta_chunks_stay_with_the_recurrence),
+        cmocka_unit_test(test_delta_chunks_run_the_9b),
+#endif
+        cmocka_unit_test(test_delta_chunks_give_the_same_bits_for_cuts_between_them),
         cmocka_unit_test(test_delta_mix_refuses_shapes_without_kernels),
     };
 
