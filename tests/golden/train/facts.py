@@ -77,12 +77,16 @@ def options():
     """Rows of opt_table: name, value, verbs, help, letter, choices."""
     text, known = read("client/qwenctl/opt_table.c"), verbs_of()
     start = text.index("opt_rows[] = {")
+    # sets of verbs that have a name, each made of flags and of those before it: the last one is expanded first
+    aliases = re.findall(r"(OPT_\w+) = ([\w |]+)", re.search(r"\nenum \{[^}]*\}", text).group(0))[::-1]
     for row in braces(text, start):
         m = OPTION.match(row)
         if not m:
             continue
         name, arg, kind, verbs, help_text = m.groups()
-        verbs = verbs.replace("OPT_GEN", "OPT_ASK | OPT_CHAT").split(" | ")
+        for alias, meaning in aliases:
+            verbs = re.sub(rf"\b{alias}\b", meaning.strip(), verbs)
+        verbs = verbs.split(" | ")
         letter = re.search(r"\.letter = '(\w)'", row)
         choices = re.search(r"OPT_CHOICES\(([^)]*)\)", row)
         yield {
