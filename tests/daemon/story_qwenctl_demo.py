@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """story_qwenctl_demo.py - qwenctl in pipelines with a model that answers: documents, sessions, prompts, cut input.
 
-The pipelines of the manual that need no schema run here as a shell runs them.
+The commands of docs/QWENCTL.md run here as a shell runs them.
 """
 import json
 import os
+import pty
+import re
 import subprocess
 import sys
 
@@ -13,15 +15,16 @@ from harness import WAIT_S, Qwend, golden
 
 
 def env():
-    return dict(os.environ, HOME=QWEND.folder, PATH=os.path.dirname(QWEND.qwenctl) + ":" + os.environ["PATH"],
-                QWEND_SOCKET=QWEND.socket)
+    build = os.environ["QWEND_BUILD"]
+    path = [os.path.join(QWEND.folder, "bin"), os.path.dirname(QWEND.qwenctl), os.path.join(build, "daemon/probe"), os.environ["PATH"]]
+    return dict(os.environ, HOME=QWEND.folder, PATH=":".join(path), QWEND_SOCKET=QWEND.socket)
 
 
-def shell(script):
+def shell(script, codes=(0,)):
     """A pipeline; a command that fails in it fails it."""
     done = subprocess.run(["bash", "-o", "pipefail", "-c", script], capture_output=True, text=True, env=env(), timeout=WAIT_S,
                           stdin=subprocess.DEVNULL, cwd=QWEND.folder, check=False)
-    assert done.returncode == 0, done
+    assert done.returncode in codes, done
     return done.stdout
 
 
@@ -90,9 +93,84 @@ def a_short_document_is_not_cut():
     assert ask("--dry-run", "--overflow=tail", "?", data="short").stdout == ask("--dry-run", "?", data="short").stdout
 
 
+def ending_early_is_141():
+    """A reader that has enough: the writer is told, and so is the daemon."""
+    out = shell("qwenctl ask --ndjson --raw --seed 1 --temp 100 --top-k 0 --top-p 1 --min-p 0 'Once' | head -1 >first; "
+                "echo ${PIPESTATUS[0]}")
+    assert out == "141\n", out
+    with open(os.path.join(QWEND.folder, "first"), encoding="utf-8") as f:
+        assert json.load(f)["e"] == "start"
+    with qwp.Peer(QWEND.socket) as peer:
+        peer.wait_status(lambda status: status.running == 0 and status.queued == 0)
+
+
+def asking_costs_little_processor_time():
+    """With configuration, session and layout on a terminal, beside the engine: 2 ms as measured, 15 ms allowed."""
+    with open(QWEND.qwenctl, "rb") as f:
+        if b"__asan_init" in f.read():
+            return "a sanitized build is slower"
+    put(".config/qwend/qwenctl.conf", "max-tokens = 500\n")
+
+    def cost_ms():
+        terminal, child = pty.openpty()
+        with subprocess.Popen(["qwenctl", "ask", "-s", "cost", "hello"], stdin=subprocess.DEVNULL, stdout=child, stderr=child,
+                              env=dict(env(), TERM="xterm")) as process:
+            os.close(child)
+            try:
+                while os.read(terminal, 65536):
+                    pass
+            except OSError:  # EIO: nobody writes any more
+                pass
+            _, process.returncode, usage = os.wait4(process.pid, 0)
+        os.close(terminal)
+        assert process.returncode == 0, process.returncode
+        return (usage.ru_utime + usage.ru_stime) * 1e3
+
+    best = min(cost_ms() for _ in range(5))
+    os.unlink(os.path.join(QWEND.folder, ".config/qwend/qwenctl.conf"))
+    assert best <= 15, f"{best:.1f} ms"
+
+
+STANDINS = {  # for what a machine that runs tests need not have
+    "dmesg": "#!/bin/sh\necho '[0.0] all is well'\n",
+    "journalctl": "#!/bin/sh\ni=0; while [ $i -lt 2000 ]; do echo \"line $i of the log\"; i=$((i + 1)); done\n",
+    "jq": f"#!{sys.executable}\nimport json, sys\nprint(json.load(sys.stdin)[sys.argv[2][1:]])\n",
+}
+REVIEW = "---\nthink = off\nmax-tokens = 300\n---\nYou review patches.\n--- question\nReview this. {{question}}\n"
+
+
+def put(path, text, mode=0o644):
+    path = os.path.join(QWEND.folder, path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+    os.chmod(path, mode)
+
+
+def every_command_of_the_manual_runs():
+    """Line by line, as they stand, in a folder with what they name."""
+    with open(os.path.join(os.path.dirname(__file__), "../../docs/QWENCTL.md"), encoding="utf-8") as f:
+        text = f.read()
+    assert REVIEW in text
+    for name, script in STANDINS.items():
+        put(os.path.join("bin", name), script, 0o755)
+    put("notes.txt", "Buy bread.\n")
+    put("more.txt", "Sell milk.\n")
+    put(".config/qwend/templates/review.txt", REVIEW)
+    put(".gitconfig", "[user]\n\tname = Somebody\n\temail = somebody@example.org\n")
+    os.symlink(golden("demo.gguf"), os.path.join(QWEND.folder, "demo.gguf"))
+    shell("git init -q && git add notes.txt && git commit -qm first && git add more.txt")
+    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
+    assert len(lines) > 30, lines
+    for line in lines:
+        shell(line, (0, 141) if "head -1" in line else (0,))
+    assert len(shell("git log --oneline").splitlines()) == 2
+
+
 CONTEXT = 2048
 STORIES = [a_document_is_asked_about, json_goes_through_a_filter, a_session_goes_on, the_shown_prompt_is_the_one_that_is_read,
-           a_document_that_is_too_long_is_cut_where_asked, letters_of_any_alphabet_survive_a_cut, a_short_document_is_not_cut]
+           a_document_that_is_too_long_is_cut_where_asked, letters_of_any_alphabet_survive_a_cut, a_short_document_is_not_cut, ending_early_is_141,
+           asking_costs_little_processor_time, every_command_of_the_manual_runs]
 
 if __name__ == "__main__":
     with Qwend(golden("demo.gguf"), "--context", str(CONTEXT)) as QWEND:
