@@ -1,9 +1,9 @@
 /* link.c - see link.h. */
 #include "link.h"
 
-#include <poll.h>
 #include <string.h>
 
+#include "client/lib/glue/qwend-libevent.h"
 #include "daemon/util/clock.h"
 #include "daemon/util/log.h"
 
@@ -11,31 +11,22 @@ struct link {
     struct gateway *g; /* borrowed */
     struct list node, calls;
     qwend *q;
-    struct event *readable, *writable, *timer;
+    qwend_libevent *glue;
     int n_calls;
     bool lost; /* its connection is gone: freed when nothing of it is on the stack */
 };
 
+/* After anything that may have sent something. */
 static void link_watch(struct link *link)
 {
-    const int timeout_ms = qwend_timeout_ms(link->q);
-
-    if (qwend_events(link->q) & POLLOUT)
-        loop_watch(link->writable);
-    else
-        loop_unwatch(link->writable);
-    if (timeout_ms >= 0)
-        loop_arm_ms(link->timer, (uint64_t)timeout_ms + 1);
-    else
-        loop_unwatch(link->timer);
+    if (qwend_libevent_update(link->glue))
+        log_warn("out of memory: a connection to the daemon is not watched as it should be");
 }
 
 static void link_free(struct link *link)
 {
     list_remove(&link->node);
-    loop_event_free(&link->readable);
-    loop_event_free(&link->writable);
-    loop_event_free(&link->timer);
+    qwend_libevent_remove(link->glue);
     qwend_close(link->q);
     free(link);
 }
@@ -61,40 +52,9 @@ static void link_lose(struct link *link)
     link_free(link);
 }
 
-static void link_dispatch(struct link *link, short revents)
+static void link_on_gone(qwend *q, int error, void *user)
 {
-    if (qwend_dispatch(link->q, revents))
-        link_lose(link);
-    else
-        link_watch(link);
-}
-
-static void link_on_readable(int fd, short what, void *arg)
-{
-    link_dispatch(arg, POLLIN);
-}
-
-static void link_on_writable(int fd, short what, void *arg)
-{
-    link_dispatch(arg, POLLOUT);
-}
-
-static void link_on_timer(int fd, short what, void *arg)
-{
-    link_dispatch(arg, 0);
-}
-
-static int link_make_events(struct link *link)
-{
-    struct event_base *base = link->g->base;
-    const int fd = qwend_fd(link->q);
-    int r = loop_event_new(base, fd, EV_READ | EV_PERSIST, link_on_readable, link, &link->readable);
-
-    if (!r)
-        r = loop_event_new(base, fd, EV_WRITE | EV_PERSIST, link_on_writable, link, &link->writable);
-    if (!r)
-        r = loop_event_new(base, -1, 0, link_on_timer, link, &link->timer);
-    return r ? r : loop_watch(link->readable);
+    link_lose(user);
 }
 
 static int link_open(struct gateway *g, struct link **ret_link, const char **ret_why)
@@ -108,7 +68,8 @@ static int link_open(struct gateway *g, struct link **ret_link, const char **ret
     link = calloc(1, sizeof(*link));
     if (!link)
         return err_origin(-ENOMEM);
-    r = qwend_open_as(&link->q, g->options->socket, QWEND_NONBLOCK, "qwend-http " QWEND_VERSION);
+    r = qwend_open_as(&link->q, g->options->socket, QWEND_NONBLOCK | QWEND_RESUME,
+                      "qwend-http " QWEND_VERSION);
     if (r) {
         log_warn("%s; requests are refused with 503", qwend_error(NULL));
         g->retry_ns = clock_now_ns() + LINK_RETRY_MS * 1000000ull;
@@ -118,7 +79,7 @@ static int link_open(struct gateway *g, struct link **ret_link, const char **ret
     link->g = g;
     list_init(&link->calls);
     list_push(&g->links, &link->node);
-    r = link_make_events(link);
+    r = qwend_libevent_add(g->base, link->q, link_on_gone, link, &link->glue);
     if (r) {
         link_free(link);
         return r;

@@ -1,7 +1,8 @@
 /* link.h - the gateway's connections to the daemon, and the calls on them.
  *
- * A connection takes 64 streams; another is opened when all have as many as LINK_CALLS.  One that breaks ends
- * its calls with an ERROR event of code 0, and the next call opens a new one. */
+ * A connection takes 64 streams; another is opened when all have as many as LINK_CALLS.  One that breaks is
+ * made again by libqwend, and its calls go on, if the daemon is started again or becomes another; else they
+ * end with an ERROR event of code 0, and the next call opens a new one. */
 #pragma once
 
 #include "client/lib/qwend.h"

@@ -186,6 +186,19 @@ def a_broker_that_dies_under_a_stream_is_told_and_found_again():
         assert http.ask("GET", "/health").status == 503
 
 
+def a_broker_that_is_upgraded_under_streams_is_not_noticed():
+    with Fake(delay_ms=5) as d, d.serving(), Gateway(d) as http, http.connect() as connection, http.connect() as whole:
+        connection.request("POST", CHAT, chat("x", stream=True, max_tokens=200, seed=9))
+        whole.request("POST", CHAT, chat("x", max_tokens=200, seed=9))
+        assert connection.head()[0] == 200 and connection.chunk() and connection.chunk()
+        assert d.ctl("upgrade").returncode == 0
+        data = [line for line in connection.response_body().decode().split("\n") if line.startswith("data: {")]
+        assert '"finish_reason":"length"' in data[-1], data[-1]
+        got = whole.response().json["choices"][0]["message"]["content"]
+        assert got == expected(9, qwp.prompt("x"), 200), got
+        assert http.ask("GET", "/health").status == 200
+
+
 def all_of_that_took_little_memory():
     kib = HTTP.rss_kib()
     print(f"# at most {kib >> 10} MiB", flush=True)
@@ -196,7 +209,8 @@ STORIES = [
     bytes_may_come_one_by_one, requests_may_come_all_at_once, what_is_no_http_is_refused_and_closed,
     a_body_that_is_asked_for_comes_after_the_go_ahead, older_http_and_heads_are_served, a_client_may_leave_at_each_event,
     noise_is_answered_or_closed, large_prompts_pass_and_leave_nothing, an_engine_that_dies_under_a_stream_is_not_noticed,
-    a_broker_that_dies_under_a_stream_is_told_and_found_again, all_of_that_took_little_memory,
+    a_broker_that_dies_under_a_stream_is_told_and_found_again, a_broker_that_is_upgraded_under_streams_is_not_noticed,
+    all_of_that_took_little_memory,
 ]
 
 if __name__ == "__main__":

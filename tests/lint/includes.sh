@@ -21,7 +21,7 @@ daemon/probe:      daemon/model/ kernels/* daemon/engine/sample.h proto/base.h
 client/lib:        proto/
 client/lib/glue:
 client/qwenctl:    client/lib/qwend.h proto/base.h proto/sha256.h proto/status.h
-client/http:       client/lib/qwend.h proto/base.h proto/buf.h proto/status.h daemon/util/
+client/http:       client/lib/qwend.h client/lib/glue/ proto/base.h proto/buf.h proto/status.h daemon/util/
 tests:             proto/ kernels/ daemon/ client/ tests/
 '
 # Sources that are a layer of their own: pure code that more than one layer links.
