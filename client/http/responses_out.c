@@ -91,6 +91,7 @@ static void responses_put_usage(const struct job *job, struct jout *j)
     jout_int(j, "input_tokens", job->prompt_tokens);
     jout_open(j, "input_tokens_details", '{');
     jout_int(j, "cached_tokens", job->cached_tokens);
+    jout_int(j, "cache_write_tokens", 0); /* newer SDKs want it */
     jout_close(j, '}');
     jout_int(j, "output_tokens", n);
     jout_open(j, "output_tokens_details", '{');
