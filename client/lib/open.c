@@ -12,6 +12,8 @@
 
 /* What qwend_error(NULL) tells: of the last qwend_open() of this thread.  There is no connection to keep it
  * in. */
+enum { OPEN_TRIES = 3 };
+
 static _Thread_local struct conn_error open_error;
 
 static int open_fail(int r, const char *fmt, ...) _printf_(2, 3);
@@ -155,6 +157,20 @@ int open_again(qwend *q)
     return open_hello(q, q->client_name);
 }
 
+/* A daemon that dies before it has said a word is started again; who holds the socket meanwhile lets us wait.
+ */
+static int open_greeted(qwend *q, const char *client_name)
+{
+    int r = open_hello(q, client_name);
+
+    for (int tries = 1; !r && !q->welcome && !(q->flags & QWEND_NONBLOCK);) {
+        r = conn_wait(q, 0);
+        if (r == -EPIPE && !q->error.code && tries++ < OPEN_TRIES && !open_again(q))
+            r = 0;
+    }
+    return r;
+}
+
 int qwend_open_as(qwend **ret, const char *socket, unsigned flags, const char *client_name)
 {
     _cleanup_(freep) char *path = NULL;
@@ -172,9 +188,7 @@ int qwend_open_as(qwend **ret, const char *socket, unsigned flags, const char *c
         return open_fail(-ENOMEM, "out of memory");
     path = NULL;
     fd = -1;
-    r = open_hello(q, client_name);
-    while (!r && !q->welcome && !(flags & QWEND_NONBLOCK))
-        r = conn_wait(q, 0);
+    r = open_greeted(q, client_name);
     if (r) {
         open_error = q->error;
         qwend_close(q);

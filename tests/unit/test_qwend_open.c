@@ -143,8 +143,17 @@ static void test_open_refusal_gives_code_and_text(void **state)
 
 static void test_open_end_instead_of_welcome_is_broken_pipe(void **state)
 {
-    assert_int_equal(open_against("connect\nraw 515750310d0a0000\nclose\n"), -EPIPE);
+    assert_int_equal(open_against("connect\nraw 515750310d0a0000\nclose\n"
+                                  "connect\nraw 515750310d0a0000\nclose\n"
+                                  "connect\nraw 515750310d0a0000\nclose\n"),
+                     -EPIPE);
     assert_non_null(strstr(qwend_error(NULL), "closed"));
+}
+
+/* Who holds the listening socket keeps the next connection until there is a daemon again. */
+static void test_open_outlives_a_daemon_that_dies_before_its_welcome(void **state)
+{
+    assert_int_equal(open_against("connect\nclose\nconnect\nraw 515750310d0a0000\nclose\naccept\neof\n"), 0);
 }
 
 static void test_open_wrong_first_message_is_refused(void **state)
@@ -210,6 +219,7 @@ int main(void)
         cmocka_unit_test(test_open_later_version_is_refused),
         cmocka_unit_test(test_open_refusal_gives_code_and_text),
         cmocka_unit_test(test_open_end_instead_of_welcome_is_broken_pipe),
+        cmocka_unit_test(test_open_outlives_a_daemon_that_dies_before_its_welcome),
         cmocka_unit_test(test_open_wrong_first_message_is_refused),
         cmocka_unit_test(test_open_oversized_frame_is_refused),
         cmocka_unit_test(test_open_passed_fd_flag_is_refused),
