@@ -9,7 +9,7 @@ enum code connect_open(const struct cmd_args *args, qwend **ret_q)
     const struct opt_int timeout = args->values->timeout_ms;
     int r;
 
-    r = qwend_open_as(ret_q, args->values->socket, 0, "qwenctl " QWEND_VERSION);
+    r = qwend_open_as(ret_q, args->values->socket, QWEND_RESUME, "qwenctl " QWEND_VERSION);
     if (r == QWEND_REFUSED) {
         ui_error(args->ui, "refused: %s (%s %d)", qwend_error(NULL), status_name(qwend_error_code(NULL)),
                  qwend_error_code(NULL));

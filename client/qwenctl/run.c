@@ -199,11 +199,14 @@ static int run_wait(struct run *run, uint64_t deadline_ns, bool *ret_gone)
         {.fd = STDOUT_FILENO}, /* only whether its reader is still there */
     };
     uint64_t now = run_now_ns();
-    int left_ms =
-        deadline_ns <= now ? 0 : (int)MIN(CEIL_DIV(deadline_ns - now, 1000000u), (uint64_t)INT32_MAX);
-    int n;
+    int wait_ms = qwend_timeout_ms(run->q), n;
 
-    n = poll(fds, ARRAY_SIZE(fds), deadline_ns ? left_ms : -1);
+    if (deadline_ns) {
+        int left_ms =
+            deadline_ns <= now ? 0 : (int)MIN(CEIL_DIV(deadline_ns - now, 1000000u), (uint64_t)INT32_MAX);
+        wait_ms = wait_ms < 0 ? left_ms : MIN(wait_ms, left_ms);
+    }
+    n = poll(fds, ARRAY_SIZE(fds), wait_ms);
     if (n < 0)
         return errno == EINTR ? 0 : err_errno();
     *ret_gone = fds[2].revents & POLLERR;

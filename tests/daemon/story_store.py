@@ -61,6 +61,30 @@ def answers_are_the_same_under_fire():
         print(f"# {KILLS} kills, {sum(counts[:-1])} answers of {TOKENS} tokens")
 
 
+def qwenctl_does_not_notice():
+    """Three of them one after another, whatever they are at when the broker dies: also before it has said a word."""
+    words = ["ask", "--think", "-n", "200", "What is 47 * 86?"]
+    with Service(golden("demo.gguf"), "--slots", "4") as d:
+        with d.peer() as p:
+            p.wait_status(lambda s: s.state == pb.StatusReply.SERVING)
+        alone = d.ctl(*words)
+        assert alone.returncode == 0 and "4042" in alone.stdout, alone
+        kills = Kills(d, KILLS // 2, with_engine=lambda i: i % 5 == 4)
+
+        def one(i):
+            n = 0
+            while not kills.over:
+                kills.on_text(i)
+                done = d.ctl(*words)
+                assert done.returncode == 0 and done.stdout == alone.stdout, (n, done, d.log())
+                n += 1
+            kills.leave(i)
+            return n
+
+        counts = gather([lambda i=i: one(i) for i in range(3)] + [lambda: kills.run(0.1)], 120 + 10 * KILLS)
+        print(f"# {kills.done} kills, {sum(counts[:-1])} times qwenctl ask")
+
+
 def an_upgrade_reads_nothing_again():
     with Service(golden("demo.gguf"), "--slots", "4") as d, d.peer() as p:
         before = p.wait_status(lambda s: s.state == pb.StatusReply.SERVING)
@@ -106,5 +130,5 @@ def an_upgrade_publishes_again_to_the_engine_that_stays():
 
 
 if __name__ == "__main__":
-    sys.exit(qwp.run([answers_are_the_same_under_fire, an_upgrade_reads_nothing_again,
+    sys.exit(qwp.run([answers_are_the_same_under_fire, qwenctl_does_not_notice, an_upgrade_reads_nothing_again,
                       an_upgrade_publishes_again_to_the_engine_that_stays]))
