@@ -33,6 +33,11 @@
 #define KERN_CUDA_SM 0
 #endif
 
+/* For __launch_bounds__(): of what a multiprocessor with 164 KiB of shared memory or more has room for, or
+ * one with 100. */
+#define KERN_CUDA_BLOCKS(roomy, small)                                                                       \
+    (KERN_CUDA_SM == 80 || KERN_CUDA_SM == 90 || KERN_CUDA_SM == 100 ? (roomy) : (small))
+
 #define KERN_CUDA_FN static __device__ __forceinline__
 
 #define KERN_CUDA_NAME "cuda" /* the backend's */

@@ -37,7 +37,7 @@ struct large_part {
 };
 
 struct large_smem {
-    uint8_t *ring;  /* of this warp: LARGE_RING tiles, two blocks' scales */
+    uint8_t *ring;  /* of this warp: mm_ring_bytes() */
     uint8_t *stage; /* [LARGE_RING] of mm_slot_bytes() */
 };
 
@@ -65,22 +65,21 @@ KERN_CUDA_FN void large_stage(const struct large_op &op, const struct large_part
     }
 }
 
-/* Tile i of k into its place in the rings. */
+/* Tile i of k into its place in the rings.  from: of the tile's block. */
 template <enum quant_type T>
 KERN_CUDA_FN void large_fetch(const struct large_op &op, const struct large_part &part,
-                              const struct large_smem &smem, int i, int lane)
+                              const struct large_smem &smem, struct tile_source &from, int i, int lane)
 {
     using kind = tile_kind<T>;
-    const struct kern_cuda_tiles &t = op.mats[part.mat];
-    const int n_block = CEIL_DIV(t.n_in, KERN_CUDA_BLOCK_K), place = i % LARGE_RING;
-    const size_t at = (size_t)part.tile * (size_t)n_block;
+    const int n_block = CEIL_DIV(op.mats[part.mat].n_in, KERN_CUDA_BLOCK_K), place = i % LARGE_RING;
 
     if (i < 4 * n_block) {
-        tile_fetch<T>(smem.ring + place * kind::tile_bytes, t, at * 4 + (size_t)i, lane);
+        tile_fetch<T>(smem.ring + place * kind::tile_bytes, from, i % 4, lane);
         if (i % 4 == 0)
-            tile_fetch_scales<T>(smem.ring + LARGE_RING * kind::tile_bytes + i / 4 % 2 * kind::scale_bytes, t,
-                                 at + (size_t)(i / 4), lane);
+            tile_fetch_scales<T>(mm_ring_scales<T>(smem.ring, LARGE_RING, i / 4), from, lane);
         large_stage(op, part, smem.stage + place * mm_slot_bytes(LARGE_COLUMNS, LARGE_COLUMNS), i);
+        if (i % 4 == 3)
+            tile_source_skip<T>(from, 1);
     }
     kc_cp_async_commit();
 }
@@ -117,22 +116,26 @@ KERN_CUDA_FN void large_tiles(struct mm_sums<LARGE_COLUMNS> &sums, const struct 
     const int lane = (int)threadIdx.x % KC_WARP, n_in = op.mats[part.mat].n_in;
     const int n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K), n_slice = kern_cuda_n_slice(n_in);
     struct large_total total;
+    const uint8_t *scales = nullptr;
+    struct tile_source from;
     int place = 0;
 
+    tile_source_open<T>(from, op.mats[part.mat], (size_t)part.tile * (size_t)n_block, lane);
     large_keep(total, sums);
     for (int i = 0; i < LARGE_RING - 1; i++)
-        large_fetch<T>(op, part, smem, i, lane);
+        large_fetch<T>(op, part, smem, from, i, lane);
     for (int slice = 0, b = 0; slice < n_slice; slice++) {
         sums = {};
 #pragma unroll 1
         for (int i = 4 * b; i < (slice + 1) * n_block / n_slice * 4; i++) {
             kc_cp_async_wait<LARGE_RING - 2>();
             __syncthreads(); /* tile i is there for all, and the one before is read */
-            large_fetch<T>(op, part, smem, i + LARGE_RING - 1, lane);
-            mm_tile<T, LARGE_COLUMNS>(
-                sums, smem.ring + place * kind::tile_bytes,
-                smem.ring + LARGE_RING * kind::tile_bytes + i / 4 % 2 * kind::scale_bytes,
-                smem.stage + place * mm_slot_bytes(LARGE_COLUMNS, LARGE_COLUMNS), part.n_column, i % 4, lane);
+            large_fetch<T>(op, part, smem, from, i + LARGE_RING - 1, lane);
+            if (i % 4 == 0)
+                scales = mm_ring_expand<T>(smem.ring, LARGE_RING, i / 4, lane);
+            mm_tile<T, LARGE_COLUMNS>(sums, smem.ring + place * kind::tile_bytes, scales,
+                                      smem.stage + place * mm_slot_bytes(LARGE_COLUMNS, LARGE_COLUMNS),
+                                      part.n_column, i % 4, lane);
             place = place + 1 < LARGE_RING ? place + 1 : 0;
         }
         large_add(sums, total);
@@ -230,7 +233,7 @@ static int large_ring_bytes(const struct kern_cuda_tiles *t)
 {
 #define LARGE_BYTES(T)                                                                                       \
     case T:                                                                                                  \
-        return LARGE_RING * tile_kind<T>::tile_bytes + 2 * tile_kind<T>::scale_bytes;
+        return mm_ring_bytes<T>(LARGE_RING);
     switch (t->type) {
         TILE_TYPES(LARGE_BYTES)
     default:

@@ -17,7 +17,8 @@ enum {
     SMALL_THREADS = SMALL_WARPS * KC_WARP,
     SMALL_RING = 4, /* tiles; of a block, so that a tile's place is its number in the block */
     SMALL_COLUMN = KERN_CUDA_TILE_ROWS + 4, /* floats between columns of sums: rows in other banks */
-    SMALL_SHARED = 98 << 10,                /* at most, of the 99 KiB that every device can give a block */
+    SMALL_ONE = 64, /* tiles of a slice, of which one row fits beside any ring: rows of 32768 values */
+    SMALL_SHARED = 98 << 10, /* at most, of the 99 KiB that every device can give a block */
 };
 
 struct small_op {
@@ -43,7 +44,7 @@ enum small_turn { SMALL_FIRST, SMALL_WAITED, SMALL_STAGED };
 
 /* Shared memory. */
 struct small_smem {
-    uint8_t *ring;   /* [warp] of ring_bytes: SMALL_RING tiles, two blocks' scales */
+    uint8_t *ring;   /* [warp] of ring_bytes: mm_ring_bytes() */
     uint8_t *stage;  /* [warp][n_slot] of mm_slot_bytes() */
     float *partial;  /* [small_n_buffer<N>][warp][N][SMALL_COLUMN] sums of slices */
     float *products; /* glu: [n_tile][N][SMALL_COLUMN] */
@@ -144,39 +145,20 @@ KERN_CUDA_FN void small_write_partial(float *to, const struct mm_sums<N> &sums, 
 /* A warp's tiles on their way into its ring. */
 struct small_feed {
     uint8_t *ring, *stage;
-    bool whole;  /* the slice's activations are all there, and stay; else they come along */
-    size_t at;   /* block of weights to fetch from, counted along rows of tiles */
-    int b, left; /* that block in its slice; blocks that are not fetched whole */
-    int n;       /* blocks fetched so far */
+    bool whole;              /* the slice's activations are all there, and stay; else they come along */
+    struct tile_source from; /* the next block */
+    int b, left;             /* that block in its slice; blocks to come, it among them */
 };
 
-/* Tile i of the next block, and of the activations what it is multiplied with.  Past the last: nothing. */
-template <enum quant_type T, int N>
-KERN_CUDA_FN void small_fetch(struct small_feed &feed, const struct small_op &op,
-                              const struct small_range &range, const struct small_share &share, int i,
-                              int lane)
+/* To the block after that; step: blocks from the slice's end to its begin in the warp's next tile. */
+template <enum quant_type T>
+KERN_CUDA_FN void small_advance(struct small_feed &feed, int n_block, int step)
 {
-    using kind = tile_kind<T>;
-    const struct kern_cuda_tiles &t = op.mats[range.mat];
+    const bool last = ++feed.b == n_block;
 
-    if (feed.left) {
-        tile_fetch<T>(feed.ring + i * kind::tile_bytes, t, feed.at * 4 + (size_t)i, lane);
-        if (i == 0)
-            tile_fetch_scales<T>(feed.ring + SMALL_RING * kind::tile_bytes + feed.n % 2 * kind::scale_bytes,
-                                 t, feed.at, lane);
-        if (!feed.whole && feed.n)
-            small_stage<N>(op, range, feed.stage + (size_t)i * mm_slot_bytes(N, range.n_row),
-                           (share.block0 + feed.b) * 4 + i, lane);
-        if (i == SMALL_RING - 1) {
-            const bool last = ++feed.b == share.n_block;
-            const int n_block = CEIL_DIV(t.n_in, KERN_CUDA_BLOCK_K);
-            feed.at += last ? (size_t)(share.step * n_block - (share.n_block - 1)) : 1;
-            feed.b = last ? 0 : feed.b;
-            feed.left--;
-            feed.n++;
-        }
-    }
-    kc_cp_async_commit();
+    tile_source_skip<T>(feed.from, last ? step : 1);
+    feed.b = last ? 0 : feed.b;
+    feed.left--;
 }
 
 /* The ring's first block, before the kernel in front has ended; then its activations, or the whole slice's.
@@ -186,39 +168,53 @@ KERN_CUDA_FN void small_begin(struct small_feed &feed, const struct small_op &op
                               const struct small_range &range, const struct small_share &share,
                               enum small_turn turn, int lane)
 {
-    for (int i = 0; i < SMALL_RING; i++)
-        small_fetch<T, N>(feed, op, range, share, i, lane);
+    if (feed.left) {
+        tile_fetch_scales<T>(mm_ring_scales<T>(feed.ring, SMALL_RING, 0), feed.from, lane);
+        for (int i = 0; i < SMALL_RING; i++)
+            tile_fetch<T>(feed.ring + i * tile_kind<T>::tile_bytes, feed.from, i, lane);
+    }
     if (turn == SMALL_FIRST) {
         kc_pdl_wait();
         kc_pdl_launch();
     }
-    if (feed.n && (turn != SMALL_STAGED || !feed.whole))
+    if (feed.left && (turn != SMALL_STAGED || !feed.whole))
         for (int i = 0; i < (feed.whole ? 4 * share.n_block : 4); i++)
             small_stage<N>(op, range, feed.stage + (size_t)i * mm_slot_bytes(N, range.n_row),
                            share.block0 * 4 + i, lane);
     kc_cp_async_commit();
     kc_cp_async_wait<0>();
-    __syncwarp();
 }
 
-/* One block: tiles are multiplied in order, each place in the ring is filled again at once. */
+/* Block n of the warp: tiles are multiplied in order, each place in the ring is filled again at once.  slot:
+ * the first tile's activations. */
 template <enum quant_type T, int N>
-KERN_CUDA_FN void small_block(struct mm_sums<N> &sums, struct small_feed &feed, const struct small_op &op,
-                              const struct small_range &range, const struct small_share &share, int b, int n,
-                              int lane)
+KERN_CUDA_FN void small_block(struct mm_sums<N> &sums, const struct small_feed &feed,
+                              const struct small_op &op, const struct small_range &range,
+                              const struct small_share &share, int n, uint8_t *slot, int lane)
 {
     using kind = tile_kind<T>;
-    const uint8_t *const scales = feed.ring + SMALL_RING * kind::tile_bytes + n % 2 * kind::scale_bytes;
+    const int n_row = N == 1 ? 1 : range.n_row, slot_bytes = (int)mm_slot_bytes(N, n_row);
+    const bool more = feed.left > 0;
+    uint8_t *tile = feed.ring;
 
+    kc_cp_async_wait<SMALL_RING - 1>();
+    __syncwarp();
+    const uint8_t *const scales = mm_ring_expand<T>(feed.ring, SMALL_RING, n, lane);
+    if (more)
+        tile_fetch_scales<T>(mm_ring_scales<T>(feed.ring, SMALL_RING, n + 1), feed.from, lane);
 #pragma unroll 1
     for (int i = 0; i < SMALL_RING; i++) {
-        const size_t slot = (size_t)(feed.whole ? 4 * b + i : i);
         kc_cp_async_wait<SMALL_RING - 1>();
         __syncwarp();
-        mm_tile<T, N>(sums, feed.ring + i * kind::tile_bytes, scales,
-                      feed.stage + slot * mm_slot_bytes(N, range.n_row), range.n_row, i, lane);
+        mm_tile<T, N>(sums, tile, scales, slot, n_row, i, lane);
         __syncwarp();
-        small_fetch<T, N>(feed, op, range, share, i, lane);
+        if (more)
+            tile_fetch<T>(tile, feed.from, i, lane);
+        if (N > 1 && more && !feed.whole) /* one row always fits: small_run() */
+            small_stage<N>(op, range, slot, (share.block0 + feed.b) * 4 + i, lane);
+        kc_cp_async_commit();
+        tile += kind::tile_bytes;
+        slot += slot_bytes;
     }
 }
 
@@ -231,24 +227,30 @@ KERN_CUDA_FN void small_tiles(const struct small_op &op, const struct small_rang
     const int n_in = op.mats[range.mat].n_in, n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K);
     const struct small_share share = small_share_of(n_in, warp);
     const int n_slice = SMALL_WARPS / share.step;
+    const int to_next = share.step * n_block - (share.n_block - 1);
     struct small_feed feed;
     int n = 0;
 
     feed.ring = smem.ring + warp * op.ring_bytes;
     feed.stage = smem.stage + (size_t)(warp * op.n_slot) * mm_slot_bytes(N, range.n_row);
-    feed.whole = op.n_slot >= 4 * CEIL_DIV(n_block, n_slice);
-    feed.at = (size_t)(range.tile0 + share.tile) * (size_t)n_block + (size_t)share.block0;
-    feed.b = feed.n = 0;
+    feed.whole = N == 1 || op.n_slot >= 4 * CEIL_DIV(n_block, n_slice);
+    feed.b = 0;
     feed.left =
         (range.n_tile - share.tile + share.step - 1) / share.step * share.n_block; /* 0 if it has no tile */
+    tile_source_open<T>(feed.from, op.mats[range.mat],
+                        (size_t)(range.tile0 + share.tile) * (size_t)n_block + (size_t)share.block0, lane);
     small_begin<T, N>(feed, op, range, share, turn, lane);
+    small_advance<T>(feed, share.n_block, to_next);
     for (int tile0 = 0, pass = 0; tile0 < range.n_tile; tile0 += share.step, pass++) {
         float *const partial = smem.partial + pass % small_n_buffer<N> * SMALL_WARPS * N * SMALL_COLUMN;
         struct mm_sums<N> sums = {
         };
         if (tile0 + share.tile < range.n_tile)
-            for (int b = 0; b < share.n_block; b++)
-                small_block<T, N>(sums, feed, op, range, share, b, n++, lane);
+            for (int b = 0; b < share.n_block; b++) {
+                const size_t slot = feed.whole ? (size_t)(4 * b) * mm_slot_bytes(N, range.n_row) : 0;
+                small_block<T, N>(sums, feed, op, range, share, n++, feed.stage + slot, lane);
+                small_advance<T>(feed, share.n_block, to_next);
+            }
         if (small_n_buffer<N> == 1 && pass)
             __syncthreads(); /* the sums before are added up */
         small_write_partial<N>(partial + warp * N * SMALL_COLUMN, sums, lane);
@@ -367,10 +369,11 @@ KERN_CUDA_FN void small_quantise(const struct small_op &op, const struct small_r
     }
 }
 
+/* As many blocks as shared memory leaves room for. */
 template <int N>
-__global__ static void __launch_bounds__(SMALL_THREADS, N == 16  ? 1
-                                                        : N == 8 ? 2
-                                                                 : 3) matmul_small_rows(struct small_op op)
+__global__ static void __launch_bounds__(SMALL_THREADS, N == 1   ? KERN_CUDA_BLOCKS(3, 2)
+                                                        : N == 8 ? KERN_CUDA_BLOCKS(2, 1)
+                                                                 : 1) matmul_small_rows(struct small_op op)
 {
     KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
     struct small_range range = {0, 0, 0, 0, 0};
@@ -410,7 +413,7 @@ static int small_ring_bytes(const struct kern_cuda_tiles *t)
 {
 #define SMALL_BYTES(T)                                                                                       \
     case T:                                                                                                  \
-        return SMALL_RING * tile_kind<T>::tile_bytes + 2 * tile_kind<T>::scale_bytes;
+        return mm_ring_bytes<T>(SMALL_RING);
     switch (t->type) {
         TILE_TYPES(SMALL_BYTES)
     default:
@@ -427,11 +430,18 @@ static size_t small_float_bytes(const struct small_op *op, int n_column)
     return (size_t)(n_sums * n_column * SMALL_COLUMN) * sizeof(float);
 }
 
+/* Tiles of the longest slice. */
+static int small_slice(const struct small_op *op)
+{
+    const int n_in = op->mats[0].n_in;
+
+    return CEIL_DIV(CEIL_DIV(n_in, KERN_CUDA_BLOCK_K), kern_cuda_n_slice(n_in)) * SMALL_RING;
+}
+
 /* The whole slice where it fits, else as much as the ring has. */
 static size_t small_choose_shared(struct small_op *op, int n_column)
 {
-    const int n_in = op->mats[0].n_in;
-    const int slice = CEIL_DIV(CEIL_DIV(n_in, KERN_CUDA_BLOCK_K), kern_cuda_n_slice(n_in)) * 4;
+    const int slice = small_slice(op);
     const size_t slot = SMALL_WARPS * mm_slot_bytes(n_column, MIN(op->n_row, (int)MATMUL_SMALL_ROWS));
     size_t bytes;
 
@@ -466,7 +476,8 @@ static int small_cut(struct small_op *op, int n_column, int n_sm)
 
 static int small_run(struct small_op *op, int n_sm, bool pdl, cudaStream_t stream)
 {
-    const int n_column = op->n_row == 1 ? 1 : op->n_row <= 8 ? 8 : 16;
+    const bool one = op->n_row == 1 && small_slice(op) <= SMALL_ONE;
+    const int n_column = one ? 1 : op->n_row <= 8 ? 8 : 16;
     const dim3 grid((unsigned)small_cut(op, n_column, n_sm),
                     (unsigned)CEIL_DIV(op->n_row, (int)MATMUL_SMALL_ROWS)),
         block(SMALL_THREADS);

@@ -133,3 +133,33 @@ KERN_CUDA_FN float mm_silu_times(float gate, float up)
 {
     return gate / (1.0f + expf(-gate)) * up;
 }
+
+/* Bytes of a warp's ring of n_tile tiles, with the scales of two blocks and one block's taken apart. */
+template <enum quant_type T>
+TILE_FN constexpr int mm_ring_bytes(int n_tile)
+{
+    return n_tile * tile_kind<T>::tile_bytes + 2 * tile_kind<T>::scale_bytes + tile_kind<T>::expanded_bytes;
+}
+
+/* Block n's scales behind a ring's tiles, as they are fetched. */
+template <enum quant_type T>
+KERN_CUDA_FN uint8_t *mm_ring_scales(uint8_t *ring, int n_tile, int n)
+{
+    return ring + n_tile * tile_kind<T>::tile_bytes + n % 2 * tile_kind<T>::scale_bytes;
+}
+
+/* The same as mm_tile() reads them, once they are there for the warp. */
+template <enum quant_type T>
+KERN_CUDA_FN const uint8_t *mm_ring_expand(uint8_t *ring, int n_tile, int n, int lane)
+{
+    uint8_t *const scales = mm_ring_scales<T>(ring, n_tile, n);
+
+    if constexpr (tile_kind<T>::pairs) {
+        uint8_t *const expanded = mm_ring_scales<T>(ring, n_tile, 0) + 2 * tile_kind<T>::scale_bytes;
+        tile_expand<T>(reinterpret_cast<float *>(expanded), scales, lane);
+        __syncwarp();
+        return expanded;
+    } else {
+        return scales;
+    }
+}

@@ -41,40 +41,69 @@ struct tile_kind {
     static constexpr int tile_bytes = code_bytes + high_bytes;
     static constexpr int row_bytes = with_m ? 32 : 16; /* scales of a row */
     static constexpr int scale_bytes = KERN_CUDA_TILE_ROWS * (row_bytes + (six ? 2 : 0));
+    static constexpr int n_float = pairs ? with_min ? 2 : 1 : 0; /* of a group, taken apart: tile_expand() */
+    static constexpr int expanded_bytes = KERN_CUDA_TILE_ROWS * 8 * n_float * (int)sizeof(float);
 };
 
 /* What no type is larger than. */
 enum { TILE_BYTES_MAX = KC_WARP * 32, TILE_SCALE_BYTES_MAX = KERN_CUDA_TILE_ROWS * 32 };
 
-/* A warp's copy of a tile, or of the scales of block at, into shared memory, in the background.  Tiles and
- * blocks are counted along rows of tiles. */
+/* Where a lane fetches its part of a block from: of its first tile, and of the scales. */
+struct tile_source {
+    const uint8_t *code, *high, *scale, *d;
+};
+
+/* Blocks are counted along rows of tiles. */
 template <enum quant_type T>
-KERN_CUDA_FN void tile_fetch(uint8_t *dst, const struct kern_cuda_tiles &t, size_t tile, int lane)
+KERN_CUDA_FN void tile_source_open(struct tile_source &from, const struct kern_cuda_tiles &t, size_t block,
+                                   int lane)
 {
     using kind = tile_kind<T>;
-    const uint8_t *const code = t.data + tile * kind::code_bytes;
 
-#pragma unroll
-    for (int i = 0; i < kind::code_bytes; i += KC_WARP * 16)
-        kc_cp_async_16(dst + i + lane * 16, code + i + lane * 16);
-    const uint8_t *const high = t.data + t.high + tile * kind::high_bytes;
-    if constexpr (kind::six)
-        kc_cp_async_8(dst + kind::code_bytes + lane * 8, high + lane * 8);
-    if constexpr (kind::five)
-        kc_cp_async_4(dst + kind::code_bytes + lane * 4, high + lane * 4);
+    from.code = t.data + block * 4 * kind::code_bytes + lane * 16;
+    from.high = t.data + t.high + block * 4 * kind::high_bytes + lane * (kind::high_bytes / KC_WARP);
+    from.scale = t.data + t.scale + block * kind::row_bytes * KERN_CUDA_TILE_ROWS + lane * 16;
+    from.d = t.data + t.d + block * 2 * KERN_CUDA_TILE_ROWS + lane * 16;
 }
 
 template <enum quant_type T>
-KERN_CUDA_FN void tile_fetch_scales(uint8_t *dst, const struct kern_cuda_tiles &t, size_t at, int lane)
+KERN_CUDA_FN void tile_source_skip(struct tile_source &from, int n_block)
+{
+    using kind = tile_kind<T>;
+
+    from.code += n_block * 4 * kind::code_bytes;
+    from.high += n_block * 4 * kind::high_bytes;
+    from.scale += n_block * kind::row_bytes * KERN_CUDA_TILE_ROWS;
+    from.d += n_block * 2 * KERN_CUDA_TILE_ROWS;
+}
+
+/* A warp's copy of tile i of the block, or of its scales, into shared memory, in the background. */
+template <enum quant_type T>
+KERN_CUDA_FN void tile_fetch(uint8_t *dst, const struct tile_source &from, int i, int lane)
+{
+    using kind = tile_kind<T>;
+    uint8_t *const high = dst + kind::code_bytes;
+
+#pragma unroll
+    for (int j = 0; j < kind::code_bytes; j += KC_WARP * 16)
+        kc_cp_async_16(dst + j + lane * 16, from.code + i * kind::code_bytes + j);
+    if constexpr (kind::six)
+        kc_cp_async_8(high + lane * 8, from.high + i * kind::high_bytes);
+    if constexpr (kind::five)
+        kc_cp_async_4(high + lane * 4, from.high + i * kind::high_bytes);
+}
+
+template <enum quant_type T>
+KERN_CUDA_FN void tile_fetch_scales(uint8_t *dst, const struct tile_source &from, int lane)
 {
     using kind = tile_kind<T>;
     constexpr int bytes = KERN_CUDA_TILE_ROWS * kind::row_bytes;
 
     if (lane < bytes / 16)
-        kc_cp_async_16(dst + lane * 16, t.data + t.scale + at * bytes + lane * 16);
+        kc_cp_async_16(dst + lane * 16, from.scale);
     if constexpr (kind::six)
         if (lane < 2)
-            kc_cp_async_16(dst + bytes + lane * 16, t.data + t.d + at * 32 + lane * 16);
+            kc_cp_async_16(dst + bytes + lane * 16, from.d);
 }
 
 /* A lane's part of a tile. */
@@ -159,25 +188,51 @@ struct tile_scales {
     float w[2], m[2], half[2][2];
 };
 
-/* Of row 0..15 and tile i of a block, from the block's scales in shared memory. */
+/* Pairs of six bits to w and m, once for a block: for each tile anew it would be half of its work.  dst
+ * [16 rows][8 groups][n_float], by a warp. */
+template <enum quant_type T>
+KERN_CUDA_FN void tile_expand(float *dst, const uint8_t *scales, int lane)
+{
+    constexpr int n = tile_kind<T>::n_float;
+    const uint4 v = reinterpret_cast<const uint4 *>(scales)[lane / 2];
+    const bool upper = lane % 2; /* half of a row: four groups, 48 bits */
+    const uint32_t lo = upper ? __funnelshift_r(v.z, v.w, 16) : v.y, hi = upper ? v.w >> 16 : v.z;
+    const uint32_t pair[4] = {lo, lo >> 12, __funnelshift_r(lo, hi, 24), hi >> 4};
+    const float d = tile_half(v.x), m = -tile_half(v.x >> 16);
+    float out[4 * n];
+
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const float scale = tile_float(pair[i] & 63);
+        out[n * i] = d * (T == QUANT_IQ4_XS ? scale - 32.0f : scale);
+        if constexpr (n == 2)
+            out[2 * i + 1] = m * tile_float(pair[i] >> 6 & 63);
+    }
+    float4 *const to = reinterpret_cast<float4 *>(dst + lane * 4 * n);
+#pragma unroll
+    for (int i = 0; i < n; i++)
+        to[i] = make_float4(out[4 * i], out[4 * i + 1], out[4 * i + 2], out[4 * i + 3]);
+}
+
+/* Of row 0..15 and tile i of a block, from the block's scales in shared memory, expanded if they are pairs.
+ */
 template <enum quant_type T>
 KERN_CUDA_FN void tile_scales_of(struct tile_scales<T> &s, const uint8_t *scales, int row, int i)
 {
     using kind = tile_kind<T>;
     const uint32_t *const words = reinterpret_cast<const uint32_t *>(scales + row * kind::row_bytes);
+    const float *const expanded = reinterpret_cast<const float *>(scales) + (row * 8 + 2 * i) * kind::n_float;
 
-    if constexpr (kind::pairs) { /* 24 bits, from byte 4 + 3 i on */
-        const int word = (4 + 3 * i) / 4;
-        const uint32_t both =
-            __funnelshift_r(words[word], words[MIN(word + 1, 3)], (uint32_t)((4 + 3 * i) % 4 * 8));
-        const float d = tile_half(words[0]), m = -tile_half(words[0] >> 16);
-#pragma unroll
-        for (int g = 0; g < 2; g++) {
-            const float scale = tile_float(both >> 12 * g & 63);
-            s.w[g] = d * (T == QUANT_IQ4_XS ? scale - 32.0f : scale);
-            if constexpr (kind::with_min)
-                s.m[g] = m * tile_float(both >> (12 * g + 6) & 63);
-        }
+    if constexpr (kind::n_float == 2) {
+        const float4 v = *reinterpret_cast<const float4 *>(expanded);
+        s.w[0] = v.x;
+        s.m[0] = v.y;
+        s.w[1] = v.z;
+        s.m[1] = v.w;
+    } else if constexpr (kind::n_float == 1) {
+        const float2 v = *reinterpret_cast<const float2 *>(expanded);
+        s.w[0] = v.x;
+        s.w[1] = v.y;
     } else if constexpr (kind::six) {
         s.w[0] = s.w[1] = tile_half(reinterpret_cast<const uint16_t *>(scales + 16 * kind::row_bytes)[row]);
 #pragma unroll

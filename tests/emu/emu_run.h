@@ -17,7 +17,7 @@ static inline void __tsan_release(void *) {}
 #endif
 
 enum emu_state { EMU_READY, EMU_AT_WARP, EMU_AT_BARRIER, EMU_DONE };
-enum { EMU_COPIES = 64, EMU_GUARD = 64, EMU_NAMED_BARRIERS = 16 };
+enum { EMU_COPIES = 192, EMU_GUARD = 64, EMU_NAMED_BARRIERS = 16 };
 
 struct emu_fiber;
 struct emu_thread {

@@ -105,7 +105,7 @@ __global__ void planted_limits(uint32_t *p)
         kc_cp_async_8(s + 1, p);
     if (F == PLANTED_COPY_NOT_TO_SHARED)
         kc_cp_async_16(p, p + 4);
-    for (int i = 0; F == PLANTED_MANY_COPIES && i < 65; i++)
+    for (int i = 0; F == PLANTED_MANY_COPIES && i < 193; i++)
         kc_cp_async_4(s, p + i);
     if (F == PLANTED_LDMATRIX_MISALIGNED)
         kc_ldmatrix_x4(r, s + threadIdx.x);

@@ -135,7 +135,7 @@ static void test_what_a_device_does_not_take_is_told(void **state)
     } cases[] = {
         {PLANTED_COPY_MISALIGNED, "the address is not aligned to 8 bytes"},
         {PLANTED_COPY_NOT_TO_SHARED, "the address is in no array of shared memory"},
-        {PLANTED_MANY_COPIES, "more than 64 under way"},
+        {PLANTED_MANY_COPIES, "more than 192 under way"},
         {PLANTED_LDMATRIX_MISALIGNED, "the address is not aligned to 16 bytes"},
         {PLANTED_LDMATRIX_PAST_END, "the address is in no array of shared memory"},
         {PLANTED_TOO_MUCH_SHARED, "more than 49152 bytes of shared memory must be dynamic"},

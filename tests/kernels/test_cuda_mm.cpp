@@ -179,6 +179,9 @@ static void test_shapes_of_the_family(void **state)
     check_product(QUANT_Q8_0, 32, 12288, 16, 1, 1);
     check_product(QUANT_Q6_K, 32, 12288, 1, 1, FAMILY_MODES);
     check_product(QUANT_Q4_K, 16, 3584, 2, 1, FAMILY_MODES);
+    check_product(QUANT_Q8_0, 16, 32768, 1, 1,
+                  1); /* the longest of which one row is staged at once, and longer */
+    check_product(QUANT_Q8_0, 16, 36864, 1, 1, 1);
 }
 
 static void test_a_stack_gives_all_its_matrices(void **state)

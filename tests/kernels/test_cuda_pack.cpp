@@ -19,20 +19,28 @@ __global__ void unpack(struct kern_cuda_tiles t, float *out)
     const size_t tile = (size_t)blockIdx.y * (size_t)n_tile + blockIdx.x;
     KERN_CUDA_SMEM(uint8_t, shared, TILE_BYTES_MAX);
     KERN_CUDA_SMEM(uint8_t, scales, TILE_SCALE_BYTES_MAX);
+    KERN_CUDA_SMEM(float, expanded, 16 * 8 * 2);
+    struct tile_source from;
     struct tile_words<T> w;
 
-    tile_fetch<T>(shared, t, tile, lane);
-    tile_fetch_scales<T>(scales, t, tile / 4, lane);
+    tile_source_open<T>(from, t, 0, lane);
+    tile_source_skip<T>(from, int(tile / 4));
+    tile_fetch<T>(shared, from, int(tile % 4), lane);
+    tile_fetch_scales<T>(scales, from, lane);
     kc_cp_async_commit();
     kc_cp_async_wait<0>();
     __syncwarp();
     tile_read<T>(w, shared, lane);
+    if constexpr (tile_kind<T>::pairs)
+        tile_expand<T>(expanded, scales, lane);
+    __syncwarp();
     for (int i = 0; i < 8; i++) {
         const int s = i / 4, j = i % 4, row = g + 8 * (j % 2);
         struct tile_scales<T> scale;
         uint32_t a[4];
         tile_codes<T>(a, w, s);
-        tile_scales_of<T>(scale, scales, row, (int)blockIdx.x % 4);
+        tile_scales_of<T>(scale, tile_kind<T>::pairs ? reinterpret_cast<const uint8_t *>(expanded) : scales,
+                          row, (int)blockIdx.x % 4);
         float *const to = out + ((size_t)blockIdx.y * 16 + (size_t)row) * (size_t)n_tile * 64 +
                           blockIdx.x * 64 + 32 * s + 4 * q + 16 * (j / 2);
         for (int e = 0; e < 4; e++) {
