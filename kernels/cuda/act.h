@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-enum { KERN_CUDA_GROUP = 32 };
+enum { KERN_CUDA_GROUP = 32, KERN_CUDA_NORM_MAX = 20480 };
 
 /* x[i] is about d q[i], q in -127..127.  Both f32: an f16 d loses digits where a row is small, and a product
  * would have to convert it for every tile of weights. */
@@ -24,9 +24,9 @@ struct kern_cuda_act {
     float *f;
 };
 
-/* act = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps); w NULL: quantised(x).  dim % 32 == 0.
- * act.q NULL (with act.group) or act.f NULL: not wanted.
- *   x [n_row][dim] f32     w [dim] f32     rows NULL, or [n_row] on the device: row i is of x[rows[i]] */
+/* act = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps); w NULL: quantised(x).  dim % 32 == 0, at
+ * most KERN_CUDA_NORM_MAX. act.q NULL (with act.group) or act.f NULL: not wanted. x [n_row][dim] f32     w
+ * [dim] f32     rows NULL, or [n_row] on the device: row i is of x[rows[i]] */
 struct kern_cuda_norm {
     int n_row, dim;
     const float *x, *w;

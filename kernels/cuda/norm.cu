@@ -3,54 +3,62 @@
 
 #include "act.cuh"
 
-enum { NORM_THREADS = 256, NORM_WARPS = NORM_THREADS / KC_WARP };
+enum {
+    NORM_THREADS = 1024,
+    NORM_WARPS = NORM_THREADS / KC_WARP,
+    NORM_MOST = KERN_CUDA_NORM_MAX / 4 / NORM_THREADS, /* times four values that a thread keeps */
+};
 
 /* Sum over the block in a fixed order; every thread gets it.  Called once by a kernel. */
 KERN_CUDA_FN float norm_block_sum(float v)
 {
     KERN_CUDA_SMEM(float, part, NORM_WARPS);
-    float sum = 0.0f;
+    const int lane = (int)threadIdx.x % KC_WARP;
 
     v = kc_warp_sum(v);
-    if (threadIdx.x % KC_WARP == 0)
+    if (lane == 0)
         part[threadIdx.x / KC_WARP] = v;
     __syncthreads();
-#pragma unroll
-    for (int i = 0; i < NORM_WARPS; i++)
-        sum += part[i];
-    return sum;
+    return kc_warp_sum(lane < (int)blockDim.x / KC_WARP ? part[lane] : 0.0f);
 }
 
-/* 1 / rms of a row of n times four values. */
-KERN_CUDA_FN float norm_scale(const float4 *x, int n, float eps)
+KERN_CUDA_FN float norm_square(const float4 &x, float sum)
 {
-    float sum = 0.0f;
-
-    for (int i = (int)threadIdx.x; i < n; i += NORM_THREADS)
-        sum = fmaf(x[i].x, x[i].x, fmaf(x[i].y, x[i].y, fmaf(x[i].z, x[i].z, fmaf(x[i].w, x[i].w, sum))));
-    return 1.0f / sqrtf(norm_block_sum(sum) / (float)(4 * n) + eps);
+    return fmaf(x.x, x.x, fmaf(x.y, x.y, fmaf(x.z, x.z, fmaf(x.w, x.w, sum))));
 }
 
-/* One block a row.  A row is 4..16 KiB and is read twice, the second time from cache. */
+/* One block a row, which it keeps in registers: V times four values a thread.  For one row this is all
+ * latency: the weights are on their way before the kernel in front has ended. */
+template <int V>
 __global__ static void __launch_bounds__(NORM_THREADS) norm_q8(struct kern_cuda_norm op)
 {
     const size_t row = blockIdx.x, at = row * (size_t)op.dim;
-    const float4 *const w = reinterpret_cast<const float4 *>(op.w);
-    const int n = op.dim / 4, lane = threadIdx.x % KC_WARP, warp0 = (int)threadIdx.x - lane;
+    const float4 *const weights = reinterpret_cast<const float4 *>(op.w);
+    const int n = op.dim / 4;
+    float4 x[V], w[V];
+    float sum = 0.0f;
 
+#pragma unroll
+    for (int j = 0; j < V; j++) {
+        const int i = (int)(threadIdx.x + j * blockDim.x);
+        w[j] = op.w && i < n ? weights[i] : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
+    }
     kc_pdl_wait();
     kc_pdl_launch();
     const size_t from = op.rows ? (size_t)op.rows[row] : row;
-    const float4 *const x = reinterpret_cast<const float4 *>(op.x + from * (size_t)op.dim);
-    const float scale = op.w ? norm_scale(x, n, op.eps) : 1.0f;
-    for (int i0 = warp0; i0 < n; i0 += NORM_THREADS) { /* the same for a warp: its lanes stay together */
-        const int i = i0 + lane;
-        float4 v = {0, 0, 0, 0};
-        if (i < n)
-            v = x[i];
-        if (i < n && op.w)
-            v = make_float4(v.x * scale * w[i].x, v.y * scale * w[i].y, v.z * scale * w[i].z,
-                            v.w * scale * w[i].w);
+    const float4 *const src = reinterpret_cast<const float4 *>(op.x + from * (size_t)op.dim);
+#pragma unroll
+    for (int j = 0; j < V; j++) {
+        const int i = (int)(threadIdx.x + j * blockDim.x);
+        x[j] = i < n ? src[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+        sum = norm_square(x[j], sum);
+    }
+    const float scale = op.w ? 1.0f / sqrtf(norm_block_sum(sum) / (float)op.dim + op.eps) : 1.0f;
+#pragma unroll
+    for (int j = 0; j < V; j++) {
+        const int i = (int)(threadIdx.x + j * blockDim.x);
+        const float4 v = make_float4(x[j].x * scale * w[j].x, x[j].y * scale * w[j].y,
+                                     x[j].z * scale * w[j].z, x[j].w * scale * w[j].w);
         if (i < n && op.act.f)
             reinterpret_cast<float4 *>(op.act.f + at)[i] = v;
         if (op.act.q)
@@ -61,8 +69,16 @@ __global__ static void __launch_bounds__(NORM_THREADS) norm_q8(struct kern_cuda_
 
 extern "C" int kern_cuda_norm_q8(const struct kern_cuda_norm *op, bool pdl, cudaStream_t stream)
 {
-    if (op->n_row < 1 || op->dim < KERN_CUDA_GROUP || op->dim % KERN_CUDA_GROUP)
+    const int n = op->dim / 4, n_warp = (n + KC_WARP - 1) / KC_WARP;
+    const dim3 grid((unsigned)op->n_row),
+        block((unsigned)(n_warp < NORM_WARPS ? n_warp * KC_WARP : NORM_THREADS));
+
+    if (op->n_row < 1 || op->dim < KERN_CUDA_GROUP || op->dim % KERN_CUDA_GROUP ||
+        op->dim > KERN_CUDA_NORM_MAX)
         return -EINVAL;
-    return kc_result(
-        KERN_CUDA_LAUNCH(norm_q8, dim3((unsigned)op->n_row), dim3(NORM_THREADS), 0, stream, pdl, *op));
+    if (n <= NORM_THREADS)
+        return kc_result(KERN_CUDA_LAUNCH(norm_q8<1>, grid, block, 0, stream, pdl, *op));
+    if (n <= 2 * NORM_THREADS)
+        return kc_result(KERN_CUDA_LAUNCH(norm_q8<2>, grid, block, 0, stream, pdl, *op));
+    return kc_result(KERN_CUDA_LAUNCH(norm_q8<NORM_MOST>, grid, block, 0, stream, pdl, *op));
 }

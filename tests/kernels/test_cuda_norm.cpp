@@ -103,14 +103,18 @@ static void check_rows(const struct rows *r)
 
 #ifdef EMU_TSAN_ON
 static const int n_rows[] = {1, 3}; /* rows are blocks: neighbours race or they do not */
+static const int dims[] = {32, 288, 1056, 4128};
 #else
 static const int n_rows[] = {1, 2, 3, 7};
+static const int dims[] = {32, 64, 96, 256, 288, 1024, 1056, 2560, 4096, 5120, 17408, KERN_CUDA_NORM_MAX};
 #endif
 
 static void test_norm_q8_rounds_the_formula(void **state)
 {
-    for (int dim : {32, 64, 96, 256, 288, 1024, 1056, 2560, 4096})
+    for (int dim : dims)
         for (int n_row : n_rows) {
+            if (dim > 4096 && n_row > 2)
+                continue; /* long */
             struct rows r = rows_new(n_row, dim, uint64_t(dim + n_row)), again = r;
             emu_use_mode(0);
             assert_int_equal(run(&r), 0);
@@ -194,6 +198,8 @@ static void test_norm_q8_refuses_a_row_that_is_no_whole_groups(void **state)
 
     assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), -EINVAL);
     op.dim = 0;
+    assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), -EINVAL);
+    op.dim = KERN_CUDA_NORM_MAX + 32;
     assert_int_equal(kern_cuda_norm_q8(&op, false, NULL), -EINVAL);
     op.dim = 64;
     op.n_row = 0;
