@@ -43,6 +43,8 @@ static enum code answer_as_text(struct run *run, const struct answer *answer, st
     enum code code;
 
     show_init(&sink->show, run->ui, run->values);
+    if (answer->plain)
+        sink->show.md = md_free(sink->show.md);
     run->sink = answer_show;
     code = answer_go(run, answer);
     if ((code == CODE_OK || code == CODE_CUT) && show_misses_block(&sink->show)) {

@@ -8,6 +8,7 @@ struct answer {
     qwend *q;
     const qwend_req *req;
     const char *attach_id; /* go on with this request instead of sending one */
+    bool plain;            /* no Markdown: the answer goes on with a text */
     FILE *copy;            /* the answer's text is written here as well; NULL: nowhere */
 };
 

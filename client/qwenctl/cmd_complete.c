@@ -142,7 +142,7 @@ static enum code complete_run(const struct cmd_args *args, complete_take take)
     if (!code)
         code = take(args, q, req, &fault);
     if (!code)
-        code = answer_run(&(struct answer){.args = args, .q = q, .req = req}, &fault);
+        code = answer_run(&(struct answer){.args = args, .q = q, .req = req, .plain = true}, &fault);
     if (*fault.text && code != CODE_INT && code != CODE_TERM)
         ui_error(args->ui, "%s", fault.text);
     return code;
