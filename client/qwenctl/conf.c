@@ -135,7 +135,7 @@ static int conf_take(struct conf *conf, const struct conf_line *line, const char
     return r;
 }
 
-static int conf_parse(struct conf *conf, const char *path, const char *text, size_t n, struct fault *fault)
+int conf_parse(struct conf *conf, const char *path, const char *text, size_t n, struct fault *fault)
 {
     _cleanup_(freep) char *profile = NULL;
     int r = CONF_OK, number = 0;

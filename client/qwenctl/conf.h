@@ -32,6 +32,8 @@ struct conf {
 /* Reads both files, as far as they are there.  user NULL: there is none.  CONF_E_FAULT, negative errno. */
 int conf_load(const char *machine, const char *user, struct conf *ret_conf, struct fault *fault);
 int conf_load_all(struct conf *ret_conf, struct fault *fault); /* where they belong */
+/* Adds what the text of a file says; path is for faults. */
+int conf_parse(struct conf *conf, const char *path, const char *text, size_t n, struct fault *fault);
 void conf_deinit(struct conf *conf);
 
 /* Sets the options of verb that are not set yet.  values borrows the text from conf. */

@@ -94,27 +94,24 @@ static enum code session_on_line(struct session_reader *reader, const char *line
 }
 
 /* The last line counts only with its newline. */
-static enum code session_parse(struct session_reader *reader, const char *text, size_t n, struct fault *fault)
+enum code session_parse(struct talk *talk, const char *path, const char *text, size_t n, struct fault *fault)
 {
+    struct session_reader reader = {.talk = talk, .path = path};
     enum code code = CODE_OK;
+    const char *end;
 
-    while (!code) {
-        const char *end = memchr(text, '\n', n);
-        const size_t n_line = end ? (size_t)(end - text) : 0;
-
-        if (!end)
-            break;
-        code = session_on_line(reader, text, n_line, fault);
-        text += n_line + 1;
-        n -= n_line + 1;
+    while (!code && (end = memchr(text, '\n', n))) {
+        code = session_on_line(&reader, text, (size_t)(end - text), fault);
+        n -= (size_t)(end - text) + 1;
+        text = end + 1;
     }
+    free(reader.user);
     return code;
 }
 
 enum code session_load(const char *name, struct talk *talk, struct fault *fault)
 {
     _cleanup_(freep) char *path = NULL, *text = NULL;
-    struct session_reader reader = {.talk = talk};
     enum code code;
     size_t n;
     int r;
@@ -130,9 +127,7 @@ enum code session_load(const char *name, struct talk *talk, struct fault *fault)
                                     path, SESSION_BYTES >> 20);
     if (r)
         return (enum code)fault_set(fault, CODE_USAGE, "%s: %s", path, strerror(-r));
-    reader.path = path;
-    code = session_parse(&reader, text, n, fault);
-    free(reader.user);
+    code = session_parse(talk, path, text, n, fault);
     if (code)
         talk_deinit(talk);
     return code;

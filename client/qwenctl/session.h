@@ -19,6 +19,8 @@ enum {
 /* Fills talk from the file; a session that is not there is an empty one.  CODE_OK, CODE_USAGE, CODE_TOO_LONG.
  */
 enum code session_load(const char *name, struct talk *talk, struct fault *fault);
+/* Adds what the text of a file says; path is for faults.  talk is to be freed in any case. */
+enum code session_parse(struct talk *talk, const char *path, const char *text, size_t n, struct fault *fault);
 /* Appends a turn, and the system message if it is not the session's (NULL or equal: it stays). */
 enum code session_add(const char *name, const char *system, const struct talk_turn *turn,
                       struct fault *fault);

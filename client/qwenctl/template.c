@@ -153,10 +153,25 @@ static void template_read_text(struct template_reader *reader)
     reader->template->system = template_copy(start, end, true);
 }
 
+enum code template_parse(struct template *template, const char *text, size_t n, struct fault *fault)
+{
+    struct template_reader reader = {.template = template, .at = text, .end = text + n};
+    enum code code = CODE_OK;
+    const char *line;
+    size_t n_line;
+
+    if (template_line(&reader, &line, &n_line) && template_is(line, n_line, "---"))
+        code = template_read_options(&reader, fault);
+    else
+        reader.at = text;
+    if (!code)
+        template_read_text(&reader);
+    return code;
+}
+
 enum code template_load(const char *name, struct template *ret_template, struct fault *fault)
 {
     struct template template = {};
-    struct template_reader reader = {.template = &template};
     _cleanup_(freep) char *text = NULL;
     enum code code;
     size_t n;
@@ -164,17 +179,8 @@ enum code template_load(const char *name, struct template *ret_template, struct 
     code = template_path(name, &template.path, fault);
     if (!code)
         code = input_read_file(template.path, TEMPLATE_BYTES, &text, &n, fault);
-    if (!code) {
-        reader.at = text;
-        reader.end = text + n;
-        if (template_is(text, strcspn(text, "\n"), "---")) {
-            reader.at += MIN(strcspn(text, "\n") + 1, n);
-            reader.line = 1;
-            code = template_read_options(&reader, fault);
-        }
-    }
     if (!code)
-        template_read_text(&reader);
+        code = template_parse(&template, text, n, fault);
     if (code) {
         template_deinit(&template);
         return code;

@@ -27,6 +27,8 @@ struct template
 
 /* CODE_OK; CODE_USAGE: there is none of that name, or it is wrong, with file and line. */
 enum code template_load(const char *name, struct template *ret_template, struct fault *fault);
+/* The same from the text of a file; template has its path, and is to be freed in any case. */
+enum code template_parse(struct template *template, const char *text, size_t n, struct fault *fault);
 void template_deinit(struct template *template);
 /* Sets what is not set yet; values borrows the text. */
 enum code template_apply(const struct template *template, uint64_t verb, struct opt_values *values,

@@ -40,7 +40,7 @@ if [ "${1:-}" = --target ]; then
     exit
 fi
 
-[ -e $build/build.ninja ] || CC=clang meson setup $build -Dfuzz=true -Dcuda=disabled -Dsystemd=disabled >/dev/null
+[ -e $build/build.ninja ] || CC=clang meson setup $build -Dfuzz=true -Db_lundef=false -Dcuda=disabled -Dsystemd=disabled >/dev/null
 nice ninja -C $build fuzz >$build/fuzz-build.log 2>&1 || { cat $build/fuzz-build.log; exit 1; }
 if [ $# = 0 ]; then
     for target in tests/fuzz/fuzz_*.c; do
