@@ -9,6 +9,7 @@
 #include "attn_rows.cuh"
 
 #include "attn_kv.cuh"
+#include "step.cuh"
 
 enum { FA_ROWS = 64, FA_KEYS = 32, FA_WARPS = 8, FA_THREADS = FA_WARPS * KC_WARP };
 
@@ -18,20 +19,25 @@ struct fa_tile {
     int t0, n_tok; /* tokens of the span; none: no tile for this block */
 };
 
+struct fa_count {
+    int each; /* tokens of a tile */
+
+    __host__ __device__ int of(const struct kern_cuda_span &s) const
+    {
+        return s.n_tok > KERN_CUDA_SHORT ? CEIL_DIV(s.n_tok, each) : 0;
+    }
+};
+
 KERN_CUDA_FN struct fa_tile fa_tile_of(const struct kern_cuda_step *step, int group, int block)
 {
-    const int each = FA_ROWS / group;
+    const struct fa_count count = {FA_ROWS / group};
+    const int span = step_find(step, count, &block);
 
-    for (int i = 0; i < step->n[1]; i++) {
-        const struct kern_cuda_span s = step->spans[i];
-        const int n = s.n_tok > KERN_CUDA_SHORT ? CEIL_DIV(s.n_tok, each) : 0;
-        if (block < n) {
-            const int t0 = (n - 1 - block) * each;
-            return fa_tile{s, t0, MIN(each, s.n_tok - t0)};
-        }
-        block -= n;
-    }
-    return fa_tile{};
+    if (span < 0)
+        return fa_tile{};
+    const struct kern_cuda_span s = step->spans[span];
+    const int t0 = (count.of(s) - 1 - block) * count.each;
+    return fa_tile{s, t0, MIN(count.each, s.n_tok - t0)};
 }
 
 KERN_CUDA_FN uint32_t fa_pack(float lo, float hi)

@@ -9,6 +9,7 @@
  * multiplications for a chunk of a 9B head, against 440 M of the layer's products for each of its 32 heads,
  * and no rounding of M, q or k beside that of f32. */
 #include "delta_rows.cuh"
+#include "step.cuh"
 
 enum { CHUNK = KERN_CUDA_CHUNK, CHUNK_THREADS = 256, CHUNK_VALUES = 32 };
 
@@ -22,16 +23,23 @@ struct chunk_at {
     bool first; /* of its span: the rows before it are in the slot's window */
 };
 
+struct chunk_count {
+    __host__ __device__ int of(const struct kern_cuda_span &s) const
+    {
+        const struct delta_rows r = delta_rows_cut(s.row0, s.n_tok, s.pos0, s.slot);
+
+        return (r.chunk1 - r.chunk0) / CHUNK;
+    }
+};
+
 KERN_CUDA_FN struct chunk_at chunk_of(const struct kern_cuda_step *step, int block)
 {
-    for (int i = 0; i < step->n[1]; i++) {
-        const struct delta_rows r = delta_rows_of(step, (unsigned)i);
-        const int n = (r.chunk1 - r.chunk0) / CHUNK;
-        if (block < n)
-            return chunk_at{r.row0 + r.chunk0 + block * CHUNK, r.slot, block == 0};
-        block -= n;
-    }
-    return chunk_at{-1, 0, false};
+    const int span = step_find(step, chunk_count{}, &block);
+
+    if (span < 0)
+        return chunk_at{-1, 0, false};
+    const struct delta_rows r = delta_rows_of(step, (unsigned)span);
+    return chunk_at{r.row0 + r.chunk0 + block * CHUNK, r.slot, block == 0};
 }
 
 /* The parts of scratch; see kern_cuda_delta_scratch_bytes(). */
