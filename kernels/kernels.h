@@ -170,6 +170,9 @@ struct kern_ops {
 
     /* Copies out up to n_max stages, in the order of a layer, and returns how many there are.  NULL: none. */
     int (*stages)(const struct kern *kern, struct kern_stage *ret_stages, int n_max);
+    /* Reads bytes of the backend's memory, a multiple of 64, on all threads, and does nothing else with them: what the
+     * memory gives, to compare stages with.  NULL: not offered. */
+    void (*read)(struct kern *kern, const uint8_t *data, size_t bytes);
 
     void (*free)(struct kern *kern);
 };

@@ -1,8 +1,6 @@
 /* bench_stages.c - see bench_stages.h. */
 #include "bench_stages.h"
 
-#include <math.h>
-#include <pthread.h>
 #include <string.h>
 #include <time.h>
 
@@ -53,65 +51,34 @@ json_t *bench_stages_json(const struct bench_stages *stages, int n_step)
 
 /* plain read */
 
-enum { BENCH_READ_BYTES = 512 << 20, BENCH_READERS_MAX = 64 };
+enum { BENCH_READ_BYTES = 512 << 20 };
 
-struct bench_reader {
-    pthread_t thread;
-    const uint64_t *words;
-    size_t n_words;
-    uint64_t sum; /* keeps the reads */
-};
-
-static void *bench_read_main(void *arg)
+int bench_read_init(struct bench_read *read, struct kern *kern, const struct kern_mem *weights)
 {
-    struct bench_reader *r = arg;
-    uint64_t sum[8] = {0};
-
-    for (size_t i = 0; i + 8 <= r->n_words; i += 8)
-        for (size_t j = 0; j < 8; j++)
-            sum[j] += r->words[i + j];
-    for (size_t j = 0; j < 8; j++)
-        r->sum += sum[j];
-    return NULL;
+    *read = (struct bench_read){.kern = kern, .data = weights->base, .bytes = weights->bytes / 64 * 64};
+    if (!kern->ops->read || weights->bytes >= BENCH_READ_BYTES)
+        return 0;
+    read->data = read->own = aligned_alloc(64, BENCH_READ_BYTES);
+    if (!read->own)
+        return -ENOMEM;
+    read->bytes = BENCH_READ_BYTES;
+    memset(read->own, 1, BENCH_READ_BYTES);
+    return 0;
 }
 
-static double bench_read_once(const uint64_t *words, size_t n_words, int n_threads)
+void bench_read_deinit(struct bench_read *read)
 {
-    struct bench_reader readers[BENCH_READERS_MAX];
+    freep(&read->own);
+}
+
+double bench_read_gb_s(const struct bench_read *read)
+{
     struct timespec a, b;
-    int n = 0;
 
+    if (!read->kern->ops->read)
+        return 0.0;
     clock_gettime(CLOCK_MONOTONIC, &a);
-    for (int i = 0; i < n_threads; i++) {
-        const size_t from = n_words * (size_t)i / (size_t)n_threads,
-                     to = n_words * ((size_t)i + 1) / (size_t)n_threads;
-        readers[i] = (struct bench_reader){.words = words + from, .n_words = to - from};
-    }
-    while (n + 1 < n_threads && !pthread_create(&readers[n].thread, NULL, bench_read_main, &readers[n]))
-        n++;
-    for (int i = n; i < n_threads; i++)
-        bench_read_main(&readers[i]);
-    for (int i = 0; i < n; i++)
-        pthread_join(readers[i].thread, NULL);
+    read->kern->ops->read(read->kern, read->data, read->bytes);
     clock_gettime(CLOCK_MONOTONIC, &b);
-    return (double)n_words * 8 / ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec));
-}
-
-double bench_read_gb_s(const struct kern_mem *weights, int n_threads)
-{
-    const bool own = weights->bytes < BENCH_READ_BYTES;
-    const size_t bytes = own ? BENCH_READ_BYTES : weights->bytes;
-    _cleanup_(freep) uint64_t *buf = own ? malloc(bytes) : NULL;
-    const uint64_t *words = own ? buf : (const uint64_t *)weights->base;
-    double a, b, c;
-
-    if (!words)
-        return (double)NAN;
-    if (own)
-        memset(buf, 1, bytes);
-    n_threads = CLAMP(n_threads, 1, BENCH_READERS_MAX);
-    a = bench_read_once(words, bytes / 8, n_threads);
-    b = bench_read_once(words, bytes / 8, n_threads);
-    c = bench_read_once(words, bytes / 8, n_threads);
-    return fmax(fmin(a, b), fmin(fmax(a, b), c));
+    return (double)read->bytes / ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec));
 }

@@ -16,6 +16,15 @@ void bench_stages_end(struct bench_stages *stages, const struct kern *kern);
 /* [{"stage", "phases", "shared", "us", "mb": each divided by n_step, "gb_s", "gop_s"}] */
 json_t *bench_stages_json(const struct bench_stages *stages, int n_step);
 
-/* Bytes a nanosecond of n_threads that read and add up memory, nothing else: the weights, if they are larger
- * than caches are, else as much of its own.  Median of three; NaN: no memory. */
-double bench_read_gb_s(const struct kern_mem *weights, int n_threads);
+/* What the backend's threads read that do nothing else: the weights, if they are larger than caches are, else
+ * memory of its own. */
+struct bench_read {
+    struct kern *kern;   /* borrowed */
+    uint8_t *own;        /* owned; NULL: the weights are read */
+    const uint8_t *data; /* borrowed: own or the weights */
+    size_t bytes;
+};
+int bench_read_init(struct bench_read *read, struct kern *kern,
+                    const struct kern_mem *weights); /* 0 or -ENOMEM */
+void bench_read_deinit(struct bench_read *read);
+double bench_read_gb_s(const struct bench_read *read); /* once; 0: the backend does not offer it */

@@ -172,17 +172,17 @@ int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows
     return 0;
 }
 
-int probe_run_rows(struct probe_run *run, int id, float *ret_logits)
+int probe_run_rows(struct probe_run *run, int n_rows, int id, float *ret_logits)
 {
     int rows[PROBE_ROWS_MAX], r;
 
     run->batch = (struct kern_batch){.ids = run->ids, .spans = run->spans};
-    for (int i = 0; i < run->n_seq; i++) {
+    for (int i = 0; i < n_rows; i++) {
         *probe_run_span(run, i, run->pos, 1) = (id + i) % run->model->config.n_vocab;
         rows[i] = i;
     }
     run->pos++;
-    r = model_forward(run->model, run->state, &run->batch, rows, run->n_seq, ret_logits);
+    r = model_forward(run->model, run->state, &run->batch, rows, n_rows, ret_logits);
     return r ? probe_fault("forward", r, &(struct fault){0}) : 0;
 }
 

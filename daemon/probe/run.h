@@ -34,8 +34,8 @@ struct probe_want {
 };
 /* Feeds ids in pieces, up to the last position that is wanted. */
 int probe_run_positions(struct probe_run *run, const struct probe_want *want);
-/* One token of each of options->rows sequences, as a daemon with so many streams decodes: row i reads id + i;
- * ret_logits [rows][n_vocab].  Neighbours have no part in it. */
-int probe_run_rows(struct probe_run *run, int id, float *ret_logits);
+/* One token of each of rows sequences, at most options->rows, as a daemon with so many streams decodes: row i
+ * reads id + i; ret_logits [rows][n_vocab].  Neighbours have no part in it. */
+int probe_run_rows(struct probe_run *run, int rows, int id, float *ret_logits);
 /* Feeds all of ids in pieces; ret_logits [n_vocab]: after the last one. */
 int probe_run_prompt(struct probe_run *run, const int *ids, size_t n, float *ret_logits);

@@ -226,6 +226,7 @@ static const struct kern_ops cpu_ops = {
     .attn = cpu_attn,
     .head = cpu_head,
     .stages = cpu_stages,
+    .read = cpu_read,
     .free = cpu_free,
 };
 

@@ -81,6 +81,7 @@ static inline struct cpu *cpu_of(struct kern *kern)
 void cpu_step_begin(struct cpu *cpu, int n_tok);
 int cpu_team(struct cpu *cpu, const struct cpu_work *work); /* threads that the coming phase is worth */
 void cpu_phase(struct cpu *cpu, const struct cpu_work *work, int team, pool_fn fn, void *ctx, int n_items);
+void cpu_read(struct kern *kern, const uint8_t *data, size_t bytes);
 int cpu_stages(const struct kern *kern, struct kern_stage *ret_stages, int n_max);
 
 /* cpu_mm.c */

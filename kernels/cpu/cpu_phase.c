@@ -7,6 +7,7 @@
  * bits. */
 #include "cpu.h"
 
+#include <stdatomic.h>
 #include <time.h>
 
 /* A step that is estimated to take one thread longer is worth waking the others for. */
@@ -100,4 +101,30 @@ int cpu_stages(const struct kern *kern, struct kern_stage *ret_stages, int n_max
         ret_stages[i].name = cpu_kinds[i].name;
     }
     return CPU_STAGE_N;
+}
+
+enum { CPU_READ_BYTES = 1 << 20 }; /* per item */
+
+struct cpu_read {
+    const struct isa *isa;
+    const uint8_t *data;
+    size_t bytes;
+    _Atomic bool odd; /* so that the reads are not left out */
+};
+
+static void cpu_read_item(void *ctx, int item, int thread _unused_)
+{
+    struct cpu_read *read = ctx;
+    const size_t at = (size_t)item * CPU_READ_BYTES;
+
+    if (read->isa->read(read->data + at, MIN(read->bytes - at, (size_t)CPU_READ_BYTES)) < 0.0f)
+        atomic_store(&read->odd, true);
+}
+
+void cpu_read(struct kern *kern, const uint8_t *data, size_t bytes)
+{
+    struct cpu_read read = {.isa = cpu_of(kern)->isa, .data = data, .bytes = bytes};
+
+    pool_begin_step(cpu_of(kern)->pool);
+    pool_run(cpu_of(kern)->pool, cpu_read_item, &read, (int)CEIL_DIV(bytes, (size_t)CPU_READ_BYTES));
 }

@@ -80,6 +80,8 @@ struct isa {
     void (*rms)(float *out, const float *x, const float *w, int n, float eps);
     /* One row of n_in values into place row (0..ACT_TILE - 1) of a tile. */
     void (*act[ACT_KIND_N])(uint8_t *tile, int row, const float *x, int n_in);
+    float (*read)(const uint8_t *data,
+                  size_t bytes); /* of no meaning, but takes all of it; bytes % 64 == 0 */
     void (*swiglu)(float *out, const float *gate, const float *up, int n); /* silu(gate) * up */
     /* decay = exp(a softplus(alpha + dt)), beta = sigmoid(raw); n = n_vh */
     void (*gates)(float *decay, float *beta, const float *alpha, const float *raw, const float *a,

@@ -21,6 +21,7 @@ void ISA_FN(norm_rms)(float *out, const float *x, const float *w, int n, float e
 void ISA_FN(norm_act256)(uint8_t *tile, int row, const float *x, int n_in);
 void ISA_FN(norm_act32)(uint8_t *tile, int row, const float *x, int n_in);
 void ISA_FN(norm_act_f32)(uint8_t *tile, int row, const float *x, int n_in);
+float ISA_FN(norm_read)(const uint8_t *data, size_t bytes);
 void ISA_FN(norm_swiglu)(float *out, const float *gate, const float *up, int n);
 void ISA_FN(delta_gates)(float *decay, float *beta, const float *alpha, const float *raw, const float *a,
                          const float *dt, int n);

@@ -51,6 +51,7 @@ const struct isa ISA_CAT(isa, KERN_ISA) = {
             [ACT_B32] = ISA_FN(norm_act32),
             [ACT_F32] = ISA_FN(norm_act_f32),
         },
+    .read = ISA_FN(norm_read),
     .swiglu = ISA_FN(norm_swiglu),
     .gates = ISA_FN(delta_gates),
     .conv = ISA_FN(delta_conv),

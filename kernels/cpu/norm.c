@@ -63,3 +63,18 @@ void ISA_FN(norm_swiglu)(float *out, const float *gate, const float *up, int n)
             vf_store_n(out + i, vf_mul(vf_silu(vf_load_n(gate + i, left)), vf_load_n(up + i, left)), left);
     }
 }
+
+/* The bytes are no floats: maxima take any, and never need a slow path as sums do. */
+float ISA_FN(norm_read)(const uint8_t *data, size_t bytes)
+{
+    vf most[4] = {vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f), vf_set1(0.0f)};
+    size_t i = 0;
+
+    for (; i + 256 <= bytes; i += 256)
+#pragma GCC unroll 4
+        for (size_t j = 0; j < 4; j++)
+            most[j] = vf_max(most[j], vf_load((const float *)(data + i + 64 * j)));
+    for (; i < bytes; i += 64)
+        most[0] = vf_max(most[0], vf_load((const float *)(data + i)));
+    return vf_max_lane(vf_max(vf_max(most[0], most[1]), vf_max(most[2], most[3])));
+}

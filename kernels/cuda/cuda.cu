@@ -207,7 +207,8 @@ static const struct kern_ops cuda_ops = {
     cuda_norm_proj,     cuda_proj_add,
     cuda_mlp,           cuda_delta,
     cuda_attn,          cuda_head,
-    cuda_stages,        cuda_free,
+    cuda_stages,        nullptr /* read */,
+    cuda_free,
 };
 
 /* Threads and instruction sets are the CPU's; with "auto" they are for the case that it serves. */

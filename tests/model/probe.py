@@ -41,6 +41,9 @@ class Refusals(unittest.TestCase):
         self.refused(2, "qwend-probe logits: --chunk needs a value", "logits", MODEL, "--chunk")
         self.refused(2, 'qwend-probe logits: --chunk is "0", should be an integer in [1, 4096]', "logits", MODEL, "--chunk=0")
         self.refused(2, 'qwend-probe bench: --reps is "2x", should be an integer in [1, 1000]', "bench", MODEL, "--reps", "2x")
+        for rows in ("0", "65", "3,", "1,2,3,4,5,6,7,8,9", "x"):
+            self.refused(2, f'qwend-probe bench: --rows is "{rows}", should be up to 8 numbers in [1, 64], with commas', "bench",
+                         MODEL, "--rows", rows)
         self.refused(2, "qwend-probe inspect: --json takes no value", "inspect", MODEL, "--json=1")
 
     def test_options_of_the_model_are_checked(self):
@@ -161,6 +164,8 @@ class Answers(unittest.TestCase):
         self.assertNotIn("decode_stages", d)
         d = json.loads(self.answer("bench", MODEL, "--prefill", "16", "--decode", "4", "--reps", "2", "--stages", "--json"))
         self.assertGreater(d["read_gb_s"], 0)
+        d8 = json.loads(self.answer("bench", MODEL, "--prefill", "0", "--decode", "4", "--reps", "1", "--rows", "1,3,8", "--json"))
+        self.assertEqual([(r["rows"], r["n"]) for r in d8["decode_rows"]], [(1, 4), (3, 12), (8, 32)])
         head = next(s for s in d["decode_stages"] if s["stage"] == "head")
         self.assertEqual(head["phases"], 1)  # of each token
         for part in ("prefill_stages", "decode_stages"):
