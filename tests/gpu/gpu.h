@@ -23,3 +23,6 @@ void gpu_fill_rows(struct gpu_random *random, enum quant_type type, uint8_t *row
 
 /* verbs; argv[0] is the verb */
 int gpu_ops(const char *backend, int argc, char **argv);
+int gpu_model(const char *backend, int argc, char **argv);
+int gpu_keep(const char *backend, int argc, char **argv);
+int gpu_speed(const char *backend, int argc, char **argv);

@@ -1,0 +1,191 @@
+#!/bin/sh
+# run.sh - everything that only a GPU can show, in one command on a bare machine: nvcc, a C and C++ compiler, Python.
+#
+#   sh tests/gpu/run.sh [--out DIR] [--rehearse] [--use DRIVER RANDOM_GGUF] [--arch sm_90] [--limit S] [--llama LLAMA_CPP_SOURCE]
+#
+# Builds kernels, model and driver itself, then runs one step after another.  Each call ends within nine minutes; a call that says
+# "call again" (status 3) is to be repeated and goes on where it stopped.  The last writes DIR/report.md, failures included; status
+# 1: there are some.  --rehearse does the same in the emulation with small shapes; --use takes programs that are built already.
+set -u
+cd "$(dirname "$0")/../.." || exit 2
+out=build-gpu
+mode=gpu
+driver=
+random=
+llama=
+arch=native
+limit=540 # seconds of a call, with what its last step may take
+began=$(date +%s)
+
+usage() { sed -n '4s/^#  *//p' "$0" >&2; exit 2; }
+while [ $# -gt 0 ]; do
+    case $1 in
+    --out) [ $# -ge 2 ] || usage; out=$2; shift 2 ;;
+    --arch) [ $# -ge 2 ] || usage; arch=$2; shift 2 ;;
+    --limit) [ $# -ge 2 ] || usage; limit=$2; shift 2 ;;
+    --llama) [ $# -ge 2 ] || usage; llama=$2; shift 2 ;;
+    --use) [ $# -ge 3 ] || usage; driver=$2; random=$3; shift 3 ;;
+    --rehearse) mode=emu; shift ;;
+    *) usage ;;
+    esac
+done
+mkdir -p "$out/obj" "$out/done" || exit 2
+if [ $mode = emu ]; then backend=emu; else backend=cuda; fi
+driver=${driver:-$out/driver}
+random=${random:-$out/random_gguf}
+jobs=$(getconf _NPROCESSORS_ONLN)
+
+# step NAME SECONDS COMMAND...: once; its output is DIR/NAME.log, a failure of it stands in DIR/failed.
+step() {
+    name=$1
+    seconds=$2
+    shift 2
+    [ ! -e "$out/done/$name" ] || return 0
+    if [ $(($(date +%s) - began + seconds)) -gt "$limit" ]; then
+        echo "$name: no time left in this call: call again"
+        exit 3
+    fi
+    echo "$name ..."
+    if "$@" >"$out/$name.log" 2>&1; then
+        echo "$name: done"
+    else
+        echo "$name: status $?" | tee -a "$out/failed"
+        tail -n 5 "$out/$name.log"
+    fi
+    touch "$out/done/$name"
+}
+
+run() { timeout "$seconds" "$@"; } # a program of a step; its time is up with the step's
+
+# ---- building: one command a line into a list, several at a time
+
+isa_lines() { # NAME VEC FLAGS SOURCES
+    for source in $4; do
+        echo "gcc $c_flags -O3 $3 -DKERN_ISA=$1 -DKERN_VEC=$2 -c kernels/cpu/$source.c -o $out/obj/$1_$source.o"
+    done
+}
+
+build_lines() {
+    c_flags="-std=gnu17 -D_GNU_SOURCE -DQWEND_VERSION='\"gpu\"' -fno-strict-aliasing -fno-math-errno -ffp-contract=off -w -I."
+    for source in proto/base proto/sha256 daemon/model/*.c kernels/quant kernels/blocks kernels/hostmem kernels/cpu/ref kernels/cpu/cpu \
+        kernels/cpu/cpu_mm kernels/cpu/cpu_mix kernels/cpu/cpu_phase kernels/cpu/exact kernels/cpu/panel kernels/cpu/pool \
+        kernels/cpu/team kernels/cpu/rope kernels/kernels tests/gpu/*.c; do
+        source=${source%.c}
+        [ -e "$source.c" ] || continue
+        echo "gcc $c_flags -O2 -DKERN_CUDA -c $source.c -o $out/obj/$(echo "$source" | tr / _).o"
+    done
+    isa_lines scalar 0 '' 'isa_table norm delta attn'
+    if [ "$(uname -m)" = x86_64 ]; then
+        isa_lines avx2 256 '-mavx2 -mfma -mf16c' 'isa_table norm delta attn mm_k mm_b mm_f'
+        isa_lines avx512 512 '-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni' \
+            'isa_table norm delta attn mm_k mm_b mm_f'
+    fi
+    for source in kernels/cuda/*.cu; do
+        object=$out/obj/cu_$(basename "$source").o
+        if [ $mode = emu ]; then
+            echo "g++ -std=c++17 -O2 -ffp-contract=off -fno-strict-aliasing -w -I. -include tests/emu/emu.h -x c++ -c $source -o $object"
+        else
+            echo "nvcc -std=c++17 -O3 -fmad=false -lineinfo -arch=$arch -I. -c $source -o $object"
+        fi
+    done
+    [ $mode = gpu ] || for source in tests/emu/emu_*.cpp; do
+        echo "g++ -std=c++17 -O2 -ffp-contract=off -fno-strict-aliasing -w -I. -c $source -o $out/obj/$(basename "$source").o"
+    done
+    for source in tests/bench/random_gguf tests/bench/random_blocks tests/fixture/gguf_put; do
+        echo "gcc $c_flags -O2 -c $source.c -o $out/obj/random-$(basename $source).o"
+    done
+}
+
+# random_gguf reads a vocabulary with the model's GGUF reader.
+link_random() {
+    gcc -o "$out/random_gguf" "$out"/obj/random-*.o "$out"/obj/daemon_model_gguf*.o "$out"/obj/proto_base.o \
+        "$out"/obj/kernels_quant.o "$out"/obj/kernels_blocks.o -lm
+}
+
+build() {
+    if [ $mode = gpu ]; then
+        release=$(nvcc --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')
+        [ "$release" != 13.2 ] || { echo "nvcc 13.2 miscompiles low-bit kernels: use another"; return 1; }
+    fi
+    build_lines >"$out/commands"
+    run xargs -P "$jobs" -d '\n' -I{} sh -c '{}' <"$out/commands" || return 1
+    programs=$(find "$out/obj" -name '*.o' ! -name 'random-*' | sort)
+    if [ $mode = gpu ]; then link=nvcc; else link=g++; fi
+    # shellcheck disable=SC2086
+    $link -o "$out/driver" $programs -lm -lpthread && link_random
+}
+
+# ---- models
+
+# JSON to what the driver reads; in a rehearsal only prompts of up to five ids.
+cases() { # MODEL-PATH-WITHOUT-SUFFIX LONGEST
+    python3 - "$1.json" "$2" <<'PY'
+import json, sys
+j = json.load(open(sys.argv[1]))
+longest = int(sys.argv[2])
+prompts = [p for p in j["prompts"] if len(p["ids"]) <= longest]
+a = j["agreement"]
+print(j["n_vocab"], len(prompts), a["llama_vs_hf_rms"], a["kl_mean"], int(len(j["tensor_types"]) == 1))
+for p in prompts:
+    print(p["row"], len(p["ids"]), len(p["positions"]))
+    print(*p["ids"])
+    print(*p["positions"])
+PY
+}
+
+model() { # NAME LONGEST
+    base=tests/golden/models/$1
+    cases "$base" "$2" >"$out/cases" && run "$driver" $backend model "$base.gguf" "$out/cases" "$base.logits.f32"
+}
+
+random_model() { # OPTIONS
+    run "$random" --vocab-file tests/golden/tokenizer/vocab-tiny.gguf "$@" "$out/random.gguf"
+}
+
+# ---- a GPU's own
+
+machine() {
+    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.memory,power.limit --format=csv,noheader
+    nvcc --version | tail -n 2 | head -n 1
+}
+
+sanitize() { run compute-sanitizer --tool "$1" --error-exitcode 9 "$driver" cuda ops; }
+
+llama_bench() {
+    cmake -S "$llama" -B "$out/llama" -DGGML_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF -DCMAKE_CUDA_ARCHITECTURES=native &&
+        run cmake --build "$out/llama" --target llama-bench -j "$jobs" &&
+        run "$out/llama/bin/llama-bench" -m "$out/random.gguf" -p 4096 -n 128 -fa 1
+}
+
+# ---- all of it
+
+if [ "$driver" = "$out/driver" ]; then step build 480 build; fi
+if [ ! -x "$driver" ]; then # nothing can be reported; the next call builds again
+    echo "there is no driver: see $out/build.log"
+    rm -f "$out/done/build" "$out/failed"
+    exit 1
+fi
+if [ $mode = emu ]; then
+    step ops 200 run "$driver" emu ops
+    step model-d1-k256-Q4_K_M 120 model d1-k256/d1-k256-Q4_K_M 5
+    step keep 60 run "$driver" emu keep
+    step random-model 60 random_model --layers 4 --dim 256 --ff 512 --heads 4 --kv-heads 2 --head-dim 64 --rot 16 --delta-k 2 \
+        --delta-v 4 --delta-dim 64 --vocab 1024
+    step speed 120 run "$driver" emu speed "$out/random.gguf" 24 20 2
+else
+    step machine 30 machine
+    step ops 120 run "$driver" cuda ops
+    step keep 60 run "$driver" cuda keep
+    for name in d1-k256/d1-k256-MIX d1-k256/d1-k256-Q4_K_M d1-k256/d1-k256-Q4_0 d1-k256/d1-k256-IQ4_XS d2-f32/d2-f32-F32 \
+        d3-mtp/d3-mtp-Q4_K_M; do
+        step "model-$(basename $name)" 60 model $name 100000
+    done
+    step ops-large 300 run "$driver" cuda ops --large
+    step random-model 300 random_model
+    step speed 300 run "$driver" cuda speed "$out/random.gguf" 4096 32768 128
+    for tool in memcheck racecheck synccheck; do
+        ! command -v compute-sanitizer >/dev/null || step "sanitizer-$tool" 400 sanitize $tool
+    done
+    [ -z "$llama" ] || step llama 520 llama_bench
+fi
+python3 tests/gpu/report.py "$out" $mode
