@@ -10,8 +10,10 @@
 #include "sig.h"
 
 enum {
-    RUN_CANCEL_MS = 200
-}; /* for the usage after a cancel: longer feels stuck, shorter loses it to a slow step */
+    RUN_CANCEL_MS =
+        200, /* for the usage after a cancel: longer feels stuck, shorter loses it to a slow step */
+    RUN_READ_TOK = 1000, /* a prompt that is shorter is read before one could wonder, on a CPU too */
+};
 
 static uint64_t run_now_ns(void)
 {
@@ -102,6 +104,8 @@ static void run_say(struct run *run, const qwend_event *event)
         if (run->ui->verbose)
             ui_note(run->ui, "reading %u tokens, %u of them from the cache", event->prompt_tokens,
                     event->cached_tokens);
+        else if (event->prompt_tokens - event->cached_tokens >= RUN_READ_TOK)
+            ui_progress(run->ui, "reading %u tokens", event->prompt_tokens - event->cached_tokens);
         break;
     case QWEND_EV_RESTART:
         ui_note(run->ui, "the engine restarted; the answer will go on");

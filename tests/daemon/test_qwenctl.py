@@ -541,6 +541,15 @@ class OnTerminal(Case):
         self.assertEqual(terminal.seen, b'qwenctl: waiting: number 2 in the queue\r\x1b[KHello\r\nqwenctl: warning: hot\r\n'
                                         b'qwenctl: cut off after 2 tokens: --max-tokens\r\n')
 
+    def test_reading_a_long_prompt_is_said_and_wiped(self):
+        for prompt, cached, said in ((1500, 500, b'qwenctl: reading 1000 tokens\r\x1b[K'), (1500, 501, b''), (999, 0, b'')):
+            self.serve(f'accept\nawait Generate\nsend Accepted position=0 prompt_tokens={prompt} cached_tokens={cached}\nsay "Hello"\n'
+                       + END + 'eof\n')
+            terminal = self.terminal('ask', 'hi')
+            self.assertEqual(terminal.end(), 0)
+            self.assertEqual(terminal.seen, said + b'Hello\r\n')
+            os.unlink(self.env['QWEND_SOCKET'])
+
     def test_reasoning_stays_out_of_a_pipe(self):
         self.serve(self.THINKING)
         terminal = self.terminal('ask', 'hi', stdout=subprocess.PIPE)

@@ -153,6 +153,14 @@ class Template(Files):
             self.put('.config/qwend/templates/t.txt', text)
             self.check(self.run_ctl('ask', '-t', 't', 'q'), 2, b'', says)
 
+    def test_template_has_a_limit(self):
+        path = self.put('.config/qwend/templates/t.txt', 'x' * ((1 << 20) + 1))
+        self.check(self.run_ctl('ask', '-t', 't', 'q'), 6, b'', f'{path} has 1048577 bytes')
+        self.put('.config/qwend/templates/t.txt', 'x' * (1 << 20))
+        server = self.serve(ANSWER)
+        self.check(self.run_ctl('ask', '-t', 't', 'q'), 0, b'Hello')
+        server.log()
+
     def test_listed_shown_and_edited(self):
         path = self.put('.config/qwend/templates/review.txt', self.REVIEW)
         self.put('.config/qwend/templates/ignored', '')
