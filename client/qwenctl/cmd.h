@@ -57,6 +57,7 @@ enum code cmd_upgrade(const struct cmd_args *args);
 enum code cmd_tokenize(const struct cmd_args *args);
 enum code cmd_complete(const struct cmd_args *args);
 enum code cmd_fim(const struct cmd_args *args);
+enum code cmd_map(const struct cmd_args *args);
 enum code cmd_lsp(const struct cmd_args *args);
 enum code cmd_models(const struct cmd_args *args);
 enum code cmd_import(const struct cmd_args *args);

@@ -44,6 +44,19 @@ static const struct cmd cmd_rows[] = {
      .examples = "qwenctl fim --prefix head.c --suffix tail.c -n 60\n"
                  "head -n 20 x.py | qwenctl fim --time-limit 500ms --extra util.py\n",
      .codes = CMD_CODES_RUN},
+    {"map", "[OPTIONS] [TEMPLATE]...", "Ask about each record of an input", OPT_MAP, cmd_map,
+     "{{.}} in the template is the record, {{.name}} a field of it (of files: .path,\n"
+     ".text); without either the record goes behind the template. Put what all have\n"
+     "in common first: it is read once. The first line of CSV names the columns.\n"
+     "A line of JSON for each answer: _key, _h (of template, options and model), text,\n"
+     "finish, usage. Requests give way to others, unless --priority says otherwise.\n",
+     -1, CMD_ASKING,
+     .examples = "qwenctl map \"Translate to French:\" < words.txt > french.ndjson\n"
+                 "qwenctl map --in=ndjson -k .id -o out.ndjson --resume \\\n"
+                 "  \"Bug or feature? {{.title}}: {{.text}}\" < tickets.ndjson\n"
+                 "find . -name '*.c' -print0 | qwenctl map -0 --in=files \"In one line:\"\n",
+     .codes = CMD_CODES(CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_TOO_LONG, CODE_CUT, CODE_DEADLINE,
+                        CODE_FAILED, CODE_SOME)},
     {"attach", "[OPTIONS] ID", "The answer of a request that was detached", OPT_ATTACH, cmd_attach,
      "Shown from its beginning, until it ends. Ctrl-C leaves it running.\n", 1, CMD_ASKING, CMD_TAKES_REQUEST,
      .examples = "id=$(qwenctl ask --detach -f book.txt \"Summarise\"); qwenctl attach $id\n",

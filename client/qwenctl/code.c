@@ -15,6 +15,7 @@ static const struct code_entry code_meanings[] = {
     {CODE_GRAMMAR, "a grammar or schema was refused"},
     {CODE_DEADLINE, "out of time"},
     {CODE_FAILED, "the engine or an output failed"},
+    {CODE_SOME, "map: some records failed"},
     {CODE_INT, "interrupted (SIGINT)"},
     {CODE_PIPE, "the reader of standard output went away"},
     {CODE_TERM, "terminated (SIGTERM)"},

@@ -16,6 +16,7 @@ enum code {
     CODE_GRAMMAR = 8,
     CODE_DEADLINE = 9,
     CODE_FAILED = 10,
+    CODE_SOME = 11,
     CODE_INT = 130, /* 128 + the signal, as a shell reports it */
     CODE_PIPE = 141,
     CODE_TERM = 143,

@@ -38,11 +38,13 @@ enum opt_verb {
     OPT_COMPLETE = 1ull << 20,
     OPT_FIM = 1ull << 21,
     OPT_LSP = 1ull << 22,
+    OPT_MAP = 1ull << 24,
     OPT_ANY = ~0ull,
 };
 
 enum opt_show { OPT_SHOW_AUTO, OPT_SHOW_STDERR, OPT_SHOW_STDOUT, OPT_SHOW_NONE };
 enum opt_overflow { OPT_OVERFLOW_REFUSE, OPT_OVERFLOW_HEAD, OPT_OVERFLOW_TAIL, OPT_OVERFLOW_MIDDLE };
+enum opt_map_in { OPT_MAP_LINES, OPT_MAP_NDJSON, OPT_MAP_CSV, OPT_MAP_NUL, OPT_MAP_FILES };
 enum opt_color { OPT_COLOR_AUTO, OPT_COLOR_ALWAYS, OPT_COLOR_NEVER };
 
 struct opt_int {
@@ -77,6 +79,11 @@ struct opt_values {
     struct opt_list extra;
     struct opt_int time_limit_ms;
     bool suffix_first, warm;
+    /* of map */
+    const char *input, *output, *key, *errors, *max_failures;
+    int map_in; /* enum opt_map_in */
+    struct opt_int jobs, sync_every, retry, budget_tokens;
+    bool null, ordered, unordered, resume, mixed;
     uint64_t given[2], set[2]; /* bit i: the i-th option of the table, on the command line; from anywhere */
 };
 

@@ -5,7 +5,7 @@
 #include "opt.h"
 
 /* verbs that have an answer; those that talk */
-enum { OPT_TALK = OPT_ASK | OPT_CHAT, OPT_GEN = OPT_TALK | OPT_COMPLETE | OPT_FIM };
+enum { OPT_TALK = OPT_ASK | OPT_CHAT, OPT_GEN = OPT_TALK | OPT_COMPLETE | OPT_FIM | OPT_MAP };
 
 static const struct opt opt_rows[] = {
 #define OPT_AT(field) offsetof(struct opt_values, field)
@@ -15,6 +15,31 @@ static const struct opt opt_rows[] = {
         __VA_ARGS__, NULL                                                                                    \
     }
     {"file", "F", OPT_LIST, OPT_ASK, OPT_AT(file), "read F before the question; may repeat", .letter = 'f'},
+    {"in", "FORMAT", OPT_CHOICE, OPT_MAP, OPT_AT(map_in), "records: lines, ndjson, csv, nul, files",
+     .choices = OPT_CHOICES("lines", "ndjson", "csv", "nul", "files")},
+    {"input", "F", OPT_TEXT, OPT_MAP, OPT_AT(input), "read records from F, not standard input",
+     .letter = 'i'},
+    {"null", NULL, OPT_FLAG, OPT_MAP, OPT_AT(null), "records, or names of files, end with NUL",
+     .letter = '0'},
+    {"key", "PATH", OPT_TEXT, OPT_MAP, OPT_AT(key), "a record's name, as .id; else its SHA-256",
+     .letter = 'k'},
+    {"jobs", "N", OPT_INT, OPT_MAP, OPT_AT(jobs), "N at a time; 0: as many as the daemon has slots", 0, 64,
+     .letter = 'j', .conf = true},
+    {"ordered", NULL, OPT_FLAG, OPT_MAP, OPT_AT(ordered), "answers in the order of the records (default)"},
+    {"unordered", NULL, OPT_FLAG, OPT_MAP, OPT_AT(unordered), "answers as they come"},
+    {"output", "FILE", OPT_TEXT, OPT_MAP, OPT_AT(output), "write to FILE, which is the journal too",
+     .letter = 'o'},
+    {"resume", NULL, OPT_FLAG, OPT_MAP, OPT_AT(resume), "go on with FILE: what it has is not asked again"},
+    {"mixed", NULL, OPT_FLAG, OPT_MAP, OPT_AT(mixed), "even if template, options or model were others"},
+    {"sync-every", "N", OPT_INT, OPT_MAP, OPT_AT(sync_every), "onto the disk each N records (50)", 1, 1000000,
+     .conf = true},
+    {"retry", "N", OPT_INT, OPT_MAP, OPT_AT(retry), "try N times more what the daemon failed at (2)", 0, 100,
+     .conf = true},
+    {"errors", "F", OPT_TEXT, OPT_MAP, OPT_AT(errors), "records that failed, as NDJSON, to F"},
+    {"max-failures", "N", OPT_TEXT, OPT_MAP, OPT_AT(max_failures), "stop after more than N, or a share: 5%",
+     .conf = true},
+    {"budget-tokens", "N", OPT_INT, OPT_MAP, OPT_AT(budget_tokens), "stop once N tokens are used", 1,
+     9007199254740992.0, .conf = true},
     {"prefix", "F", OPT_TEXT, OPT_FIM, OPT_AT(prefix), "before the gap; standard input if absent"},
     {"suffix", "F", OPT_TEXT, OPT_FIM, OPT_AT(suffix), "what stands behind it"},
     {"extra", "F", OPT_LIST, OPT_FIM, OPT_AT(extra), "read F before both; may repeat"},
@@ -28,11 +53,12 @@ static const struct opt opt_rows[] = {
      .names = "qwenctl session ls -q", .letter = 's'},
     {"continue", NULL, OPT_FLAG, OPT_TALK, OPT_AT(keep_on), "go on with the session used last",
      .letter = 'c'},
-    {"system", "TEXT", OPT_TEXT, OPT_TALK, OPT_AT(system), "system message; @F: what is in the file F",
-     .conf = true},
-    {"think", "X", OPT_THINK, OPT_TALK, OPT_AT(thinking), "reason before answering: on, off or auto",
-     .choices = OPT_CHOICES("on", "off", "auto"), .optional = true, .conf = true},
-    {"no-think", NULL, OPT_SET, OPT_TALK, OPT_AT(thinking), "answer at once", .lo = 0},
+    {"system", "TEXT", OPT_TEXT, OPT_TALK | OPT_MAP, OPT_AT(system),
+     "system message; @F: what is in the file F", .conf = true},
+    {"think", "X", OPT_THINK, OPT_TALK | OPT_MAP, OPT_AT(thinking),
+     "reason before answering: on, off or auto", .choices = OPT_CHOICES("on", "off", "auto"),
+     .optional = true, .conf = true},
+    {"no-think", NULL, OPT_SET, OPT_TALK | OPT_MAP, OPT_AT(thinking), "answer at once", .lo = 0},
     {"show-thinking", "WHERE", OPT_CHOICE, OPT_TALK | OPT_ATTACH, OPT_AT(show_thinking),
      "auto, stderr, stdout or none; auto: on a terminal",
      .choices = OPT_CHOICES("auto", "stderr", "stdout", "none"), .conf = true},
@@ -70,7 +96,8 @@ static const struct opt opt_rows[] = {
      "only its first code block (of LANG)", .letter = 'x', .optional = true},
     {"strict", NULL, OPT_FLAG, OPT_ASK | OPT_ATTACH, OPT_AT(strict), "exit 7 if the answer was cut off",
      .conf = true},
-    {"dry-run", NULL, OPT_FLAG, OPT_ASK, OPT_AT(dry_run), "print the prompt, count its tokens, ask nothing"},
+    {"dry-run", NULL, OPT_FLAG, OPT_ASK | OPT_MAP, OPT_AT(dry_run),
+     "print the prompt, count its tokens, ask nothing"},
     {"usage", NULL, OPT_FLAG, OPT_GEN | OPT_ATTACH, OPT_AT(usage), "say at the end what was used, on stderr",
      .conf = true},
     {"json", NULL, OPT_FLAG,
