@@ -175,6 +175,41 @@ class Answers(unittest.TestCase):
                          ["prefill"], None)
 
 
+class Bench(unittest.TestCase):
+    """tests/bench/bench_cpu.py with a peer that says what a test wants."""
+
+    def bench(self, *args):
+        script = os.path.join(GOLDEN, "../bench/bench_cpu.py")
+        build = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(PROBE))))
+        return subprocess.run([sys.executable, script, "--build", build, "--quick", *args], capture_output=True, text=True)
+
+    def peer(self, folder, text):
+        path = os.path.join(folder, "llama-bench")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(f"#!/bin/sh\necho '{text}'\n")
+        os.chmod(path, 0o755)
+        return path
+
+    def test_ratios_are_of_one_round(self):
+        with tempfile.TemporaryDirectory() as folder:
+            said = [{"n_prompt": 512, "n_gen": 0, "avg_ts": 2.0}, {"n_prompt": 0, "n_gen": 8, "avg_ts": 0.5}]
+            done = self.bench("--json", "--llama-bench", self.peer(folder, json.dumps(said)), MODEL)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        d = json.loads(done.stdout)
+        for name in ("decode_share", "batch8_ratio", "verify3_ratio", "rss_ratio", "load_ratio"):
+            self.assertGreater(d[name]["median"], 0)
+        self.assertAlmostEqual(d["decode_vs_llama"]["median"], d["decode_tok_s"]["median"] / 0.5)
+        self.assertAlmostEqual(d["prefill512_vs_llama"]["median"], d["prefill512_tok_s"]["median"] / 2.0)
+        self.assertNotIn("decode_vs_ik", d)
+
+    def test_a_peer_that_says_nothing_is_named(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.peer(folder, "[]")
+            done = self.bench("--ik-bench", path, MODEL)
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertIn(f"{path}: its JSON has no prefill and decode figures", done.stderr)
+
+
 class RandomModels(unittest.TestCase):
     SHAPE = {"layers": 4, "dim": 256, "ff": 512, "heads": 4, "kv-heads": 2, "head-dim": 64, "rot": 16, "delta-k": 2,
              "delta-v": 4, "delta-dim": 64, "vocab": 1100}
