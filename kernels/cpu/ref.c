@@ -3,7 +3,8 @@
  * Weights are dequantised exactly, activations stay f32, sums of products run in 16 f32 lanes that are added
  * in double, everything else that is summed or exponentiated runs in double.  Formulas: docs/MODEL.md, which
  * restates transformers models/qwen3_5/modeling_qwen3_5.py for the GGUF layout.  One thread; clarity before
- * speed, except that a weight row is dequantised once per op. */
+ * speed, except that a weight row is dequantised once per op.  How a backend rounds activations to integers
+ * is its own business, and defined value by value beside it: cpu/exact.c, cuda/exact.c. */
 #include <math.h>
 #include <string.h>
 
