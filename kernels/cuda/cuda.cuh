@@ -35,6 +35,7 @@ struct cuda_embed_op {
 
 struct cuda_op {
     enum cuda_op_kind kind;
+    struct kern_mat mats[KERN_PROJ_MAX]; /* the op's, as they are: a graph is good for them alone */
     union { /* as kernels.h has them; pointers to ids and rows are not used, both are in the step */
         struct cuda_embed_op embed;
         struct kern_norm_proj norm_proj;

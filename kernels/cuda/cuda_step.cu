@@ -207,6 +207,7 @@ int cuda_embed(struct kern *kern, const struct kern_mat *table, const int32_t *i
     memcpy(cuda->step.ids, ids, (size_t)n_tok * sizeof(*ids));
     for (int t = n_tok; t < MIN(kern->shape.max_tok, (int)CUDA_GRAPH_ROWS); t++)
         cuda->step.ids[t] = 0; /* rows of a graph that the step does not have */
+    op->mats[0] = *table;
     op->embed.table = table;
     op->embed.n_tok = n_tok;
     op->embed.x = x;
@@ -218,9 +219,12 @@ int cuda_norm_proj(struct kern *kern, const struct kern_norm_proj *norm_proj)
     struct cuda_op *op = NULL;
     int r = step_note(cuda_of(kern), CUDA_NORM_PROJ, &op);
 
-    if (r == 0)
-        op->norm_proj = *norm_proj;
-    return r;
+    if (r < 0)
+        return r;
+    op->norm_proj = *norm_proj;
+    for (int i = 0; i < norm_proj->n_mat; i++)
+        op->mats[i] = *norm_proj->mats[i];
+    return 0;
 }
 
 int cuda_proj_add(struct kern *kern, const struct kern_proj_add *proj_add)
@@ -228,9 +232,11 @@ int cuda_proj_add(struct kern *kern, const struct kern_proj_add *proj_add)
     struct cuda_op *op = NULL;
     int r = step_note(cuda_of(kern), CUDA_PROJ_ADD, &op);
 
-    if (r == 0)
-        op->proj_add = *proj_add;
-    return r;
+    if (r < 0)
+        return r;
+    op->proj_add = *proj_add;
+    op->mats[0] = *proj_add->mat;
+    return 0;
 }
 
 int cuda_mlp(struct kern *kern, const struct kern_mlp *mlp)
@@ -238,9 +244,13 @@ int cuda_mlp(struct kern *kern, const struct kern_mlp *mlp)
     struct cuda_op *op = NULL;
     int r = step_note(cuda_of(kern), CUDA_MLP, &op);
 
-    if (r == 0)
-        op->mlp = *mlp;
-    return r;
+    if (r < 0)
+        return r;
+    op->mlp = *mlp;
+    op->mats[0] = *mlp->gate;
+    op->mats[1] = *mlp->up;
+    op->mats[2] = *mlp->down;
+    return 0;
 }
 
 int cuda_delta(struct kern *kern, const struct kern_delta *delta)

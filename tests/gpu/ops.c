@@ -32,7 +32,7 @@ enum { REF, OURS };
 
 static void ops_failed(const char *what, int r)
 {
-    gpu_check(false, what, "%s %s", strerror(-r), ops.kern[OURS]->trouble);
+    gpu_check(false, what, "%s %s", strerror(-r), ops.kern[OURS] ? ops.kern[OURS]->trouble : "");
 }
 
 /* memory of both */

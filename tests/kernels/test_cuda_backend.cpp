@@ -1,0 +1,368 @@
+/* test_cuda_backend.cpp - the CUDA backend itself, emulated: which device it takes and what it says of those
+ * that it does not, steps as graphs, stages, memory with an fd.  Its ops are compared with ref's by
+ * tests/gpu. */
+#include "kernels/cuda/cuda.cuh"
+
+#include "tests/emu/emu_test.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <vector>
+
+enum { DIM = 64, D = 32, N_VH = 2, VOCAB = 9, ROWS = 3 };
+
+static struct kern *open_backend(void)
+{
+    const struct kern_options options = {};
+    struct fault fault = {};
+    struct kern *kern = NULL;
+
+    if (kern_cuda_backend.open(&options, &fault, &kern))
+        fail_msg("%s", fault.text);
+    return kern;
+}
+
+/* opening */
+
+static void check_refused(const struct emu_machine *machine, const char *text)
+{
+    const struct kern_options options = {};
+    const struct emu_machine usual = EMU_MACHINE;
+    struct fault fault = {};
+    struct kern *kern = NULL;
+
+    emu_set_machine(machine);
+    const int r = kern_cuda_backend.open(&options, &fault, &kern);
+    emu_set_machine(&usual);
+    assert_int_equal(r, KERN_E_BACKEND);
+    assert_string_equal(fault.text, text);
+    assert_null(kern);
+}
+
+static void test_what_is_missing_is_named(void **state)
+{
+    struct emu_machine m = EMU_MACHINE;
+
+    m.error = cudaErrorInsufficientDriver;
+    m.n_device = m.driver = 0;
+    check_refused(&m, "no CUDA: there is no NVIDIA driver (libcuda.so.1)");
+    m.driver = 11040;
+    check_refused(&m, "no CUDA: the NVIDIA driver is for CUDA 11.4, this build needs 13.0");
+    m.error = cudaErrorNoDevice;
+    m.driver = 13000;
+    check_refused(&m, "no CUDA: the NVIDIA driver is there, but it finds no GPU");
+    m.error = cudaErrorIllegalState;
+    check_refused(&m, "no CUDA: invalid argument");
+    m = EMU_MACHINE;
+    m.major = 7;
+    m.minor = 5;
+    check_refused(&m, "no CUDA: emulation has compute capability 7.5, 8.0 (Ampere) or later is needed");
+    m = EMU_MACHINE;
+    m.taken_bytes = m.bytes - (100 << 20);
+    check_refused(
+        &m,
+        "no CUDA: emulation has 100 MiB of 1024 free, at least 256 are needed: other programs hold the rest");
+}
+
+static void test_a_device_is_told_by_what_it_is(void **state)
+{
+    struct emu_machine m = EMU_MACHINE;
+
+    m.major = 12;
+    m.n_device = 2;
+    emu_set_machine(&m);
+    struct kern *const kern = open_backend();
+    assert_string_equal(kern->ops->name, "emu");
+    assert_string_equal(kern->isa, "sm_120");
+    assert_string_equal(kern->numerics_id, "emu-1-sm_120");
+    kern->ops->free(kern);
+    m = EMU_MACHINE;
+    emu_set_machine(&m);
+}
+
+/* steps */
+
+/* A model of one layer's worth of ops, so that a step has a mixer with state. */
+struct little {
+    struct kern *kern;
+    struct kern_mem mem;
+    struct kern_mat table, in, out;
+    float *x, *qkv, *z, *gates, *mix, *logits;
+    const float *w;
+    uint8_t *state;
+    size_t used;
+};
+
+template <class T>
+static T *little_cut(struct little *l, size_t n)
+{
+    T *const p = reinterpret_cast<T *>(l->mem.base + l->used);
+
+    l->used += ROUND_UP(n * sizeof(T), size_t(256));
+    return p;
+}
+
+static struct kern_mat little_mat(struct little *l, enum kern_layout layout, int n_out, int n_in,
+                                  uint64_t seed)
+{
+    std::vector<float> rows(size_t(n_out) * size_t(n_in));
+    struct kern_mat m = {};
+
+    for (auto &v : rows)
+        v = (float(emu_next(&seed) % 2001) - 1000.0f) * 1e-4f;
+    m.type = QUANT_F32;
+    m.layout = layout;
+    m.n_out = n_out;
+    m.n_in = n_in;
+    m.bytes = l->kern->ops->mat_bytes(l->kern, m.type, layout, n_out, n_in);
+    m.data = little_cut<uint8_t>(l, m.bytes);
+    assert_int_equal(l->kern->ops->mat_pack(l->kern, &m, rows.data()), 0);
+    return m;
+}
+
+static void little_open(struct little *l)
+{
+    const int n_ch = (2 + N_VH) * D;
+    struct kern_shape shape = {};
+
+    memset(l, 0, sizeof(*l));
+    l->kern = open_backend();
+    shape.dim = DIM;
+    shape.n_ff = DIM;
+    shape.n_vocab = VOCAB;
+    shape.n_qh = shape.n_kvh = 1;
+    shape.d_attn = 64;
+    shape.n_kh = 1;
+    shape.n_vh = N_VH;
+    shape.d_delta = D;
+    shape.conv_k = 4;
+    shape.max_tok = 16;
+    shape.max_ctx = 64;
+    shape.kv_type = KERN_KV_F16;
+    assert_int_equal(l->kern->ops->plan(l->kern, &shape), 0);
+    assert_int_equal(l->kern->ops->mem_alloc(l->kern, 1 << 20, KERN_MEM_STATE, &l->mem), 0);
+    l->table = little_mat(l, KERN_ROWS, VOCAB, DIM, 1);
+    l->in = little_mat(l, KERN_PANELS, n_ch, DIM, 2);
+    l->out = little_mat(l, KERN_PANELS, DIM, N_VH * D, 3);
+    l->x = little_cut<float>(l, 16 * DIM);
+    l->qkv = little_cut<float>(l, 16 * size_t(n_ch));
+    l->z = little_cut<float>(l, 16 * N_VH * D);
+    l->gates = little_cut<float>(l, 16 * N_VH);
+    l->mix = little_cut<float>(l, 16 * N_VH * D);
+    l->logits = little_cut<float>(l, 16 * DIM);
+    l->w = reinterpret_cast<const float *>(l->out.data); /* any small numbers */
+    l->state = little_cut<uint8_t>(l, 4 * l->kern->ops->delta_state_bytes(l->kern));
+    assert_true(l->used <= l->mem.bytes);
+}
+
+static void little_close(struct little *l)
+{
+    l->kern->ops->mem_free(l->kern, &l->mem);
+    l->kern->ops->free(l->kern);
+}
+
+/* A token of each of n sequences at pos. */
+static std::vector<float> little_step(struct little *l, int n, int pos)
+{
+    const int32_t ids[] = {pos % VOCAB, (pos + 3) % VOCAB, (2 * pos + 1) % VOCAB};
+    const int rows[] = {0, 1, 2};
+    const struct kern_ops *const ops = l->kern->ops;
+    std::vector<float> logits(size_t(n) * DIM);
+    struct kern_span spans[ROWS] = {};
+    struct kern_batch batch = {};
+    struct kern_norm_proj in = {};
+    struct kern_delta delta = {};
+    struct kern_proj_add out = {};
+    struct kern_head head = {};
+
+    for (int i = 0; i < n; i++) {
+        spans[i].row0 = i;
+        spans[i].n_tok = 1;
+        spans[i].pos0 = pos;
+        spans[i].slot = (i + 1) % ROWS;
+    }
+    batch.n_tok = batch.n_span = in.n_tok = out.n_tok = n;
+    batch.ids = ids;
+    batch.spans = spans;
+    in.n_mat = 1;
+    in.x = l->x;
+    in.norm_w = l->w;
+    in.eps = delta.eps = head.eps = 1e-6f;
+    in.mats[0] = &l->in;
+    in.out[0] = l->qkv;
+    delta.batch = &batch;
+    delta.qkv = l->qkv;
+    delta.z = l->z;
+    delta.alpha = delta.beta = l->gates;
+    delta.conv_w = delta.a = delta.dt = delta.norm_w = l->w;
+    delta.state = l->state;
+    delta.out = l->mix;
+    out.y = l->mix;
+    out.mat = &l->out;
+    out.x = l->x;
+    head.n_rows = n;
+    head.rows = rows;
+    head.x = l->x;
+    head.norm_w = l->w;
+    head.mat = &l->out;
+    head.logits = l->logits;
+    assert_int_equal(ops->embed(l->kern, &l->table, ids, n, l->x), 0);
+    assert_int_equal(ops->norm_proj(l->kern, &in), 0);
+    assert_int_equal(ops->delta(l->kern, &delta), 0);
+    assert_int_equal(ops->proj_add(l->kern, &out), 0);
+    assert_int_equal(ops->head(l->kern, &head), 0);
+    assert_int_equal(ops->copy_out(l->kern, logits.data(), l->logits, logits.size() * sizeof(float)), 0);
+    return logits;
+}
+
+/* The same steps as graphs and, since they are timed, plainly.  Three rows in a bucket of four leave the
+ * others' states alone: were it not so, the second graph of one row would go on from another state. */
+static void test_graphs_give_the_bits_that_plain_launches_give(void **state)
+{
+    static const int n_rows[] = {1, 3, 1, 3, 3, 1, 2, 2, 2};
+    struct little graphs, plain;
+    bool moves = false;
+
+    little_open(&graphs);
+    little_open(&plain);
+    plain.kern->timed = true;
+    std::vector<float> last;
+    for (int i = 0; i < int(sizeof(n_rows) / sizeof(n_rows[0])); i++) {
+        const std::vector<float> a = little_step(&graphs, n_rows[i], i),
+                                 b = little_step(&plain, n_rows[i], i);
+        assert_int_equal(a.size(), b.size());
+        assert_memory_equal(a.data(), b.data(), a.size() * sizeof(float));
+        moves = moves || (!last.empty() && last[0] != a[0]);
+        last = a;
+    }
+    assert_true(moves);
+    /* of each bucket all steps but its first */
+    assert_int_equal(cuda_of(graphs.kern)->n_graph_launches, 6);
+    assert_int_equal(cuda_of(plain.kern)->n_graph_launches, 0);
+    little_close(&graphs);
+    little_close(&plain);
+}
+
+static void test_graphs_are_made_anew_for_other_operands(void **state)
+{
+    struct little l, plain;
+
+    little_open(&l);
+    little_open(&plain);
+    plain.kern->timed = true;
+    for (int i = 0; i < 6; i++) {
+        if (i == 3) /* the table of what comes in is another one */
+            l.in = l.out, plain.in = plain.out, l.in.n_out = plain.in.n_out = DIM;
+        const std::vector<float> a = little_step(&l, 1, i), b = little_step(&plain, 1, i);
+        assert_memory_equal(a.data(), b.data(), a.size() * sizeof(float));
+    }
+    assert_int_equal(cuda_of(l.kern)->n_graph_launches, 4);
+    little_close(&l);
+    little_close(&plain);
+}
+
+/* On 9.0 kernels start before the last one has ended: each must wait for it, which the emulation insists on.
+ */
+static void test_kernels_that_start_early_wait(void **state)
+{
+    struct emu_machine m = EMU_MACHINE;
+    struct little early, late;
+
+    little_open(&late);
+    m.major = 9;
+    emu_set_machine(&m);
+    little_open(&early);
+    for (int i = 0; i < 4; i++) {
+        const std::vector<float> a = little_step(&early, ROWS, i), b = little_step(&late, ROWS, i);
+        assert_memory_equal(a.data(), b.data(), a.size() * sizeof(float));
+    }
+    little_close(&early);
+    m = EMU_MACHINE;
+    emu_set_machine(&m);
+    little_close(&late);
+}
+
+static void test_stages_count_what_was_read(void **state)
+{
+    struct kern_stage stages[CUDA_STAGES];
+    struct little l;
+
+    little_open(&l);
+    little_step(&l, 1, 0);
+    l.kern->timed = true;
+    little_step(&l, ROWS, 1);
+    little_step(&l, ROWS, 2);
+    assert_int_equal(l.kern->ops->stages(l.kern, stages, CUDA_STAGES), CUDA_STAGES);
+    for (const struct kern_stage &s : stages) {
+        const bool used = !strcmp(s.name, "embed") || !strcmp(s.name, "in") || !strcmp(s.name, "delta") ||
+                          !strcmp(s.name, "out") || !strcmp(s.name, "head");
+        assert_int_equal(s.n, used ? 2 : 0);
+        assert_int_equal(s.ns > 0, used);
+    }
+    assert_int_equal(stages[1].bytes, 2 * l.in.bytes);
+    assert_int_equal(stages[1].ops, 2 * ROWS * (2 + N_VH) * D * DIM);
+    assert_int_equal(stages[2].bytes, 2 * ROWS * l.kern->ops->delta_state_bytes(l.kern));
+    little_close(&l);
+}
+
+/* A step that does not fit is refused, and nothing is launched for it. */
+static void test_what_a_step_cannot_hold_is_refused(void **state)
+{
+    const int32_t ids[17] = {0}, outside[] = {0, VOCAB}, below[] = {-1};
+    struct little l;
+
+    little_open(&l);
+    assert_int_equal(l.kern->ops->embed(l.kern, &l.table, ids, 17, l.x), -EINVAL);
+    assert_int_equal(l.kern->ops->embed(l.kern, &l.table, outside, 2, l.x), -EINVAL);
+    assert_int_equal(l.kern->ops->embed(l.kern, &l.table, below, 1, l.x), -EINVAL);
+    assert_int_equal(cuda_of(l.kern)->step.n_ops, 0);
+    little_close(&l);
+}
+
+/* memory */
+
+static void test_weights_are_shared_read_only_and_counted(void **state)
+{
+    struct kern *const one = open_backend(), *const two = open_backend();
+    const uint64_t before = one->ops->free_bytes(one);
+    struct kern_mem made = {}, adopted = {};
+    char text[16] = "";
+
+    assert_int_equal(one->ops->mem_alloc(one, 100000, KERN_MEM_WEIGHTS, &made), 0);
+    assert_true(made.fd >= 0 && made.bytes >= 100000 && before - one->ops->free_bytes(one) == made.bytes);
+    assert_int_equal(one->ops->copy_in(one, made.base + 5, "weights", 8), 0);
+    assert_int_equal(one->ops->mem_seal(one, &made), 0);
+    assert_int_equal(two->ops->mem_adopt(two, fcntl(made.fd, F_DUPFD_CLOEXEC, 0), 100000, &adopted), 0);
+    one->ops->mem_free(one, &made);
+    assert_int_equal(two->ops->copy_out(two, text, adopted.base + 5, 8), 0);
+    assert_string_equal(text, "weights");
+    /* more than there is, or what is no device's: refused, and the fd is closed */
+    assert_int_equal(one->ops->mem_adopt(one, fcntl(adopted.fd, F_DUPFD_CLOEXEC, 0), 1 << 20, &made),
+                     -EINVAL);
+    assert_int_equal(one->ops->mem_adopt(one, open("/dev/null", O_RDWR | O_CLOEXEC), 100000, &made), -EINVAL);
+    two->ops->mem_free(two, &adopted);
+    assert_int_equal(one->ops->free_bytes(one), before);
+    assert_int_equal(one->ops->mem_alloc(one, size_t(2) << 30, KERN_MEM_WEIGHTS, &made), -ENOMEM);
+    assert_int_equal(one->ops->mem_alloc(one, size_t(2) << 30, KERN_MEM_STATE, &made), -ENOMEM);
+    assert_string_equal(one->trouble, "CUDA: out of memory");
+    one->ops->free(one);
+    two->ops->free(two);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_missing_is_named),
+        cmocka_unit_test(test_a_device_is_told_by_what_it_is),
+        cmocka_unit_test(test_graphs_give_the_bits_that_plain_launches_give),
+        cmocka_unit_test(test_graphs_are_made_anew_for_other_operands),
+        cmocka_unit_test(test_kernels_that_start_early_wait),
+        cmocka_unit_test(test_stages_count_what_was_read),
+        cmocka_unit_test(test_what_a_step_cannot_hold_is_refused),
+        cmocka_unit_test(test_weights_are_shared_read_only_and_counted),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
