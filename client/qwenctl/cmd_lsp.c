@@ -116,17 +116,6 @@ static int lsp_turn(struct lsp *lsp, struct fault *fault)
     return lsp->failed ? err_origin(-ENOBUFS) : lsp_write(lsp);
 }
 
-static void lsp_deinit(struct lsp *lsp)
-{
-    qwend_close(lsp->link.q);
-    lsp_fill_deinit(&lsp->fill);
-    lsp_task_deinit(&lsp->tasks);
-    lsp_context_deinit(&lsp->context);
-    lsp_docs_deinit(&lsp->docs);
-    lsp_frame_deinit(&lsp->in);
-    free(lsp->out);
-}
-
 enum code cmd_lsp(const struct cmd_args *args)
 {
     struct lsp *lsp = calloc(1, sizeof(*lsp));

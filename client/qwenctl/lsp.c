@@ -263,3 +263,14 @@ void lsp_on_garbage(struct lsp *lsp, const char *why)
     lsp_docs_distrust(&lsp->docs); /* it may have been a change of any of them */
     lsp_refuse(lsp, json_null(), LSP_PARSE_ERROR, "%s", why);
 }
+
+void lsp_deinit(struct lsp *lsp)
+{
+    qwend_close(lsp->link.q);
+    lsp_fill_deinit(&lsp->fill);
+    lsp_task_deinit(&lsp->tasks);
+    lsp_context_deinit(&lsp->context);
+    lsp_docs_deinit(&lsp->docs);
+    lsp_frame_deinit(&lsp->in);
+    free(lsp->out);
+}

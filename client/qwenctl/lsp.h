@@ -57,6 +57,7 @@ struct lsp {
 
 uint64_t lsp_now_ns(void);
 
+void lsp_deinit(struct lsp *lsp); /* zero is how it begins */
 /* lsp.c: one message of the editor, taken over */
 void lsp_on_message(struct lsp *lsp, json_t *message);
 /* Answers what the editor sent when it could not be read. */
