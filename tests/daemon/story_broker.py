@@ -182,7 +182,7 @@ def values_out_of_range_are_refused_with_their_name():
                 ({"body": b, "sampling": pb.Sampling(top_p=1.5)}, "top_p"),
                 ({"body": b, "sampling": pb.Sampling(repeat_penalty=0)}, "repeat_penalty"),
                 ({"body": b, "sampling": pb.Sampling(penalty_last_n=-2)}, "penalty_last_n"),
-                ({"body": b, "max_tokens": 0}, "max_tokens"), ({"body": b, "logprobs": 21}, "logprobs"),
+                ({"body": b, "max_tokens": (1 << 20) + 1}, "max_tokens"), ({"body": b, "logprobs": 21}, "logprobs"),
                 ({"body": b, "stop": [""]}, "stop[0]"), ({"body": b, "credit_bytes": 3}, "credit_bytes"),
                 ({"body": b, "request_id": b"short"}, "request_id")]:
             refused(p, p.generate(**fields), 201, word)

@@ -64,8 +64,8 @@ def every_answer_is_counted_in_its_class():
 
 
 def refusals_leavers_stalls_and_waiters_are_counted():
-    with Seen(delay_ms=1, slots=1, context=1000) as d, d.serving() as p:
-        for fields in ({"body": prompt("x"), "max_tokens": 0}, {"body": prompt("x" * 2000)}):
+    with Seen(delay_ms=5, slots=1, context=1000) as d, d.serving() as p:
+        for fields in ({"body": prompt("x"), "max_tokens": (1 << 20) + 1}, {"body": prompt("x" * 2000)}):
             try:
                 p.ask(**fields)
                 raise AssertionError("not refused")
@@ -73,7 +73,9 @@ def refusals_leavers_stalls_and_waiters_are_counted():
                 pass
         with d.peer() as q:
             stream = q.generate(prompt("x"), max_tokens=900, credit_bytes=20)
-            q.wait_for(pb.Delta, stream)   # else the interactive one would go first
+            q.wait_for(pb.Delta, stream)
+            running = q.generate(prompt("x"), max_tokens=900)
+            q.wait_for(pb.Delta, running)  # it has the slot that the unread one gave up
             waiting = q.generate(prompt("x"), max_tokens=900, priority=pb.PRIORITY_INTERACTIVE)
             seen = wait_scrape(d, lambda s: of(s, "flow_stalls_total") == 1 and of(s, "queued_requests", "interactive") == 1)
             assert of(seen, "running_requests") == 1
@@ -83,7 +85,7 @@ def refusals_leavers_stalls_and_waiters_are_counted():
             q.send(pb.Credit(bytes=20), stream)
         seen = wait_scrape(d, lambda s: openmetrics.value(s, "qwend_connections") == 1)
         assert of(seen, "requests_total", outcome="INVALID") == of(seen, "requests_total", outcome="TOO_LONG") == 1
-        assert of(seen, "requests_total", outcome="left") == 1
+        assert of(seen, "requests_total", outcome="left") == 2
         assert of(seen, "requests_total", "interactive", outcome="cancel") == 1
         assert of(seen, "running_requests") == of(seen, "queued_requests", "interactive") == 0
         assert openmetrics.value(seen, "qwend_held_bytes") == openmetrics.value(seen, "qwend_journal_bytes") == 0
