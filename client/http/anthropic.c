@@ -140,6 +140,7 @@ static int messages_read_thinking(struct ask *ask, const json_t *value, const ch
 static const struct ask_field messages_fields[] = {
     {.name = "model", .kind = ASK_READ, .read = ask_read_model},
     {.name = "messages", .kind = ASK_READ, .read = messages_read_turns},
+    {.name = "local_only", .kind = ASK_BOOL, .offset = offsetof(struct ask, local_only)},
     {.name = "system", .kind = ASK_READ, .read = messages_read_system},
     {.name = "max_tokens",
      .kind = ASK_INT,

@@ -1,5 +1,6 @@
 /* ask.c - see ask.h. */
 #include "ask.h"
+#include "jout.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -9,6 +10,8 @@ int ask_init(struct ask *ask, struct refusal *refusal)
     *ask = (struct ask){.n = 1,
                         .caches = true,
 
+                        .params = BUF_INIT(ASK_PARAM_BYTES),
+                        .stops = BUF_INIT(ASK_PARAM_BYTES),
                         .raw = BUF_INIT(ASK_TEXT_BYTES),
                         .suffix = BUF_INIT(ASK_TEXT_BYTES)};
     ask->req = qwend_req_new();
@@ -23,6 +26,9 @@ void ask_deinit(struct ask *ask)
         buf_deinit(&ask->turns[i].reasoning);
     }
     free(ask->turns);
+    buf_deinit(&ask->params);
+    buf_deinit(&ask->stops);
+    free(ask->up_body);
     buf_deinit(&ask->raw);
     buf_deinit(&ask->suffix);
     *ask = (struct ask){};
@@ -91,6 +97,23 @@ int ask_refuse_set(int r, const char *param, struct refusal *refusal)
                           : refuse(refusal, 400, "invalid_value", param, "%s is out of range", param);
 }
 
+/* What an upstream calls it.  What does not fit is left out: there is room for all options and stop strings.
+ */
+static void ask_note_param(struct ask *ask, qwend_opt opt, double value)
+{
+    static const char *const names[] = {[QWEND_OPT_TEMPERATURE] = "temperature",
+                                        [QWEND_OPT_TOP_K] = "top_k",
+                                        [QWEND_OPT_TOP_P] = "top_p",
+                                        [QWEND_OPT_MIN_P] = "min_p",
+                                        [QWEND_OPT_REPEAT_PENALTY] = "repetition_penalty",
+                                        [QWEND_OPT_PRESENCE_PENALTY] = "presence_penalty",
+                                        [QWEND_OPT_FREQUENCY_PENALTY] = "frequency_penalty"};
+    struct jout j = {.buf = &ask->params, .more = buf_size(&ask->params) > 0};
+
+    if (opt < ARRAY_SIZE(names) && names[opt])
+        jout_real(&j, names[opt], value);
+}
+
 static int ask_read_field(struct ask *ask, const struct ask_field *field, const json_t *value,
                           const char *param, struct refusal *refusal)
 {
@@ -101,9 +124,13 @@ static int ask_read_field(struct ask *ask, const struct ask_field *field, const 
     switch (field->kind) {
     case ASK_SET_INT:
         r = jin_int(value, param, (int64_t)field->lo, (int64_t)field->hi, &i, refusal);
+        if (!r)
+            ask_note_param(ask, field->opt, (double)i);
         return r ? r : ask_refuse_set(qwend_req_set_i(ask->req, field->opt, i), param, refusal);
     case ASK_SET_REAL:
         r = jin_real(value, param, field->lo, field->hi, &f, refusal);
+        if (!r)
+            ask_note_param(ask, field->opt, f);
         return r ? r : ask_refuse_set(qwend_req_set_f(ask->req, field->opt, f), param, refusal);
     case ASK_INT:
         return jin_int(value, param, (int64_t)field->lo, (int64_t)field->hi,
@@ -165,6 +192,7 @@ int ask_read_model(struct ask *ask, const json_t *value, const char *param, stru
 
 static int ask_add_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
+    struct jout j = {.buf = &ask->stops, .more = buf_size(&ask->stops) > 0};
     const char *text;
     size_t n;
     int r = jin_text(value, param, &text, &n, refusal);
@@ -176,6 +204,7 @@ static int ask_add_stop(struct ask *ask, const json_t *value, const char *param,
                       ASK_STOP_BYTES);
     if (++ask->n_stops > ASK_STOPS)
         return refuse(refusal, 400, "invalid_value", param, "more than %d stop strings", ASK_STOPS);
+    jout_text(&j, NULL, text, n);
     return ask_refuse_set(qwend_req_set_s(ask->req, QWEND_OPT_STOP, text, n), param, refusal);
 }
 
@@ -207,6 +236,7 @@ static int ask_read_bias(struct ask *ask, const json_t *value, const char *param
     double f;
     int r = jin_object(value, param, refusal);
 
+    ask->biases = true; /* ids mean something to this model only */
     if (!r && json_object_size(value) > ASK_BIASES)
         r = refuse(refusal, 400, "invalid_value", param, "%s has more than %d tokens", param, ASK_BIASES);
     if (r)
@@ -327,6 +357,7 @@ const struct ask_field ask_sampling[] = {
     {.name = "logit_bias", .kind = ASK_READ, .read = ask_read_bias},
     {.name = "stop", .kind = ASK_READ, .read = ask_read_stop},
     {.name = "model", .kind = ASK_READ, .read = ask_read_model},
+    {.name = "local_only", .kind = ASK_BOOL, .offset = offsetof(struct ask, local_only)},
     {.name = "stream", .kind = ASK_BOOL, .offset = offsetof(struct ask, stream)},
     {.name = "stream_options", .kind = ASK_READ, .read = ask_read_stream_options},
     {.name = "cache_prompt", .kind = ASK_BOOL, .offset = offsetof(struct ask, caches)},

@@ -16,6 +16,7 @@ enum {
     ASK_BIASES = 512,
     ASK_TOP_LOGPROBS = 20,
     ASK_TEXT_BYTES = 8 << 20,
+    ASK_PARAM_BYTES = 32 << 10, /* 16 stop strings of 256 bytes, escaped */
 };
 
 struct turn {
@@ -28,6 +29,10 @@ struct ask {
     qwend_req *req;     /* owned; complete after ask_finish() */
     struct turn *turns; /* owned, [n_turns] */
     size_t n_turns, n_stops;
+    struct buf params, stops; /* JSON, for an upstream: members, strings */
+    char *up_body;            /* owned; the request in OpenAI's dialect; NULL: it stays here */
+    size_t n_up_body;
+    bool biases, local_only;
     struct buf raw, suffix;           /* a text to go on with, and what stands behind the gap */
     bool is_raw, has_ids, has_suffix; /* raw: no turns */
     bool is_nothing;                  /* Ollama's question whether the model is there */

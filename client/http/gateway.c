@@ -10,6 +10,7 @@
 #include "daemon/util/log.h"
 #include "daemon/util/sd.h"
 #include "job.h"
+#include "upstream.h"
 
 static void gateway_on_reap(int fd, short what, void *arg)
 {
@@ -109,6 +110,8 @@ int gateway_init(struct gateway *g, const struct options *options, struct fault 
         r = loop_event_new(g->base, -1, 0, gateway_on_reap, g, &g->reap);
     if (!r)
         r = gateway_watch_signals(g);
+    if (!r)
+        r = upstream_open(g, fault);
     return r ? r : listen_open_all(g, fault);
 }
 
@@ -141,6 +144,7 @@ void gateway_deinit(struct gateway *g)
     LIST_FOREACH (job, &g->ended, node)
         job_free(job);
     link_close_all(g);
+    upstream_close(g);
     for (int i = 0; i < GATEWAY_SIGNALS; i++)
         loop_event_free(&g->signals[i]);
     loop_event_free(&g->reap);

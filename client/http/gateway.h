@@ -27,7 +27,8 @@ struct gateway {
     int n_listeners;
     struct list conns;
     struct list links;
-    struct list ended; /* jobs */
+    struct list ended;         /* jobs */
+    struct upstream *upstream; /* NULL: none */
     struct event *signals[GATEWAY_SIGNALS], *reap, *rest;
     int64_t started_s; /* wall clock, for `created` of the model */
     bool stopping;

@@ -19,13 +19,16 @@ static void job_close(struct job *job)
     for (int i = 0; i < job->n; i++) {
         struct choice *choice = &job->choices[i];
 
-        call_end(&choice->call);
+        job_end_choice(choice);
         buf_deinit(&choice->reasoning);
         buf_deinit(&choice->answer);
         buf_deinit(&choice->logprobs);
     }
     loop_event_free(&job->ping);
     loop_event_free(&job->enough);
+    loop_event_free(&job->spill);
+    qwend_req_free(steal(&job->req));
+    freep(&job->up_body);
     owner_release(job->owner, OWNER_REQUESTS, (uint64_t)job->n);
     owner_put(job->owner);
     list_push(&job->g->ended, &job->node);
@@ -53,7 +56,7 @@ static void job_pause(struct job *job, bool paused)
         return;
     job->paused = paused;
     for (int i = 0; i < job->n && !job->over && job->paused == paused; i++)
-        call_pause(&job->choices[i].call, paused); /* what had arrived is told at once, and may be the end */
+        job_pause_choice(&job->choices[i], paused); /* what had arrived is told at once, and may be the end */
 }
 
 static void job_on_room(struct task *task)
@@ -67,7 +70,7 @@ static uint64_t job_held_bytes(const struct job *job)
 
     for (int i = 0; i < job->n; i++)
         n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap;
-    return n;
+    return n + (job->up_body ? 2 * job->n_up_body : 0); /* and as much in the daemon's form */
 }
 
 /* What a dialect wrote goes out. */
@@ -109,6 +112,8 @@ static void job_fail(struct job *job, const struct refusal *refusal)
     struct jout j = {.buf = &piece};
     struct conn *conn = job->conn;
 
+    if (job_switch_way(job, refusal))
+        return;
     log_info("%s: request %s ended with %d, code %d (%s)", job->owner->name, job->id, refusal->status,
              refusal->code, refusal->reason);
     conn->task = NULL;
@@ -185,6 +190,7 @@ static void job_on_text(struct job *job, struct choice *choice, const qwend_even
     _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
     struct jout j = {.buf = &piece};
 
+    job->has_said |= event->n > 0;
     if (job->text_ms && event->n && !job->enough &&
         (loop_event_new(job->g->base, -1, 0, job_on_enough, job, &job->enough) ||
          loop_arm_ms(job->enough, (uint64_t)job->text_ms)))
@@ -227,9 +233,8 @@ static void job_on_usage(struct job *job, struct choice *choice, const qwend_usa
         job_end(job);
 }
 
-static void job_on_event(struct call *call, const qwend_event *event)
+void job_on_choice(struct choice *choice, const qwend_event *event)
 {
-    struct choice *choice = (struct choice *)call;
     struct job *job = choice->job;
     struct refusal refusal;
 
@@ -254,7 +259,10 @@ static void job_on_event(struct call *call, const qwend_event *event)
         job_on_usage(job, choice, event->usage);
         return;
     case QWEND_EV_ERROR:
-        refuse_code(&refusal, event->code, event->retry_after_ms, event->text);
+        if (job->remote)
+            refuse(&refusal, 502, "upstream_failed", NULL, "%s", event->text);
+        else
+            refuse_code(&refusal, event->code, event->retry_after_ms, event->text);
         job_fail(job, &refusal);
         return;
     default: /* the engine's deaths and pauses change nothing that HTTP could say */
@@ -280,26 +288,6 @@ static void job_on_ping(int fd, short what, void *arg)
 
 /* the start */
 
-static int job_generate(struct job *job, struct ask *ask, struct refusal *refusal)
-{
-    const char *why;
-    int r = 0;
-
-    for (int i = 0; i < job->n && !r; i++) {
-        if (ask->has_seed) /* n answers from one seed are to differ */
-            qwend_req_set_i(ask->req, QWEND_OPT_SEED, (int64_t)((uint64_t)ask->seed + (uint64_t)i));
-        r = link_generate(job->g, &job->choices[i].call, ask->req, &why);
-    }
-    if (!r)
-        snprintf(job->id, sizeof(job->id), "%s", qwend_stream_id(job->choices[0].call.stream));
-    if (!r)
-        return 0;
-    if (r == -EMSGSIZE)
-        return refuse(refusal, 413, "request_too_large", NULL, "%s", why);
-    refuse_code(refusal, 0, 1000, why);
-    return refusal->status;
-}
-
 static struct job *job_new(struct conn *conn, const struct dialect *dialect, const struct ask *ask)
 {
     struct job *job = calloc(1, sizeof(*job));
@@ -318,11 +306,15 @@ static struct job *job_new(struct conn *conn, const struct dialect *dialect, con
                         .logprobs = ask->logprobs,
                         .text_ms = ask->text_ms,
                         .n = (int)ask->n,
+                        .has_seed = ask->has_seed,
+                        .seed = ask->seed,
+                        .n_up_body = ask->n_up_body,
                         .created_s = time(NULL),
                         .reasoning_field = conn->g->options->reasoning_field};
     conn->owner->n_refs++;
     for (int i = 0; i < job->n; i++)
         job->choices[i] = (struct choice){.call = {.on_event = job_on_event},
+                                          .up = {.on_event = job_on_up_event},
                                           .job = job,
                                           .index = i,
                                           .reasoning = BUF_INIT(JOB_ANSWER_BYTES),
@@ -348,7 +340,9 @@ void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask
     buf_deinit(&conn->body);
     if (conn->g->options->accounts)
         qwend_req_set_s(ask->req, QWEND_OPT_ACCOUNT, conn->owner->name, (size_t)-1);
-    if (!job_generate(job, ask, &refusal) && job->stream &&
+    job->req = steal(&ask->req);
+    job->up_body = steal(&ask->up_body);
+    if (!job_begin_way(job, &refusal) && job->stream &&
         (loop_event_new(job->g->base, -1, 0, job_on_ping, job, &job->ping) ||
          loop_arm_ms(job->ping, 1000ull * job->g->options->ping_s)))
         refuse(&refusal, 503, "out_of_memory", NULL, "out of memory");

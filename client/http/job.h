@@ -8,6 +8,7 @@
 #include "ask.h"
 #include "conn.h"
 #include "link.h"
+#include "upstream.h"
 
 enum {
     JOB_ANSWER_BYTES = 4 << 20
@@ -15,7 +16,8 @@ enum {
 
 struct choice {
     struct call call;
-    struct job *job; /* borrowed: it holds this */
+    struct up_call up; /* runs instead of call while the job is remote */
+    struct job *job;   /* borrowed: it holds this */
     int index;
     bool over;
     struct buf reasoning, answer,
@@ -46,6 +48,13 @@ struct job {
     bool had_enough;
     int64_t seq; /* the dialect's: events so far */
     const char *reasoning_field;
+    /* where it is answered, see job_way.c */
+    qwend_req *req; /* owned; NULL: it cannot come back */
+    char *up_body;  /* owned; NULL: it cannot leave */
+    size_t n_up_body;
+    struct event *spill; /* it waits too long here */
+    bool remote, has_said, has_seed;
+    int64_t seed;
 };
 
 struct dialect {
@@ -62,7 +71,17 @@ struct dialect {
                  struct jout *j); /* in a stream that has begun */
 };
 
-/* Answers the request; ask stays the caller's, and is not needed after this. */
+/* job_way.c: the daemon, or an upstream.  0, or a status code with the refusal. */
+int job_begin_way(struct job *job, struct refusal *refusal);
+bool job_switch_way(struct job *job, const struct refusal *refusal); /* true: it goes on elsewhere */
+void job_pause_choice(struct choice *choice, bool paused);
+void job_end_choice(struct choice *choice);
+void job_on_choice(struct choice *choice, const qwend_event *event); /* job.c */
+void job_on_event(struct call *call, const qwend_event *event);
+void job_on_up_event(struct up_call *call, const qwend_event *event);
+void job_on_spill(int fd, short what, void *arg);
+
+/* Answers the request; of ask what it needs is taken. */
 void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask);
 void job_free(struct job *job); /* only of what ended */
 const char *job_model(const struct job *job);

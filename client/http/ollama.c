@@ -97,6 +97,7 @@ static int ollama_read_system(struct ask *ask, const json_t *value, const char *
     {.name = "model", .kind = ASK_READ, .read = ask_read_model},                                             \
         {.name = "stream", .kind = ASK_BOOL, .offset = offsetof(struct ask, stream)},                        \
         {.name = "options", .kind = ASK_READ, .read = ollama_read_options},                                  \
+        {.name = "local_only", .kind = ASK_BOOL, .offset = offsetof(struct ask, local_only)},                \
         {.name = "think", .kind = ASK_READ, .read = ollama_read_think},                                      \
         {.name = "format", .kind = ASK_READ, .read = ollama_read_format},                                    \
     {                                                                                                        \

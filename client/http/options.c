@@ -8,6 +8,7 @@
 
 #define OPTIONS_CONFIG_DEFAULT "/etc/qwend/qwend-http.conf"
 
+static const char *const options_policies[] = {"local-only", "local-first", "upstream-first", NULL};
 static const char *const options_reasoning[] = {"both", "reasoning_content", "reasoning", "none", NULL};
 
 #define KEY(field, kind, help_text, ...)                                                                     \
@@ -24,6 +25,12 @@ static const struct conf_key options_keys[] = {
     KEY(accounts, CONF_BOOL, "each peer and key is a user of its own to the daemon (no)"),
     KEY(reasoning_field, CONF_CHOICE, "both, reasoning_content, reasoning or none (both)",
         .choices = options_reasoning),
+    KEY(upstream_url, CONF_STRING, "another server: https://HOST/v1, or unix:PATH (none)"),
+    KEY(upstream_policy, CONF_CHOICE, "local-only, local-first or upstream-first (local-only)",
+        .choices = options_policies),
+    KEY(upstream_key, CONF_STRING, "file with the key that it wants (none)"),
+    KEY(upstream_model, CONF_STRING, "what the model is called there (default)"),
+    KEY(upstream_wait_s, CONF_UINT, "seconds in the daemon's queue until it is asked (10)", .max = 3600),
     KEY(normalise, CONF_BOOL, "undo what agents change in each prompt's head (yes)"),
     KEY(max_connections, CONF_UINT, "connections (256)", .min = 2, .max = 4096),
     KEY(max_requests, CONF_UINT, "answers that are waited for at a time (256)", .min = 1, .max = 1024),
@@ -48,6 +55,8 @@ static void options_set_defaults(struct options *options)
 {
     *options = (struct options){
         .reasoning_field = options_reasoning[0],
+        .upstream_policy = options_policies[0],
+        .upstream_wait_s = 10,
         .normalise = true,
         .max_connections = 256,
         .max_requests = 256,
@@ -69,6 +78,9 @@ void options_deinit(struct options *options)
     freep(&options->keys);
     freep(&options->hosts);
     freep(&options->origins);
+    freep(&options->upstream_url);
+    freep(&options->upstream_key);
+    freep(&options->upstream_model);
 }
 
 size_t options_word(const char **at)

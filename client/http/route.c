@@ -10,6 +10,7 @@
 #include "ollama.h"
 #include "openai.h"
 #include "responses.h"
+#include "upstream_count.h"
 
 static const struct route routes[] = {
     {"GET", "/health", health_serve, openai_put_error},
@@ -31,6 +32,7 @@ static const struct route routes[] = {
     {"POST", "/infill", infill_serve, openai_put_error},
     {"POST", "/tokenize", tokenize_serve, openai_put_error},
     {"POST", "/detokenize", detokenize_serve, openai_put_error},
+    {"GET", "/upstream", upstream_serve, openai_put_error},
     {"GET", "/props", props_serve, openai_put_error},
 };
 

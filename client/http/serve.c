@@ -2,6 +2,7 @@
 #include "serve.h"
 
 #include "normalise.h"
+#include "upstream.h"
 
 int serve_parse(struct ask *ask, const char *text, size_t n, read_fn *read, struct refusal *refusal)
 {
@@ -21,6 +22,8 @@ bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
     buf_deinit(&conn->body); /* the request has copies */
     if (!r) {
         normalise(conn->g, ask);
+        if (upstream_policy(conn->g) != UPSTREAM_LOCAL_ONLY)
+            ask->up_body = upstream_body(conn->g, ask, &ask->n_up_body);
         r = ask_finish(ask, &refusal);
     }
     if (!r)

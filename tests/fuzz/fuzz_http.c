@@ -1,14 +1,17 @@
 /* fuzz_http.c - what comes over HTTP: a request's head and chunks, whatever the pieces; and JSON that becomes
  * a request.
  *
- * The first byte says which.  A body that is read must read the same in other pieces; a request that is
- * accepted must be one that the daemon's form can hold; what is refused must say why. */
+ * And what another server streams.  The first byte says which.  A body that is read must read the same in
+ * other pieces; a request that is accepted must be one that the daemon's form can hold; what is refused must
+ * say why. */
 #include <string.h>
 
 #include "client/http/http1.h"
 #include "client/http/jout.h"
 #include "client/http/normalise.h"
 #include "client/http/serve.h"
+#include "client/http/sse.h"
+#include "client/http/upstream_parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
@@ -106,10 +109,40 @@ static void fuzz_escape(const char *text, size_t n)
     buf_deinit(&buf);
 }
 
+/* What the lines of an event stream say, summed up. */
+static bool fuzz_on_data(void *arg, const char *text, size_t n)
+{
+    uint64_t *sum = arg;
+    struct chunk chunk = {};
+    json_t *root = NULL;
+
+    if (!chunk_parse(text, n, &root, &chunk)) {
+        expect(strlen(chunk.answer) == chunk.n_answer && strlen(chunk.reasoning) == chunk.n_reasoning);
+        *sum =
+            *sum * 31 + chunk.n_answer + 7 * chunk.n_reasoning + chunk.answer_tokens + chunk.reasoning_tokens;
+    }
+    *sum = *sum * 31 + n;
+    json_decref(root);
+    return true;
+}
+
+static void fuzz_upstream(const char *text, size_t n)
+{
+    uint64_t whole = 0, bytes = 0;
+    struct sse sse = SSE_INIT;
+
+    expect(sse_push(&sse, text, n, fuzz_on_data, &whole) == SSE_OK);
+    sse_deinit(&sse);
+    for (size_t i = 0; i < n; i++)
+        expect(sse_push(&sse, text + i, 1, fuzz_on_data, &bytes) == SSE_OK);
+    sse_deinit(&sse);
+    expect(whole == bytes);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     const char *text = (const char *)data + 1;
-    const size_t which = n ? data[0] % (3 + ARRAY_SIZE(readers)) : 0;
+    const size_t which = n ? data[0] % (4 + ARRAY_SIZE(readers)) : 0;
 
     if (!n--)
         return 0;
@@ -119,7 +152,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         fuzz_chunks(text, n);
     else if (which == 2)
         fuzz_escape(text, n);
+    else if (which == 3)
+        fuzz_upstream(text, n);
     else
-        fuzz_ask(text, n, readers[which - 3]);
+        fuzz_ask(text, n, readers[which - 4]);
     return 0;
 }

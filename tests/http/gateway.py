@@ -4,6 +4,7 @@ The client is written on bare sockets: what the gateway sends is looked at byte 
 import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
@@ -14,7 +15,7 @@ TIMEOUT_S = 60.0
 
 
 class Gateway:
-    """Listens on a Unix socket, and on TCP if keys are given.  Leaving it kills it."""
+    """Listens on a Unix socket, and on TCP if keys are given.  Leaving it ends it."""
 
     def __init__(self, daemon, *options, keys=None, tcp=False):
         """daemon: a Qwend, or the path of a socket."""
@@ -35,7 +36,8 @@ class Gateway:
             command.append("--allow-root")
         self.lines, self.condition = [], threading.Condition()
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
-        threading.Thread(target=self._read_stderr, daemon=True).start()
+        self.reader = threading.Thread(target=self._read_stderr, daemon=True)
+        self.reader.start()
 
     def __enter__(self):
         ready = self.wait_line("^ready ")
@@ -43,10 +45,21 @@ class Gateway:
         self.port = int(port[1]) if port else 0
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, kind, *_):
+        """It ends by itself, so that a sanitizer has its say; a second signal cuts answers short."""
+        for patience_s in (2, TIMEOUT_S):
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                try:
+                    self.process.wait(patience_s)
+                except subprocess.TimeoutExpired:
+                    pass
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait()
+        status = self.process.wait()
+        self.reader.join(TIMEOUT_S)
+        self.process.stderr.close()
+        assert kind or not status, f"the gateway ended with {status}:\n{self.log()}"
 
     def _read_stderr(self):
         for line in self.process.stderr:

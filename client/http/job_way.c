@@ -1,0 +1,163 @@
+/* job_way.c - where a job is answered: by the daemon, or by an upstream if the configuration has one.
+ *
+ * It may change over once, as long as not a byte of the answer has been said.  See job.h, upstream.h. */
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "daemon/util/log.h"
+#include "job.h"
+#include "proto/status.h"
+
+static int way_local(struct job *job, struct refusal *refusal)
+{
+    const char *why = "";
+    int r = 0;
+
+    job->remote = false;
+    for (int i = 0; i < job->n && !r; i++) {
+        if (job->has_seed) /* n answers from one seed are to differ */
+            qwend_req_set_i(job->req, QWEND_OPT_SEED, (int64_t)((uint64_t)job->seed + (uint64_t)i));
+        r = link_generate(job->g, &job->choices[i].call, job->req, &why);
+    }
+    if (!r)
+        snprintf(job->id, sizeof(job->id), "%s", qwend_stream_id(job->choices[0].call.stream));
+    else if (r == -EMSGSIZE)
+        refuse(refusal, 413, "request_too_large", NULL, "%s", why);
+    else
+        refuse_code(refusal, 0, 1000, why);
+    return r ? refusal->status : 0;
+}
+
+static void way_draw_id(char id[33])
+{
+    unsigned char bytes[16] = {};
+
+    if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes))
+        log_warn("no random bytes: an answer's id is not unique");
+    for (size_t i = 0; i < sizeof(bytes); i++)
+        sprintf(id + 2 * i, "%02x", bytes[i]);
+}
+
+static int way_remote(struct job *job, struct refusal *refusal)
+{
+    int r = 0;
+
+    job->remote = true;
+    if (!*job->id)
+        way_draw_id(job->id);
+    for (int i = 0; i < job->n && !r; i++) {
+        char *copy = malloc(job->n_up_body + 1);
+
+        if (copy)
+            memcpy(copy, job->up_body, job->n_up_body);
+        r = copy ? upstream_ask(job->g, &job->choices[i].up, job->owner->name, copy, job->n_up_body)
+                 : err_origin(-ENOMEM);
+    }
+    return r ? refuse(refusal, 502, "upstream_failed", NULL, "the upstream could not be asked") : 0;
+}
+
+/* The other way is open no more. */
+static void way_settle(struct job *job)
+{
+    loop_event_free(&job->spill);
+    qwend_req_free(steal(&job->req));
+    freep(&job->up_body);
+}
+
+int job_begin_way(struct job *job, struct refusal *refusal)
+{
+    struct gateway *g = job->g;
+    const uint32_t wait_s = g->options->upstream_wait_s;
+    int r;
+
+    if (job->up_body && upstream_policy(g) == UPSTREAM_FIRST && upstream_is_well(g)) {
+        r = way_remote(job, refusal);
+    } else {
+        r = way_local(job, refusal);
+        if (!r && job->up_body && upstream_policy(g) == UPSTREAM_LOCAL_FIRST)
+            r = loop_event_new(g->base, -1, 0, job_on_spill, job, &job->spill) ||
+                        loop_arm_ms(job->spill, 1000ull * wait_s)
+                    ? refuse(refusal, 503, "out_of_memory", NULL, "out of memory")
+                    : 0;
+        else if (!r)
+            way_settle(job);
+    }
+    if (r && job_switch_way(job, refusal)) {
+        *refusal = (struct refusal){};
+        return 0;
+    }
+    return r;
+}
+
+/* What another server could do better; not what the user may not, or asked for wrongly. */
+static bool way_may_leave(const struct refusal *refusal)
+{
+    static const int codes[] = {STATUS_TOO_LONG, STATUS_QUEUE_FULL, STATUS_DEADLINE_UNMEETABLE,
+                                STATUS_DRAINING, STATUS_LOADING,    STATUS_ENGINE_LOST,
+                                STATUS_OOM};
+
+    for (size_t i = 0; i < ARRAY_SIZE(codes); i++)
+        if (refusal->code == codes[i])
+            return true;
+    return !refusal->code && !strcmp(refusal->reason, "daemon_unreachable");
+}
+
+bool job_switch_way(struct job *job, const struct refusal *refusal)
+{
+    const enum upstream_policy policy = upstream_policy(job->g);
+    const bool leaves =
+        policy == UPSTREAM_LOCAL_FIRST && !job->remote && way_may_leave(refusal) && upstream_is_well(job->g);
+    const bool returns = policy == UPSTREAM_FIRST && job->remote;
+    struct refusal again = {};
+    int r;
+
+    if (job->has_said || !job->up_body || !job->req || !(leaves || returns))
+        return false;
+    for (int i = 0; i < job->n; i++) {
+        job_end_choice(&job->choices[i]);
+        job->choices[i].over = false;
+    }
+    job->n_over = 0;
+    log_info("%s: request %s goes on %s: %s", job->owner->name, job->id, leaves ? "at the upstream" : "here",
+             refusal->reason);
+    r = leaves ? way_remote(job, &again) : way_local(job, &again);
+    way_settle(job);
+    return !r;
+}
+
+void job_pause_choice(struct choice *choice, bool paused)
+{
+    if (choice->job->remote)
+        up_pause(&choice->up, paused);
+    else
+        call_pause(&choice->call, paused);
+}
+
+void job_end_choice(struct choice *choice)
+{
+    call_end(&choice->call);
+    up_end(&choice->up);
+}
+
+void job_on_event(struct call *call, const qwend_event *event)
+{
+    job_on_choice((struct choice *)call, event);
+}
+
+void job_on_up_event(struct up_call *call, const qwend_event *event)
+{
+    job_on_choice((struct choice *)((char *)call - offsetof(struct choice, up)), event);
+}
+
+/* It has waited here for as long as it may. */
+void job_on_spill(int fd, short what, void *arg)
+{
+    struct job *job = arg;
+    struct refusal refusal;
+
+    if (job->prompt_tokens) /* it has begun */
+        return;
+    refuse_code(&refusal, STATUS_QUEUE_FULL, 0, "it waits in the daemon's queue");
+    (void)job_switch_way(job, &refusal);
+}

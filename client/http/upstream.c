@@ -1,0 +1,457 @@
+/* upstream.c - libcurl's multi interface in our loop; transfers, the breaker, the ledger.  See upstream.h.
+ *
+ * libcurl forbids to end a transfer from inside of its callbacks, so one that was given up is ended by a
+ * deferred call. */
+#include "upstream.h"
+
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/util/clock.h"
+#include "daemon/util/log.h"
+#include "sse.h"
+#include "upstream_parse.h"
+
+struct ledger_entry {
+    char user[OWNER_NAME_BYTES + 1];
+    uint64_t requests, bytes;
+};
+
+struct upstream {
+    struct gateway *g; /* borrowed */
+    CURLM *multi;
+    struct curl_slist *fields;
+    struct event *timer, *reap;
+    struct list transfers;
+    char *url, *unix_path;
+    enum upstream_policy policy;
+    int n_failed; /* in a row */
+    uint64_t rest_until_ns;
+    struct ledger_entry *ledger; /* [UPSTREAM_LEDGER]; the last one counts all others */
+    size_t n_ledger;
+};
+
+struct transfer {
+    struct list node;
+    struct upstream *up; /* borrowed */
+    CURL *easy;
+    struct up_call *call; /* borrowed; NULL: given up */
+    char *body;
+    struct sse sse;
+    bool paused, ended, done; /* ended: told; done: [DONE] came */
+    qwend_usage usage;
+};
+
+/* the loop */
+
+static void upstream_check(struct upstream *up);
+
+static void upstream_on_socket(int fd, short what, void *arg)
+{
+    struct upstream *up = arg;
+    int n_running;
+
+    curl_multi_socket_action(
+        up->multi, fd, (what & EV_READ ? CURL_CSELECT_IN : 0) | (what & EV_WRITE ? CURL_CSELECT_OUT : 0),
+        &n_running);
+    upstream_check(up);
+}
+
+static void upstream_on_timer(int fd, short what, void *arg)
+{
+    struct upstream *up = arg;
+    int n_running;
+
+    curl_multi_socket_action(up->multi, CURL_SOCKET_TIMEOUT, 0, &n_running);
+    upstream_check(up);
+}
+
+static int upstream_want_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    struct upstream *up = arg;
+
+    if (timeout_ms < 0)
+        loop_unwatch(up->timer);
+    else
+        loop_arm_ms(up->timer, (uint64_t)timeout_ms);
+    return 0;
+}
+
+/* socket_arg: its event, which libcurl keeps for us. */
+static int upstream_want_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket_arg)
+{
+    struct upstream *up = arg;
+    struct event *event = socket_arg;
+    const short wanted = (short)((what & CURL_POLL_IN ? EV_READ : 0) | (what & CURL_POLL_OUT ? EV_WRITE : 0));
+
+    loop_event_free(&event);
+    if (what != CURL_POLL_REMOVE &&
+        (loop_event_new(up->g->base, fd, (short)(wanted | EV_PERSIST), upstream_on_socket, up, &event) ||
+         loop_watch(event)))
+        log_warn("out of memory: a connection to the upstream is not watched");
+    curl_multi_assign(up->multi, fd, event);
+    return 0;
+}
+
+/* transfers */
+
+static void transfer_free(struct transfer *transfer)
+{
+    list_remove(&transfer->node);
+    curl_multi_remove_handle(transfer->up->multi, transfer->easy);
+    curl_easy_cleanup(transfer->easy);
+    sse_deinit(&transfer->sse);
+    free(transfer->body);
+    free(transfer);
+}
+
+static void upstream_on_reap(int fd, short what, void *arg)
+{
+    struct upstream *up = arg;
+    struct transfer *transfer;
+
+    LIST_FOREACH (transfer, &up->transfers, node)
+        if (!transfer->call)
+            transfer_free(transfer);
+}
+
+static void transfer_tell(struct transfer *transfer, const qwend_event *event)
+{
+    if (transfer->call)
+        transfer->call->on_event(transfer->call, event);
+}
+
+/* The last word; text NULL: it ended well. */
+static void transfer_end(struct transfer *transfer, const char *text)
+{
+    struct upstream *up = transfer->up;
+    struct up_call *call = transfer->call;
+    qwend_event event = {
+        .type = text ? QWEND_EV_ERROR : QWEND_EV_END, .text = text, .usage = &transfer->usage};
+
+    if (transfer->ended)
+        return;
+    transfer->ended = true;
+    if (!text) {
+        up->n_failed = 0;
+    } else if (call && ++up->n_failed >= UPSTREAM_FAILURES) {
+        up->rest_until_ns = clock_now_ns() + UPSTREAM_REST_MS * 1000000ull;
+        log_warn("upstream: %d failures in a row (%s): it is left alone for %d ms", up->n_failed, text,
+                 UPSTREAM_REST_MS);
+    }
+    if (!call)
+        return;
+    up_end(call);
+    call->on_event(call, &event);
+}
+
+static bool transfer_on_data(void *arg, const char *text, size_t n)
+{
+    struct transfer *transfer = arg;
+    _cleanup_(jin_decrefp) json_t *root = NULL;
+    struct chunk chunk = {};
+    int r;
+
+    if (n == 6 && !memcmp(text, "[DONE]", 6)) {
+        transfer->done = true;
+        return false;
+    }
+    r = chunk_parse(text, n, &root, &chunk);
+    if (r) {
+        transfer_end(transfer, r == CHUNK_E_ERROR ? "the upstream failed in its answer"
+                                                  : "the upstream's answer is not understood");
+        return false;
+    }
+    if (chunk.n_reasoning)
+        transfer_tell(
+            transfer,
+            &(qwend_event){.type = QWEND_EV_REASONING, .text = chunk.reasoning, .n = chunk.n_reasoning});
+    if (chunk.n_answer)
+        transfer_tell(transfer,
+                      &(qwend_event){.type = QWEND_EV_ANSWER, .text = chunk.answer, .n = chunk.n_answer});
+    if (chunk.finish)
+        transfer->usage.finish = chunk.finish;
+    if (chunk.has_usage) {
+        transfer->usage.prompt_tokens = chunk.prompt_tokens;
+        transfer->usage.cached_tokens = chunk.cached_tokens;
+        transfer->usage.reasoning_tokens = chunk.reasoning_tokens;
+        transfer->usage.answer_tokens = chunk.answer_tokens;
+    }
+    return transfer->call != NULL;
+}
+
+static size_t transfer_on_bytes(char *data, size_t size, size_t n, void *arg)
+{
+    struct transfer *transfer = arg;
+    long status = 0;
+
+    if (!transfer->call)
+        return CURL_WRITEFUNC_ERROR;
+    if (transfer->paused)
+        return CURL_WRITEFUNC_PAUSE;
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (status != 200)
+        return size * n; /* an error's text may quote the prompt: it goes nowhere */
+    if (!transfer->done && sse_push(&transfer->sse, data, size * n, transfer_on_data, transfer))
+        transfer_end(transfer, "the upstream's answer has a line that is too long");
+    return transfer->call ? size * n : CURL_WRITEFUNC_ERROR;
+}
+
+static void transfer_on_done(struct transfer *transfer, CURLcode code)
+{
+    char text[128];
+    long status = 0;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (code && !transfer->done)
+        snprintf(text, sizeof(text), "the upstream failed: %.80s", curl_easy_strerror(code));
+    else if (status != 200)
+        snprintf(text, sizeof(text), "the upstream answered %ld", status);
+    else if (!transfer->usage.finish)
+        snprintf(text, sizeof(text), "the upstream broke off");
+    else
+        *text = '\0';
+    transfer_end(transfer, *text ? text : NULL);
+}
+
+static void upstream_check(struct upstream *up)
+{
+    CURLMsg *message;
+    int n_left;
+
+    while ((message = curl_multi_info_read(up->multi, &n_left))) {
+        struct transfer *transfer = NULL;
+
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
+        transfer_on_done(transfer, message->data.result);
+    }
+}
+
+/* the ledger */
+
+static struct ledger_entry *ledger_find(const struct upstream *up, const char *user)
+{
+    for (size_t i = 0; i < up->n_ledger; i++)
+        if (!strcmp(up->ledger[i].user, user))
+            return &up->ledger[i];
+    return NULL;
+}
+
+static void ledger_count(struct upstream *up, const char *user, size_t n)
+{
+    struct ledger_entry *entry = ledger_find(up, user);
+
+    if (!entry && up->n_ledger < UPSTREAM_LEDGER - 1) {
+        entry = &up->ledger[up->n_ledger++];
+        snprintf(entry->user, sizeof(entry->user), "%s", user);
+    } else if (!entry) {
+        entry = &up->ledger[UPSTREAM_LEDGER - 1];
+    }
+    entry->requests++;
+    entry->bytes += n;
+    log_info("%s: a request of %zu bytes leaves the machine, %llu by now with %llu bytes", user, n,
+             (unsigned long long)entry->requests, (unsigned long long)entry->bytes);
+}
+
+void upstream_count(const struct gateway *g, const char *user, uint64_t *ret_requests, uint64_t *ret_bytes)
+{
+    const struct ledger_entry *entry = g->upstream ? ledger_find(g->upstream, user) : NULL;
+
+    *ret_requests = entry ? entry->requests : 0;
+    *ret_bytes = entry ? entry->bytes : 0;
+}
+
+/* calls */
+
+enum upstream_policy upstream_policy(const struct gateway *g)
+{
+    return g->upstream ? g->upstream->policy : UPSTREAM_LOCAL_ONLY;
+}
+
+bool upstream_is_well(struct gateway *g)
+{
+    const struct upstream *up = g->upstream;
+
+    return up && (up->n_failed < UPSTREAM_FAILURES || clock_now_ns() >= up->rest_until_ns);
+}
+
+static int transfer_start(struct transfer *transfer, size_t n)
+{
+    struct upstream *up = transfer->up;
+    CURL *easy = transfer->easy;
+
+    curl_easy_setopt(easy, CURLOPT_URL, up->url);
+    if (up->unix_path)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, up->unix_path);
+    curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* no environment variable decides where prompts go */
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, up->fields);
+    curl_easy_setopt(easy, CURLOPT_POST, 1L);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->body);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)n);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, transfer_on_bytes);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)UPSTREAM_CONNECT_S);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)UPSTREAM_SILENT_S);
+    return curl_multi_add_handle(up->multi, easy) ? err_origin(-EIO) : 0;
+}
+
+int upstream_ask(struct gateway *g, struct up_call *call, const char *user, char *body, size_t n)
+{
+    struct upstream *up = g->upstream;
+    struct transfer *transfer = calloc(1, sizeof(*transfer));
+    CURL *easy = transfer ? curl_easy_init() : NULL;
+    int r;
+
+    if (!easy) {
+        free(transfer);
+        free(body);
+        return err_origin(-ENOMEM);
+    }
+    *transfer = (struct transfer){.up = up, .easy = easy, .call = call, .body = body, .sse = SSE_INIT};
+    list_push(&up->transfers, &transfer->node);
+    r = transfer_start(transfer, n);
+    if (r) {
+        transfer_free(transfer);
+        return r;
+    }
+    call->transfer = transfer;
+    ledger_count(up, user, n);
+    return 0;
+}
+
+void up_end(struct up_call *call)
+{
+    struct transfer *transfer = call->transfer;
+
+    if (!transfer)
+        return;
+    call->transfer = NULL;
+    transfer->call = NULL;
+    loop_defer(transfer->up->reap);
+}
+
+void up_pause(struct up_call *call, bool paused)
+{
+    if (!call->transfer || call->transfer->paused == paused)
+        return;
+    call->transfer->paused = paused;
+    if (!paused)
+        curl_easy_pause(call->transfer->easy, CURLPAUSE_CONT);
+}
+
+/* life */
+
+/* A file with the key alone, as systemd's LoadCredential= gives it. */
+static int upstream_read_key(struct upstream *up, const char *path, struct fault *fault)
+{
+    char line[512] = "Authorization: Bearer ";
+    const size_t head = strlen(line);
+    _cleanup_(closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, line + head, sizeof(line) - head - 1);
+
+    if (n <= 0)
+        return fault_set(fault, UPSTREAM_E_INVALID, "upstream_key: %s: %s", path,
+                         n < 0 ? strerror(errno) : "it is empty");
+    line[head + strcspn(line + head, "\r\n")] = '\0';
+    up->fields = curl_slist_append(up->fields, line);
+    explicit_bzero(line, sizeof(line));
+    return UPSTREAM_OK;
+}
+
+/* "https://host/v1", or "unix:/path" for the server's Unix socket. */
+static int upstream_set_url(struct upstream *up, const char *url, struct fault *fault)
+{
+    const bool is_unix = !strncmp(url, "unix:", 5);
+
+    if (!is_unix && strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
+        return fault_set(fault, UPSTREAM_E_INVALID,
+                         "upstream_url: '%.100s' must begin with https://, http:// or unix:", url);
+    if (is_unix)
+        up->unix_path = strdup(url + 5);
+    if (asprintf(&up->url, "%s/chat/completions", is_unix ? "http://localhost/v1" : url) < 0)
+        up->url = NULL;
+    return up->url && (!is_unix || up->unix_path) ? UPSTREAM_OK : err_origin(-ENOMEM);
+}
+
+static enum upstream_policy upstream_read_policy(const char *word)
+{
+    return !strcmp(word, "upstream-first") ? UPSTREAM_FIRST
+           : !strcmp(word, "local-first")  ? UPSTREAM_LOCAL_FIRST
+                                           : UPSTREAM_LOCAL_ONLY;
+}
+
+static int upstream_make(struct upstream *up)
+{
+    int r = loop_event_new(up->g->base, -1, 0, upstream_on_timer, up, &up->timer);
+
+    if (!r)
+        r = loop_event_new(up->g->base, -1, 0, upstream_on_reap, up, &up->reap);
+    up->ledger = calloc(UPSTREAM_LEDGER, sizeof(*up->ledger));
+    up->multi = curl_multi_init();
+    up->fields = curl_slist_append(NULL, "Content-Type: application/json");
+    if (r || !up->ledger || !up->multi || !up->fields)
+        return r ? r : err_origin(-ENOMEM);
+    curl_multi_setopt(up->multi, CURLMOPT_SOCKETFUNCTION, upstream_want_socket);
+    curl_multi_setopt(up->multi, CURLMOPT_SOCKETDATA, up);
+    curl_multi_setopt(up->multi, CURLMOPT_TIMERFUNCTION, upstream_want_timer);
+    curl_multi_setopt(up->multi, CURLMOPT_TIMERDATA, up);
+    return 0;
+}
+
+int upstream_open(struct gateway *g, struct fault *fault)
+{
+    const struct options *options = g->options;
+    struct upstream *up;
+    int r;
+
+    if (!options->upstream_url)
+        return UPSTREAM_OK;
+    up = calloc(1, sizeof(*up));
+    if (!up || curl_global_init(CURL_GLOBAL_DEFAULT)) {
+        free(up);
+        return err_origin(-ENOMEM);
+    }
+    g->upstream = up;
+    up->g = g;
+    list_init(&up->transfers);
+    up->policy = upstream_read_policy(options->upstream_policy);
+    r = upstream_make(up);
+    if (!r)
+        r = upstream_set_url(up, options->upstream_url, fault);
+    if (!r && options->upstream_key)
+        r = upstream_read_key(up, options->upstream_key, fault);
+    if (!r && up->policy != UPSTREAM_LOCAL_ONLY)
+        log_warn("upstream: %s to %.200s: prompts of users leave this machine", options->upstream_policy,
+                 options->upstream_url);
+    return r;
+}
+
+void upstream_close(struct gateway *g)
+{
+    struct upstream *up = g->upstream;
+    struct transfer *transfer;
+
+    if (!up)
+        return;
+    LIST_FOREACH (transfer, &up->transfers, node)
+        transfer_free(transfer);
+    if (up->multi)
+        curl_multi_cleanup(up->multi);
+    curl_slist_free_all(up->fields);
+    loop_event_free(&up->timer);
+    loop_event_free(&up->reap);
+    free(up->url);
+    free(up->unix_path);
+    free(up->ledger);
+    free(up);
+    g->upstream = NULL;
+    curl_global_cleanup();
+}

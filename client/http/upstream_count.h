@@ -1,0 +1,6 @@
+/* upstream_count.h - GET /upstream: where the caller's requests may go, and what of them has gone. */
+#pragma once
+
+#include "conn.h"
+
+void upstream_serve(struct conn *conn);

@@ -1,0 +1,61 @@
+"""mock_upstream.py - a server of OpenAI's dialect in a thread, for the stories of the upstream: it answers by a script, and may break
+off after any byte."""
+import json
+import os
+import socket
+import threading
+
+WORDS = ["Re", "mote ", "\u00e9", " answer"]
+
+
+def chunk(delta, finish=None, **more):
+    return {"id": "x", "object": "chat.completion.chunk", "created": 1, "model": "big",
+            "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more}
+
+
+def stream():
+    """The bytes of a whole answer, head included."""
+    events = [chunk({"role": "assistant", "content": ""}), chunk({"reasoning": "Hm."}), *(chunk({"content": w}) for w in WORDS),
+              chunk({}, "stop"), {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 5,
+                                                          "completion_tokens_details": {"reasoning_tokens": 1}}}]
+    body = "".join(f"data: {json.dumps(e)}\n\n" for e in events) + "data: [DONE]\n\n"
+    return b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + body.encode()
+
+
+class Upstream:
+    """Listens on a Unix socket.  `answer`: bytes, sent as they are before the connection is closed; `requests`: what came."""
+
+    def __init__(self, folder, answer=None):
+        self.path = os.path.join(folder, f"up-{id(self)}.sock")
+        self.answer, self.requests = stream() if answer is None else answer, []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(self.path)
+        self.listener.listen(64)
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            with connection:
+                self._answer(connection)
+
+    def _answer(self, connection):
+        data = b""
+        while b"\r\n\r\n" not in data:
+            data += connection.recv(65536)
+        head, _, body = data.partition(b"\r\n\r\n")
+        n = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+        while len(body) < n:
+            body += connection.recv(65536)
+        self.requests.append((head.decode(), json.loads(body)))
+        try:
+            connection.sendall(self.answer)
+        except OSError:
+            pass
+
+    def close(self):
+        self.listener.close()
+        os.unlink(self.path)
