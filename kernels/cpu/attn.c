@@ -2,8 +2,8 @@
  *
  * Compiled once per instruction set.  Pages are visited in absolute order with an online softmax, and a row
  * sees the same operations whatever else is in the step: heads of one row are done together (they see the
- * same positions), rows never.  In K a lane is a position, in V a channel, so neither product sums across
- * lanes. */
+ * same positions), rows one after the other, page by page, so that a page comes from memory once for all of
+ * them. In K a lane is a position, in V a channel, so neither product sums across lanes. */
 #include "isa_fn.h"
 
 #include "kernels/half.h"
@@ -184,8 +184,9 @@ VEC void attn_mix(enum kern_kv_type type, int n_head, int n_vec, const struct at
             vf_store(acc + h * d + i + 16 * j, o[h][j]);
 }
 
+/* One row's n positions of a page. */
 VEC void attn_page(enum kern_kv_type type, int n_head, const struct attn_args *a, const uint8_t *kv, int n,
-                   const float *q, struct attn_sum *sum)
+                   const float *q, struct attn_sum *sum, float *acc)
 {
     const uint8_t *v = kv + kv_half_bytes(a->head);
     int i = 0;
@@ -195,30 +196,46 @@ VEC void attn_page(enum kern_kv_type type, int n_head, const struct attn_args *a
     for (int h = 0; h < n_head; h++)
         attn_softmax(a->score + h * KERN_PAGE_TOK, n, &sum[h]);
     for (; i + 16 * VEC_COLS <= a->head.d; i += 16 * VEC_COLS)
-        attn_mix(type, n_head, VEC_COLS, a, v, n, i, a->score, sum, a->acc);
+        attn_mix(type, n_head, VEC_COLS, a, v, n, i, a->score, sum, acc);
     for (; i < a->head.d; i += 16)
-        attn_mix(type, n_head, 1, a, v, n, i, a->score, sum, a->acc);
+        attn_mix(type, n_head, 1, a, v, n, i, a->score, sum, acc);
 }
 
-/* n_head query heads from h0 on. */
-VEC void attn_heads(enum kern_kv_type type, int n_head, const struct attn_args *a, int h0)
+/* out = acc / total, gated */
+VEC void attn_finish(int n_head, const struct attn_args *a, int h0, int row, const struct attn_sum *sum,
+                     const float *acc)
 {
     const int d = a->head.d;
-    const float *q = a->q + h0 * d;
-    struct attn_sum sum[VEC_HEADS];
+    const float *gates = a->gate + 2 * row * a->stride + h0 * a->gate_stride;
+    float *out = a->out + row * a->stride + h0 * d;
 
     for (int h = 0; h < n_head; h++)
-        sum[h] = (struct attn_sum){.most = -INFINITY, .total = vf_set1(0.0f), .rescale = vf_set1(0.0f)};
-    memset(a->acc, 0, (size_t)(n_head * d) * sizeof(float));
-    for (int pos = 0; pos < a->n_pos; pos += KERN_PAGE_TOK)
-        attn_page(type, n_head, a, a->kv + (size_t)a->pages[pos / KERN_PAGE_TOK] * a->page_bytes,
-                  MIN(KERN_PAGE_TOK, a->n_pos - pos), q, sum);
-    for (int h = 0; h < n_head; h++)
         for (int i = 0; i < d; i += 16) {
-            const vf mixed = vf_div(vf_load(a->acc + h * d + i), sum[h].total);
-            const vf gate = vf_sigmoid(vf_load(a->gate + (h0 + h) * a->gate_stride + i));
-            vf_store(a->out + (h0 + h) * d + i, vf_mul(mixed, gate));
+            const vf mixed = vf_div(vf_load(acc + h * d + i), sum[h].total);
+            const vf gate = vf_sigmoid(vf_load(gates + h * a->gate_stride + i));
+            vf_store(out + h * d + i, vf_mul(mixed, gate));
         }
+}
+
+/* n_head query heads from h0 on, of all rows. */
+VEC void attn_heads(enum kern_kv_type type, int n_head, const struct attn_args *a, int h0)
+{
+    const int d = a->head.d, ld = n_head * d;
+    struct attn_sum sum[ATTN_ROWS][VEC_HEADS];
+
+    for (int r = 0; r < a->n_row; r++)
+        for (int h = 0; h < n_head; h++)
+            sum[r][h] =
+                (struct attn_sum){.most = -INFINITY, .total = vf_set1(0.0f), .rescale = vf_set1(0.0f)};
+    memset(a->acc, 0, (size_t)(a->n_row * ld) * sizeof(float));
+    for (int pos = 0; pos < a->n_pos + a->n_row - 1; pos += KERN_PAGE_TOK) {
+        const uint8_t *kv = a->kv + (size_t)a->pages[pos / KERN_PAGE_TOK] * a->page_bytes;
+        for (int r = MAX(0, pos + 1 - a->n_pos); r < a->n_row; r++)
+            attn_page(type, n_head, a, kv, MIN(KERN_PAGE_TOK, a->n_pos + r - pos),
+                      a->q + r * a->stride + h0 * d, sum[r], a->acc + r * ld);
+    }
+    for (int r = 0; r < a->n_row; r++)
+        attn_finish(n_head, a, h0, r, sum[r], a->acc + r * ld);
 }
 
 static void attn_rows_f32(const struct attn_args *a)

@@ -110,7 +110,7 @@ static void cpu_carve_threads(struct cpu *cpu, struct cpu_arena *arena)
             .sums = {cpu_carve(arena, CPU_SUMS, sizeof(float)), cpu_carve(arena, CPU_SUMS, sizeof(float))},
             .cos_sin = cpu_carve(arena, (size_t)s->d_attn, sizeof(float)),
             .score = cpu_carve(arena, ATTN_HEADS * KERN_PAGE_TOK, sizeof(float)),
-            .acc = cpu_carve(arena, ATTN_HEADS * (size_t)s->d_attn, sizeof(float)),
+            .acc = cpu_carve(arena, ATTN_ROWS * ATTN_HEADS * (size_t)s->d_attn, sizeof(float)),
         };
         if (threads)
             threads[i] = t;

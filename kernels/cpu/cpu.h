@@ -49,7 +49,7 @@ struct cpu_thread {
     float *sums[2]; /* [CPU_SUMS] products before they are stored, added or gated */
     float *cos_sin; /* [d_attn] */
     float *score;   /* [ATTN_HEADS][64] */
-    float *acc;     /* [ATTN_HEADS][d_attn] */
+    float *acc;     /* [ATTN_ROWS][ATTN_HEADS][d_attn] */
 };
 
 struct cpu {

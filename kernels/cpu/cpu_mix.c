@@ -134,8 +134,6 @@ int cpu_delta(struct kern *kern, const struct kern_delta *op)
 
 /* Attention.  Page: [n_kvh] heads as isa.h has them. */
 
-enum { CPU_ATTN_ROWS = 16 }; /* rows per item: they read the same pages */
-
 struct cpu_attn_job {
     struct cpu *cpu;
     const struct kern_attn *op;
@@ -192,8 +190,8 @@ static void cpu_attn_row(void *ctx, int t, int thread)
     }
 }
 
-static void cpu_attn_one(const struct cpu_attn_job *job, const struct kern_span *span, int t, int kv_head,
-                         int thread)
+static void cpu_attn_some(const struct cpu_attn_job *job, const struct kern_span *span, int t, int n_row,
+                          int kv_head, int thread)
 {
     struct cpu *cpu = job->cpu;
     const struct kern_shape *s = &cpu->kern.shape;
@@ -202,7 +200,9 @@ static void cpu_attn_one(const struct cpu_attn_job *job, const struct kern_span 
     const struct attn_args args = {
         .head = job->head,
         .n_head = group,
+        .n_row = n_row,
         .n_pos = span->pos0 + t - span->row0 + 1,
+        .stride = (int64_t)s->n_qh * s->d_attn,
         .pages = span->pages,
         .kv = cpu_kv_at(job, 0, kv_head),
         .page_bytes = job->page_bytes,
@@ -224,11 +224,10 @@ static void cpu_attn_item(void *ctx, int item, int thread)
     const struct kern_span *span = job->op->batch->spans;
     int block = item / n_kvh;
 
-    while (block >= CEIL_DIV(span->n_tok, CPU_ATTN_ROWS))
-        block -= CEIL_DIV((span++)->n_tok, CPU_ATTN_ROWS);
-    const int t0 = span->row0 + block * CPU_ATTN_ROWS, t1 = MIN(t0 + CPU_ATTN_ROWS, span->row0 + span->n_tok);
-    for (int t = t0; t < t1; t++)
-        cpu_attn_one(job, span, t, item % n_kvh, thread);
+    while (block >= CEIL_DIV(span->n_tok, ATTN_ROWS))
+        block -= CEIL_DIV((span++)->n_tok, ATTN_ROWS);
+    const int t0 = block * ATTN_ROWS;
+    cpu_attn_some(job, span, span->row0 + t0, MIN((int)ATTN_ROWS, span->n_tok - t0), item % n_kvh, thread);
 }
 
 static void cpu_attn_freqs(struct cpu *cpu, float base, int n_rot)
@@ -271,7 +270,7 @@ int cpu_attn(struct kern *kern, const struct kern_attn *op)
     if (op->batch->n_tok > s->max_tok || op->n_rot > s->d_attn)
         return err_origin(-EINVAL);
     for (int i = 0; i < op->batch->n_span; i++)
-        n_blocks += CEIL_DIV(op->batch->spans[i].n_tok, CPU_ATTN_ROWS);
+        n_blocks += CEIL_DIV(op->batch->spans[i].n_tok, ATTN_ROWS);
     cpu_attn_freqs(cpu, op->rope_base, op->n_rot);
     cpu_phase(cpu, &rope, cpu_team(cpu, &rope), cpu_attn_row, &job, op->batch->n_tok);
     cpu_phase(cpu, &attend, cpu_team(cpu, &attend), cpu_attn_item, &job, n_blocks * s->n_kvh);

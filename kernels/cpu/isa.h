@@ -56,14 +56,16 @@ static inline size_t kv_half_bytes(struct kv_head h) /* of K or of V */
     return h.type == KERN_KV_F32 ? n * 4 : h.type == KERN_KV_F16 ? n * 2 : n + n / 32 * 2;
 }
 
-/* Attention of the query heads that read one KV head, for one row.
- *   q [n_head][d], normed, rotated, scaled by 1 / sqrt(d)     gate of head h at gate + h gate_stride
- *   kv + page * page_bytes: this KV head's part of a page     out [n_head][d]
- *   score [n_head][64], acc [n_head][d] scratch */
-enum { ATTN_HEADS = 4 }; /* query heads per pass; more are done in groups */
+/* Attention of the query heads that read one KV head, for consecutive rows of one sequence.
+ *   q [n_head][d] of a row, normed, rotated, scaled by 1 / sqrt(d); gate of head h at gate + h gate_stride;
+ * out [n_head][d]; the next row's stride floats on, the gates' 2 stride kv + page * page_bytes: this KV
+ * head's part of a page score [ATTN_HEADS][64], acc [n_row][ATTN_HEADS][d] scratch */
+enum { ATTN_HEADS = 4, ATTN_ROWS = 16 }; /* query heads and rows per pass; more heads are done in groups */
 struct attn_args {
     struct kv_head head;
-    int n_head, n_pos; /* positions 0..n_pos - 1 are visible */
+    int n_head, n_row,
+        n_pos; /* positions 0..n_pos - 1 are visible to the first row, one more to each after it */
+    int64_t stride;
     const int32_t *pages;
     const uint8_t *kv;
     size_t page_bytes;
