@@ -210,12 +210,13 @@ static enum code ask_show_prompt(struct ask *ask, const qwend_req *req)
     return cmd_page_close(args, &page);
 }
 
-/* A turn that was broken off or cut by the daemon's end is not kept: the question can be asked again. */
+/* A turn that was broken off or cut by the daemon's end is not kept: the question can be asked again.  It
+ * goes through the conversation, which drops the bytes that no prompt may hold. */
 static enum code ask_keep(struct ask *ask, const char *answer, size_t n_answer)
 {
-    const struct talk_turn turn = {ask->text, (char *)answer, ask->n_text, n_answer};
-
-    return session_add(ask->session, ask->system, &turn, &ask->fault);
+    if (talk_add(&ask->talk, ask->text, ask->n_text, answer, n_answer))
+        return (enum code)fault_set(&ask->fault, CODE_FAILED, "out of memory: the turn is not kept");
+    return session_add(ask->session, ask->system, &ask->talk.turns[ask->talk.n_turns - 1], &ask->fault);
 }
 
 static enum code ask_run(struct ask *ask, const qwend_req *req)

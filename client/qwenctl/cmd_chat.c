@@ -156,15 +156,27 @@ static enum code chat_on_think(struct chat *chat, const char *rest)
     return chat_say(chat, on ? "thinking is on\n" : "thinking is off\n");
 }
 
+/* The kept session forgets what the conversation does. */
+static void chat_take_back(struct chat *chat, const char *what)
+{
+    struct fault fault = {};
+
+    if (*chat->session && session_exists(chat->session) && session_take_back(chat->session, what, &fault))
+        ui_error(chat->args->ui, "%s", fault.text);
+}
+
 static enum code chat_on_undo(struct chat *chat, const char *rest)
 {
-    return chat_say(chat,
-                    talk_undo(&chat->talk) ? "the last turn is forgotten\n" : "there is no turn to forget\n");
+    if (!talk_undo(&chat->talk))
+        return chat_say(chat, "there is no turn to forget\n");
+    chat_take_back(chat, "undo");
+    return chat_say(chat, "the last turn is forgotten\n");
 }
 
 static enum code chat_on_clear(struct chat *chat, const char *rest)
 {
     talk_clear(&chat->talk);
+    chat_take_back(chat, "clear");
     return chat_say(chat, "all turns are forgotten\n");
 }
 
@@ -248,7 +260,10 @@ static enum code chat_ask(struct chat *chat, qwend_req *req, const char *text, s
         return CODE_FAILED;
     }
     run.ui->out_last = 0;
+    show_init(&chat->show, run.ui, &chat->values);
+    chat->show.end_line = true;
     code = run_request(&run, req);
+    show_deinit(&chat->show);
     fclose(chat->answer);
     if (chat->n_answer && talk_add(&chat->talk, text, n, chat->answer_data, chat->n_answer))
         ui_error(run.ui, "out of memory: this turn is not kept");
@@ -387,8 +402,6 @@ enum code cmd_chat(const struct cmd_args *args)
     int r = 0;
 
     chat.terminal = isatty(STDIN_FILENO) && args->ui->out_tty;
-    show_init(&chat.show, args->ui, args->values);
-    chat.show.end_line = true;
     code = gen_check_args(args->values, args->args, args->n, &fault);
     if (!code)
         code = chat_begin(&chat, &fault);
@@ -405,7 +418,6 @@ enum code cmd_chat(const struct cmd_args *args)
         code = r ? CODE_FAILED : chat_loop(&chat, line);
     }
     line_close(line);
-    show_deinit(&chat.show);
     talk_deinit(&chat.talk);
     free(chat.document);
     qwend_close(chat.q);

@@ -54,6 +54,10 @@ static int session_on_message(struct session_reader *reader, const char *role, c
 {
     if (!strcmp(role, "system"))
         return talk_set_system(reader->talk, text);
+    if (!strcmp(role, "undo"))
+        talk_undo(reader->talk);
+    if (!strcmp(role, "clear"))
+        talk_clear(reader->talk);
     if (!strcmp(role, "user")) {
         free(reader->user);
         reader->user = strndup(text, n);

@@ -66,28 +66,59 @@ static int session_append(const char *path, const char *text, size_t n)
     return 0;
 }
 
-enum code session_add(const char *name, const char *system, const struct talk_turn *turn, struct fault *fault)
-{
-    _cleanup_(freep) char *path = NULL, *text = NULL;
-    enum code code;
-    FILE *out;
+/* Text of whole lines, written by a function of the caller's. */
+struct session_page {
+    FILE *file;
+    char *text;
     size_t n;
-    int r;
+};
 
-    code = session_path(name, &path, fault);
-    if (code)
-        return code;
-    out = open_memstream(&text, &n);
-    if (!out)
-        return (enum code)fault_set(fault, CODE_FAILED, "out of memory");
-    if (system)
-        session_put(out, "system", system, strlen(system));
-    session_put(out, "user", turn->user, turn->n_user);
-    session_put(out, "assistant", turn->assistant, turn->n_assistant);
-    r = fclose(out) ? -ENOMEM : file_make_folders(path);
+static enum code session_close(struct session_page *page, const char *path, struct fault *fault)
+{
+    int r = fclose(page->file) ? -ENOMEM : file_make_folders(path);
+
     if (!r)
-        r = session_append(path, text, n);
+        r = session_append(path, page->text, page->n);
+    free(page->text);
     if (r)
         return (enum code)fault_set(fault, CODE_FAILED, "%s: the turn is not kept: %s", path, strerror(-r));
     return CODE_OK;
+}
+
+static enum code session_begin(const char *name, struct session_page *page, char **ret_path,
+                               struct fault *fault)
+{
+    enum code code = session_path(name, ret_path, fault);
+
+    if (code)
+        return code;
+    page->file = open_memstream(&page->text, &page->n);
+    return page->file ? CODE_OK : (enum code)fault_set(fault, CODE_FAILED, "out of memory");
+}
+
+enum code session_add(const char *name, const char *system, const struct talk_turn *turn, struct fault *fault)
+{
+    _cleanup_(freep) char *path = NULL;
+    struct session_page page = {};
+    enum code code = session_begin(name, &page, &path, fault);
+
+    if (code)
+        return code;
+    if (system)
+        session_put(page.file, "system", system, strlen(system));
+    session_put(page.file, "user", turn->user, turn->n_user);
+    session_put(page.file, "assistant", turn->assistant, turn->n_assistant);
+    return session_close(&page, path, fault);
+}
+
+enum code session_take_back(const char *name, const char *what, struct fault *fault)
+{
+    _cleanup_(freep) char *path = NULL;
+    struct session_page page = {};
+    enum code code = session_begin(name, &page, &path, fault);
+
+    if (code)
+        return code;
+    session_put(page.file, what, "", 0);
+    return session_close(&page, path, fault);
 }

@@ -216,6 +216,10 @@ class Session(Files):
         shown = json.loads(self.run_ctl('session', 'export', 'a').stdout)['messages']
         self.assertEqual([m['content'] for m in shown], ['Q1', 'full', 'Q2', 'see\n```\nx\n```\n'])
 
+    def test_bytes_that_no_prompt_may_hold_are_left_out(self):
+        self.ask('-s', 'a', 'Q1', text='x\\x00y')
+        self.assertIn('content="xy"', self.ask('-s', 'a', 'Q2'))
+
     def test_half_a_line_is_dropped(self):
         self.ask('-s', 'a', 'Q1')
         with open(self.path('a'), 'a', encoding='utf-8') as f:
@@ -298,6 +302,18 @@ class ChatKeeps(Files):
         self.check(self.run_ctl('chat', '-s', 'a/b', stdin=b''), 2, b'', 'no name for a session')
         self.check(self.run_ctl('chat', '-s', 'a', '-c', stdin=b''), 2, b'', 'exclude each other')
 
+    def test_what_is_undone_is_undone_for_later(self):
+        server = self.serve('accept\n' + answer('A1') + answer('A2') + answer('A3') + 'eof\n')
+        self.check(self.run_ctl('chat', '-s', 'talk', stdin=b'Q1\nQ2\n/undo\nQ3\n'), 0, b'A1\nA2\nA3\n')
+        server.log()
+        shown = json.loads(self.run_ctl('session', 'export', 'talk').stdout)['messages']
+        self.assertEqual([m['content'] for m in shown], ['Q1', 'A1', 'Q3', 'A3'])
+        server = self.serve('accept\n' + answer('A4') + 'eof\n')
+        self.check(self.run_ctl('chat', '-c', stdin=b'/clear\n/undo\nQ4\n'), 0, b'A4\n')
+        server.log()
+        shown = json.loads(self.run_ctl('session', 'export', 'talk').stdout)['messages']
+        self.assertEqual([m['content'] for m in shown], ['Q4', 'A4'])
+
     def test_missing_file_is_said(self):
         server = self.serve('accept\neof\n')
         self.check(self.run_ctl('chat', stdin=b'/file /nonexistent\n'), 2, b'', '/nonexistent: No such file')
@@ -322,6 +338,23 @@ class Markdown(Files):
         for text in ('**\\x1b[2J**', '`\\x1b]0;x\\x07`', '```\\n\\x1b[2J\\n```\\n', '| a\\x1b[3J |\\n|---|\\n', '[x](\\x1b[2J)'):
             seen = self.shown(text)
             self.assertFalse(re.search(r'\x1b(?!\[[0-9;]*[mAJ])|\x1b\[[23]J|\x07', seen), seen)
+
+    def test_stopped_answer_leaves_nothing_for_the_next(self):
+        server = self.serve('accept\nawait Generate\nsay "**half"\nawait Cancel\n' + answer('whole') + 'eof\n')
+        terminal = self.terminal('chat')
+        terminal.until(b'> ')
+        terminal.type(b'Q1\n')
+        terminal.until(b'**half')
+        terminal.type(b'\x03')  # the daemon says nothing more of it
+        terminal.until(b'(stopped)\r\n')
+        terminal.until(b'> ')
+        terminal.type(b'Q2\n')
+        terminal.until(b'whole')
+        terminal.until(b'> ')
+        self.assertEqual(terminal.seen.count(b'half'), 1)
+        terminal.type(b'\x04')
+        self.assertEqual(terminal.end(), 0)
+        server.log()
 
     def test_pipe_raw_and_no_colour_get_the_bytes(self):
         for args in (['--color=never'], ['--raw']):
