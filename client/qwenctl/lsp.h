@@ -34,6 +34,7 @@ struct lsp_link {
     qwend *q;           /* NULL: no connection */
     uint64_t retry_ns;  /* not before */
     bool told;          /* that there is none */
+    bool no_priority;   /* this user's class has no such: 301 said so */
 };
 
 struct lsp_client { /* what the editor can */

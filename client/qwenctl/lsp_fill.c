@@ -187,8 +187,12 @@ static void lsp_fill_on_text(struct lsp *lsp, const qwend_event *event)
  * tries. */
 static void lsp_fill_on_error(struct lsp *lsp, const qwend_event *event)
 {
+    const bool is_first = event->code == STATUS_DENIED && !lsp->link.no_priority;
+
     lsp_fill_stop(lsp);
-    if (event->code != STATUS_UNSUPPORTED && event->code != STATUS_INVALID)
+    lsp->link.no_priority |= is_first;
+    if (is_first ||
+        (event->code != STATUS_UNSUPPORTED && event->code != STATUS_INVALID && event->code != STATUS_DENIED))
         return; /* INVALID: a daemon that is older than gaps */
     lsp->fill.unable = true;
     lsp_show(lsp, LSP_WARNING, "qwend: no completions: %s", event->text);
@@ -211,13 +215,13 @@ static int lsp_fill_on_event(qwend_stream *stream, const qwend_event *event, voi
     return 0;
 }
 
-static int lsp_fill_options(const struct lsp_fill *fill, qwend_req *req)
+static int lsp_fill_options(const struct lsp_fill *fill, bool no_priority, qwend_req *req)
 {
     int r = qwend_req_set_i(req, QWEND_OPT_MAX_TOKENS, fill->invoked ? LSP_INVOKED_TOKENS : LSP_AUTO_TOKENS);
 
     if (!r)
         r = qwend_req_set_f(req, QWEND_OPT_TEMPERATURE, 0);
-    if (!r)
+    if (!r && !no_priority)
         r = qwend_req_set_i(req, QWEND_OPT_PRIORITY, LSP_INTERACTIVE);
     if (!r && fill->one_line)
         r = qwend_req_set_s(req, QWEND_OPT_STOP, "\n", 1);
@@ -232,7 +236,8 @@ static void lsp_fill_begin(struct lsp *lsp)
     qwend *q = doc && fill->offset <= doc->n ? lsp_link_get(lsp) : NULL;
 
     fill->due_ns = 0;
-    if (!q || lsp_context_request(&lsp->context, doc, fill->offset, &req) || lsp_fill_options(fill, req)) {
+    if (!q || lsp_context_request(&lsp->context, doc, fill->offset, &req) ||
+        lsp_fill_options(fill, lsp->link.no_priority, req)) {
         lsp_fill_stop(lsp);
         return;
     }

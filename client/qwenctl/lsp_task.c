@@ -6,6 +6,7 @@
 #include "cmd.h"
 #include "lsp.h"
 #include "lsp_verb.h"
+#include "proto/status.h"
 
 enum {
     LSP_TELL_MS = 100, /* between two reports of progress */
@@ -184,6 +185,12 @@ static bool lsp_task_append(struct lsp_task *task, const char *text, size_t n)
     return true;
 }
 
+static void lsp_task_on_error(struct lsp *lsp, struct lsp_task *task, const qwend_event *event)
+{
+    lsp->link.no_priority |= event->code == STATUS_DENIED; /* asked again, it may be let in */
+    lsp_task_fail(lsp, task, LSP_REQUEST_FAILED, event->text);
+}
+
 static int lsp_task_on_event(qwend_stream *stream, const qwend_event *event, void *user)
 {
     struct lsp *lsp = user;
@@ -200,7 +207,7 @@ static int lsp_task_on_event(qwend_stream *stream, const qwend_event *event, voi
     else if (event->type == QWEND_EV_END)
         lsp_task_finish(lsp, task, event->usage->finish != QWEND_FINISH_STOP);
     else if (event->type == QWEND_EV_ERROR)
-        lsp_task_fail(lsp, task, LSP_REQUEST_FAILED, event->text);
+        lsp_task_on_error(lsp, task, event);
     return 0;
 }
 
@@ -235,7 +242,7 @@ static void lsp_task_begin(struct lsp *lsp, struct lsp_task *task, json_t *id, c
 
 /* the kinds of tasks */
 
-static int lsp_task_request(const char *question, qwend_req *req)
+static int lsp_task_request(const char *question, bool no_priority, qwend_req *req)
 {
     int r = qwend_req_message(req, QWEND_SYSTEM, LSP_SYSTEM, (size_t)-1);
 
@@ -243,7 +250,7 @@ static int lsp_task_request(const char *question, qwend_req *req)
         r = qwend_req_message(req, QWEND_USER, question, (size_t)-1);
     if (!r)
         r = qwend_req_set_i(req, QWEND_OPT_THINKING, 0);
-    if (!r)
+    if (!r && !no_priority)
         r = qwend_req_set_i(req, QWEND_OPT_PRIORITY, 1);
     return r;
 }
@@ -294,7 +301,7 @@ void lsp_task_execute(struct lsp *lsp, json_t *id, const json_t *params)
     lsp_context_name(&lsp->context, doc->uri, name);
     question = lsp_verb_question(verb, doc, begin, end, name, words, lsp_string(given, "complaint"));
     task->uri = strdup(doc->uri);
-    if (!req || !question || !task->uri || lsp_task_request(question, req)) {
+    if (!req || !question || !task->uri || lsp_task_request(question, lsp->link.no_priority, req)) {
         lsp_refuse(lsp, id, LSP_REQUEST_FAILED, "out of memory");
         lsp_task_clear(task);
         return;

@@ -89,12 +89,17 @@ static int policy_check_account(const struct policy_class *class, const char *ac
     return 0;
 }
 
+bool policy_has_priority(const struct policy_class *class, Qwp__Priority priority)
+{
+    return class->priorities & (1u << (priority - 1));
+}
+
 static int policy_check_priority(const struct policy_class *class, Qwp__Priority priority,
                                  struct refusal *refusal)
 {
     char list[64] = "";
 
-    if (class->priorities & (1u << (priority - 1)))
+    if (policy_has_priority(class, priority))
         return 0;
     for (size_t i = 0; i < ARRAY_SIZE(policy_priority_names); i++)
         if (class->priorities & (1u << i))
@@ -200,7 +205,7 @@ Qwp__Priority policy_priority(const struct policy_class *class)
                                           QWP__PRIORITY__PRIORITY_INTERACTIVE};
 
     for (size_t i = 0; i < ARRAY_SIZE(order); i++)
-        if (class->priorities & (1u << (order[i] - 1)))
+        if (policy_has_priority(class, order[i]))
             return order[i];
     return QWP__PRIORITY__PRIORITY_BATCH;
 }

@@ -205,7 +205,9 @@ static Qwp__Priority request_priority(const struct client *client, const Qwp__Ge
 {
     if (generate->has_priority)
         return generate->priority;
-    return request_warms(generate) ? QWP__PRIORITY__PRIORITY_BATCH : policy_priority(client->class);
+    if (request_warms(generate) && policy_has_priority(client->class, QWP__PRIORITY__PRIORITY_BATCH))
+        return QWP__PRIORITY__PRIORITY_BATCH;
+    return policy_priority(client->class);
 }
 
 /* Values the client left to us; the rest of the request's plain fields. */

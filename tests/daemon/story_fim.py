@@ -115,6 +115,16 @@ def warming_waits_behind_all_others():
         assert listed[1].position == 3, listed
 
 
+def warming_has_the_priority_that_its_class_has():
+    with Fake(config="[class all]\nmatch = any\npriority = normal\n", slots=1, delay_ms=5) as d, d.serving() as p, \
+            d.peer() as q:
+        running = p.generate(b"x", max_tokens=100)
+        p.wait_for(pb.Delta, running)
+        p.generate(b"x", max_tokens=0)
+        q.wait_status(lambda s: s.queued == 1)
+        assert q.call(pb.ListRequests(), pb.Requests).requests[1].priority == pb.PRIORITY_NORMAL
+
+
 def as_read(result):
     """An answer as Python reads it from a pipe, line breaks of any kind made one; so that a random model's are."""
     return result.answer.replace("\r\n", "\n").replace("\r", "\n")
@@ -162,5 +172,6 @@ if __name__ == "__main__":
     sys.exit(qwp.run([a_gap_is_laid_out_in_both_orders, nothing_in_a_gap_becomes_a_control_token,
                       what_cannot_be_a_gap_is_refused, a_vocabulary_without_the_tokens_is_refused,
                       a_keystroke_costs_a_handful_of_tokens, warming_reads_and_says_nothing,
-                      warming_waits_behind_all_others, qwenctl_fills_a_gap, qwenctl_refuses_what_is_no_gap,
+                      warming_waits_behind_all_others,
+                      warming_has_the_priority_that_its_class_has, qwenctl_fills_a_gap, qwenctl_refuses_what_is_no_gap,
                       a_time_limit_is_no_failure]))

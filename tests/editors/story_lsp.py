@@ -181,6 +181,16 @@ def a_slow_model_is_asked_later():
         assert time.monotonic() - began >= 0.12             # half of 300 ms, where it was 40
 
 
+def a_class_without_the_priority_is_asked_without():
+    with Fake(config="[class all]\nmatch = any\npriority = normal\n") as d, d.serving() as p, started(d) as e:
+        assert e.ghost(A) is None               # this is how it learns it
+        assert e.ghost(A) and not e.seen("window/showMessage")
+        assert e.result(e.command("qwend.explain", A, (0, 0), (1, 0)))["text"]
+    with Fake(config="[class all]\nmatch = any\nallow = no\n") as d, started(d) as e:
+        assert [e.ghost(A) for _ in range(3)] == [None] * 3
+        assert len(e.seen("window/showMessage")) == 1
+
+
 def completions_can_be_turned_off():
     with Fake() as d, d.serving() as p, started(d, completion=False) as e:
         assert e.ghost(A) is None and p.status().requests == 0
