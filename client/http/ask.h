@@ -32,7 +32,7 @@ struct ask {
     struct buf params, stops; /* JSON, for an upstream: members, strings */
     char *up_body;            /* owned; the request in OpenAI's dialect; NULL: it stays here */
     size_t n_up_body;
-    bool biases, local_only;
+    bool biases, local_only, suffix_first;
     struct buf raw, suffix;           /* a text to go on with, and what stands behind the gap */
     bool is_raw, has_ids, has_suffix; /* raw: no turns */
     bool is_nothing;                  /* Ollama's question whether the model is there */

@@ -194,6 +194,8 @@ static int ask_push_raw(struct ask *ask, struct refusal *refusal)
         return refuse(refusal, 400, "invalid_value", "prompt", "the prompt is empty");
     else
         r = qwend_req_set_s(ask->req, QWEND_OPT_RAW, raw, buf_size(&ask->raw));
+    if (!r && ask->has_suffix && ask->suffix_first)
+        r = qwend_req_set_i(ask->req, QWEND_OPT_FIM_ORDER, 2);
     if (!r && !ask->has_suffix)
         r = qwend_req_set_i(ask->req, QWEND_OPT_RAW_SPECIAL, QWEND_SPECIAL_ALL);
     buf_deinit(&ask->raw);

@@ -9,6 +9,7 @@
 #define OPTIONS_CONFIG_DEFAULT "/etc/qwend/qwend-http.conf"
 
 static const char *const options_policies[] = {"local-only", "local-first", "upstream-first", NULL};
+static const char *const options_orders[] = {"prefix-first", "suffix-first", NULL};
 static const char *const options_reasoning[] = {"both", "reasoning_content", "reasoning", "none", NULL};
 
 #define KEY(field, kind, help_text, ...)                                                                     \
@@ -25,6 +26,8 @@ static const struct conf_key options_keys[] = {
     KEY(accounts, CONF_BOOL, "each peer and key is a user of its own to the daemon (no)"),
     KEY(reasoning_field, CONF_CHOICE, "both, reasoning_content, reasoning or none (both)",
         .choices = options_reasoning),
+    KEY(gap_order, CONF_CHOICE, "how a gap is read: prefix-first or suffix-first (prefix-first)",
+        .choices = options_orders),
     KEY(upstream_url, CONF_STRING, "another server: https://HOST/v1, or unix:PATH (none)"),
     KEY(upstream_policy, CONF_CHOICE, "local-only, local-first or upstream-first (local-only)",
         .choices = options_policies),
@@ -56,6 +59,7 @@ static void options_set_defaults(struct options *options)
     *options = (struct options){
         .reasoning_field = options_reasoning[0],
         .upstream_policy = options_policies[0],
+        .gap_order = options_orders[0],
         .upstream_wait_s = 10,
         .normalise = true,
         .max_connections = 256,

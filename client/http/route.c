@@ -12,6 +12,8 @@
 #include "responses.h"
 #include "upstream_count.h"
 
+static void route_refuse(struct conn *conn);
+
 static const struct route routes[] = {
     {"GET", "/health", health_serve, openai_put_error},
     {"GET", "/v1/health", health_serve, openai_put_error},
@@ -34,7 +36,22 @@ static const struct route routes[] = {
     {"POST", "/detokenize", detokenize_serve, openai_put_error},
     {"GET", "/upstream", upstream_serve, openai_put_error},
     {"GET", "/props", props_serve, openai_put_error},
+    {"POST", "/v1/embeddings", route_refuse, openai_put_error},
+    {"POST", "/v1/images/*", route_refuse, openai_put_error},
+    {"POST", "/v1/audio/*", route_refuse, openai_put_error},
+    {"POST", "/api/embed*", route_refuse, ollama_put_error},
+    {"POST", "/api/pull", route_refuse, ollama_put_error},
 };
+
+/* Asked for so often that 404 would only make people look for a mistake of theirs. */
+static void route_refuse(struct conn *conn)
+{
+    struct refusal refusal;
+
+    refuse(&refusal, 501, "unsupported_endpoint", NULL,
+           "%s is not served: the model reads and writes text, and the daemon loads it", conn->route->path);
+    conn_refuse(conn, &refusal);
+}
 
 static bool route_has_path(const struct route *route, const char *path)
 {

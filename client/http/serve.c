@@ -24,6 +24,7 @@ bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
         normalise(conn->g, ask);
         if (upstream_policy(conn->g) != UPSTREAM_LOCAL_ONLY)
             ask->up_body = upstream_body(conn->g, ask, &ask->n_up_body);
+        ask->suffix_first = *conn->g->options->gap_order == 's';
         r = ask_finish(ask, &refusal);
     }
     if (!r)

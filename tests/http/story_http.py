@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """story_http.py - qwend-http on the real daemon and the demo model: the way from a request to an answer, and away from it."""
 import os
+import re
 import signal
+import subprocess
 import sys
 
 import qwp
@@ -132,10 +134,25 @@ def prompts_and_answers_are_not_logged():
     assert "canary" not in HTTP.log()
 
 
+def each_option_is_in_the_documents_and_the_file():
+    help_text = subprocess.run([os.path.join(os.environ["QWEND_BUILD"], "client/http/qwend-http"), "--help"], capture_output=True,
+                               text=True, check=True).stdout
+    keys = [k.replace("-", "_") for k in re.findall(r"^  --([a-z-]+)", help_text, re.M)]
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+    texts = {}
+    for name in ("docs/GATEWAY.md", "systemd/qwend-http.conf"):
+        with open(os.path.join(root, name), encoding="utf-8") as f:
+            texts[name] = f.read()
+    assert len(keys) > 25
+    for key in set(keys) - {"config", "version", "help", "allow_root", "verbose"}:
+        assert f"`{key}`" in texts["docs/GATEWAY.md"], key
+        assert re.search(rf"^;?{key} =", texts["systemd/qwend-http.conf"], re.M), key
+
+
 STORIES = [
     health_and_models_come_from_the_daemon, a_question_is_answered_whole, a_stream_says_the_same_in_the_order_that_sdks_expect,
     a_client_that_goes_away_frees_the_engine, what_is_refused_says_what_and_where, what_changes_nothing_is_named,
-    a_connection_serves_one_request_after_the_other, sigterm_lets_answers_end, prompts_and_answers_are_not_logged,
+    a_connection_serves_one_request_after_the_other, sigterm_lets_answers_end, each_option_is_in_the_documents_and_the_file, prompts_and_answers_are_not_logged,
 ]
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """story_params.py - what a request may say beside its prompt, on the demo model: each parameter changes what it names."""
-import json
 import sys
 
 import qwp
@@ -142,17 +141,38 @@ def completions_go_on_with_a_text_or_with_ids():
         assert refused.status == 400 and refused.json["error"]["param"] == param, (body, refused)
 
 
-def a_gap_is_filled_where_the_vocabulary_can():
-    for path, body in [("/v1/completions", {"prompt": "int main(", "suffix": ")\n{\n}\n"}),
-                       ("/infill", {"input_prefix": "int main(", "input_suffix": ")\n{\n}\n",
-                                    "input_extra": [{"text": "x", "filename": "a.c"}]}),
-                       ("/api/generate", {"prompt": "int main(", "suffix": ")\n", "stream": False})]:
-        got = HTTP.post(path, {**body, "max_tokens": 4} if path != "/api/generate" else body)
-        assert got.status in (200, 400), got
-        if got.status == 400:
-            assert "vocabulary" in json.dumps(got.json), got
-            return None
-    return None
+def a_gap_is_filled():
+    before, behind = "int main(", ")\n{\n}\n"
+    prefix_first = f"<|fim_prefix|>{before}<|fim_suffix|>{behind}<|fim_middle|>"
+    suffix_first = f"<|fim_suffix|>{behind}<|fim_prefix|>{before}<|fim_middle|>"
+    infill = {"input_prefix": before, "input_suffix": behind, "n_predict": 4, "temperature": 0, "ignore_eos": True}
+
+    def n_tokens(text):
+        return len(HTTP.post("/tokenize", {"content": text}).json["tokens"])
+
+    got = HTTP.post("/infill", infill).json
+    assert got["tokens_evaluated"] == n_tokens(prefix_first) and got["tokens_predicted"] == 4, got
+    for path, body in [("/v1/completions", {"prompt": before, "suffix": behind, "max_tokens": 4, "ignore_eos": True}),
+                       ("/completion", {"prompt": prefix_first, "n_predict": 4, "ignore_eos": True}),
+                       ("/api/generate", {"prompt": before, "suffix": behind, "stream": False,
+                                          "options": {"num_predict": 4, "ignore_eos": True}})]:
+        other = HTTP.post(path, {**body, "temperature": 0} if path[1] != "a" else body).json
+        said = other["choices"][0]["text"] if "choices" in other else other.get("content", other.get("response"))
+        assert said == got["content"], (path, other, got)
+    with Gateway(QWEND, "--gap-order", "suffix-first") as http:
+        turned = http.post("/infill", infill).json["content"]
+        assert turned == HTTP.post("/completion", {"prompt": suffix_first, "n_predict": 4, "temperature": 0,
+                                                   "ignore_eos": True}).json["content"], turned
+    extra = HTTP.post("/infill", {**infill, "input_extra": [{"text": "int x;", "filename": "a.c"}]}).json
+    assert extra["tokens_evaluated"] > got["tokens_evaluated"], extra
+    assert HTTP.post("/v1/completions", {"prompt": [1], "suffix": "x"}).json["error"]["param"] == "suffix"
+    assert HTTP.post("/infill", {**infill, "prompt": "x"}).json["error"]["param"] == "prompt"
+
+
+def what_is_not_served_says_why():
+    for path in ("/v1/embeddings", "/v1/images/generations", "/v1/audio/speech", "/api/embed", "/api/pull"):
+        got = HTTP.post(path, {"input": "x"})
+        assert got.status == 501 and b"not" in got.body, got
 
 
 def text_becomes_tokens_and_text_again():
@@ -184,7 +204,7 @@ STORIES = [
     thinking_is_turned_off_in_three_ways, stop_strings_end_the_answer_and_are_not_said, the_newer_name_of_the_token_limit_wins,
     several_answers_come_in_one_response, logprobs_name_each_token_of_the_answer, a_bias_bans_a_token,
     penalties_and_filters_are_taken, reasoning_fields_follow_the_configuration, past_reasoning_is_read_under_both_names,
-    system_messages_at_the_front_are_one, completions_go_on_with_a_text_or_with_ids, a_gap_is_filled_where_the_vocabulary_can,
+    system_messages_at_the_front_are_one, completions_go_on_with_a_text_or_with_ids, a_gap_is_filled, what_is_not_served_says_why,
     text_becomes_tokens_and_text_again, llama_cpp_clients_find_what_they_know,
 ]
 
