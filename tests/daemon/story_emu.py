@@ -86,6 +86,21 @@ def a_killed_engine_is_followed_by_one_that_goes_on_with_its_weights():
         assert status.weights_adopted and status.engine_restarts == 1, status
 
 
+def a_broken_gpu_ends_its_engine_and_no_stream():
+    """Errors of a GPU are sticky.  Here each engine's breaks after its self-test and some tokens."""
+    with daemon() as d, qwp.Peer(d.socket) as one:
+        want = alone(one)
+    os.environ["EMU_BREAK"] = "500"
+    try:
+        with daemon() as d, qwp.Peer(d.socket) as one:
+            result = one.ask(qwp.prompt(PROMPTS[0]), max_tokens=N, **GREEDY)
+            assert ids(result) == want[0], result.ids
+            assert serving(one).engine_restarts > 0
+            d.wait_line(r"engine: ended, CUDA: an illegal memory access was encountered")
+    finally:
+        del os.environ["EMU_BREAK"]
+
+
 def weights_that_the_device_cannot_hold_go_to_the_cpu():
     with tempfile.TemporaryDirectory() as folder:
         model = os.path.join(folder, "large.gguf")
@@ -105,5 +120,6 @@ def weights_that_the_device_cannot_hold_go_to_the_cpu():
 
 sys.exit(qwp.run([
     two_clients_get_beside_each_other_what_each_gets_alone, a_cancelled_stream_ends_and_the_other_goes_on,
-    a_killed_engine_is_followed_by_one_that_goes_on_with_its_weights, weights_that_the_device_cannot_hold_go_to_the_cpu,
+    a_killed_engine_is_followed_by_one_that_goes_on_with_its_weights, a_broken_gpu_ends_its_engine_and_no_stream,
+    weights_that_the_device_cannot_hold_go_to_the_cpu,
 ]))

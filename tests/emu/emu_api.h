@@ -17,6 +17,7 @@ enum cudaError_t {
     cudaErrorNotReady = 600,
     cudaErrorStreamCaptureUnsupported = 900,
     cudaErrorIllegalState = 401,
+    cudaErrorIllegalAddress = 700,
 };
 enum cudaMemcpyKind {
     cudaMemcpyHostToHost,

@@ -68,6 +68,21 @@ static cudaError_t host_error(cudaError_t error)
     return error;
 }
 
+/* EMU_BREAK: after so many kernels the device is broken, as by a wild store of one: that kernel has done
+ * nothing, whatever waits says so, and nothing is ever right again. */
+static long host_break(void)
+{
+    const char *const n = getenv("EMU_BREAK");
+
+    return n ? strtol(n, NULL, 10) : -1;
+}
+static long host_until_break = host_break();
+
+static bool host_is_broken(void)
+{
+    return host_until_break == 0;
+}
+
 cudaError_t cudaGetLastError(void)
 {
     const cudaError_t error = host_last;
@@ -93,6 +108,8 @@ const char *cudaGetErrorString(cudaError_t error)
         return "invalid device ordinal";
     case cudaErrorNotReady:
         return "device not ready";
+    case cudaErrorIllegalAddress:
+        return "an illegal memory access was encountered";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";
     default:
@@ -330,7 +347,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return host_error(cudaErrorStreamCaptureUnsupported);
     stream_run(stream);
     host_check_guards();
-    return cudaSuccess;
+    return host_is_broken() ? host_error(cudaErrorIllegalAddress) : cudaSuccess;
 }
 
 cudaError_t cudaDeviceSynchronize(void)
@@ -341,7 +358,7 @@ cudaError_t cudaDeviceSynchronize(void)
     for (auto &s : host_streams)
         stream_run(s.get());
     host_check_guards();
-    return cudaSuccess;
+    return host_is_broken() ? host_error(cudaErrorIllegalAddress) : cudaSuccess;
 }
 
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
@@ -526,5 +543,12 @@ cudaError_t emu_launch(const struct emu_grid *grid, cudaStream_t stream, emu_wor
 
     if (!launch_is_valid(grid))
         return host_error(cudaErrorInvalidConfiguration);
-    return stream_push(stream, [g, owned] { emu_run_grid(&g, owned.get()); });
+    if (host_is_broken())
+        return host_error(cudaErrorIllegalAddress);
+    return stream_push(stream, [g, owned] {
+        if (host_until_break > 0)
+            host_until_break--;
+        if (!host_is_broken())
+            emu_run_grid(&g, owned.get());
+    });
 }
