@@ -245,7 +245,7 @@ extern "C" int kern_cuda_delta_mix(const struct kern_cuda_delta *op, const struc
         const struct kern_span *const span = &batch->spans[i];
         const struct delta_rows rows = delta_rows_cut(span->row0, span->n_tok, span->pos0, span->slot);
         n_first += rows.chunk0;
-        n_chunk += delta_n_chunks(rows);
+        n_chunk += (rows.chunk1 - rows.chunk0) / KERN_CUDA_CHUNK;
         n_last += rows.n_tok - rows.chunk1;
     }
     if (n_first)

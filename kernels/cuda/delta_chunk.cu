@@ -20,7 +20,6 @@ enum { CHUNK_PAD = 4 };
 /* Which chunk a block has: its first row in the step; row < 0: none. */
 struct chunk_at {
     int row, slot;
-    int n;      /* rows; those up to 64 are as if they had been zeros, with no decay and nothing to write */
     bool first; /* of its span: the rows before it are in the slot's window */
 };
 
@@ -29,7 +28,7 @@ struct chunk_count {
     {
         const struct delta_rows r = delta_rows_cut(s.row0, s.n_tok, s.pos0, s.slot);
 
-        return delta_n_chunks(r);
+        return (r.chunk1 - r.chunk0) / CHUNK;
     }
 };
 
@@ -38,10 +37,9 @@ KERN_CUDA_FN struct chunk_at chunk_of(const struct kern_cuda_step *step, int blo
     const int span = step_find(step, chunk_count{}, &block);
 
     if (span < 0)
-        return chunk_at{-1, 0, 0, false};
+        return chunk_at{-1, 0, false};
     const struct delta_rows r = delta_rows_of(step, (unsigned)span);
-    const int begin = delta_chunk_begin(r, block);
-    return chunk_at{r.row0 + begin, r.slot, delta_chunk_begin(r, block + 1) - begin, block == 0};
+    return chunk_at{r.row0 + r.chunk0 + block * CHUNK, r.slot, block == 0};
 }
 
 /* The parts of scratch; see kern_cuda_delta_scratch_bytes(). */
@@ -64,15 +62,13 @@ static inline __host__ __device__ struct chunk_scratch chunk_scratch_of(const st
     return chunk_scratch{op->scratch, w, p, decay, decay + n * n_vh, n_ch, n_vh};
 }
 
-/* n rows stride apart, then zeros, to rows of D + CHUNK_PAD, in the background. */
+/* [CHUNK][D] of rows stride apart to rows of D + CHUNK_PAD, in the background. */
 template <int D>
-KERN_CUDA_FN void chunk_fetch(float *to, const float *from, size_t stride, int n, int tid)
+KERN_CUDA_FN void chunk_fetch(float *to, const float *from, size_t stride, int tid)
 {
     for (int i = tid; i < CHUNK * D / 4; i += CHUNK_THREADS) {
         const int row = i / (D / 4), at = i % (D / 4) * 4;
-        const bool there = row < n;
-        kc_cp_async_16_or_zero(to + row * (D + CHUNK_PAD) + at,
-                               from + (there ? (size_t)row * stride : 0) + (size_t)at, there);
+        kc_cp_async_16(to + row * (D + CHUNK_PAD) + at, from + (size_t)row * stride + (size_t)at);
     }
 }
 
@@ -102,23 +98,21 @@ __global__ static void __launch_bounds__(2 * D) chunk_prepare(struct kern_cuda_d
         w[j] = op.conv_w[(size_t)j * s.n_ch + (size_t)(head * D + i)];
 #pragma unroll
     for (int j = 0; j < 3; j++)
-        u[j] = t0 == 0 && at.first ? window[j * 3 * D]
-               : t0 >= at.n        ? 0.0f
-                                   : in[(ptrdiff_t)(t0 + j - 3) * (ptrdiff_t)s.n_ch];
+        u[j] = t0 == 0 && at.first ? window[j * 3 * D] : in[(ptrdiff_t)(t0 + j - 3) * (ptrdiff_t)s.n_ch];
 #pragma unroll 8
     for (int t = t0; t < t0 + CHUNK / 2; t++) {
-        const float now = t < at.n ? in[(size_t)t * s.n_ch] : 0.0f;
+        const float now = in[(size_t)t * s.n_ch];
         y[t * D + i] = delta_silu(fmaf(w[3], now, fmaf(w[2], u[2], fmaf(w[1], u[1], w[0] * u[0]))));
         u[0] = u[1];
         u[1] = u[2];
         u[2] = now;
     }
-    if (is_v && tid < at.n)
+    if (is_v && tid < CHUNK)
         log_decay[tid] = delta_log_decay(&op, (size_t)(at.row + tid), h);
     __syncthreads();
 
     float *const out = s.mixed + (size_t)at.row * s.n_ch + (size_t)(head * D);
-    for (int t = tid / KC_WARP; t < at.n; t += 2 * D / KC_WARP) {
+    for (int t = tid / KC_WARP; t < CHUNK; t += 2 * D / KC_WARP) {
         float sum = 0.0f;
 #pragma unroll
         for (int j = lane; j < D; j += KC_WARP)
@@ -130,7 +124,7 @@ __global__ static void __launch_bounds__(2 * D) chunk_prepare(struct kern_cuda_d
         for (int j = lane; j < D; j += KC_WARP)
             out[(size_t)t * s.n_ch + (size_t)j] = y[t * D + j] * scale;
     }
-    if (is_v && tid < at.n) {
+    if (is_v && tid < CHUNK) {
         float sum = 0.0f;
         for (int t = 0; t <= tid; t++)
             sum += log_decay[t];
@@ -148,7 +142,7 @@ KERN_CUDA_FN float4 chunk_load(const float *p)
 /* A to shared memory and P to scratch: products of k with k and of q with k, 4 x 4 a thread. */
 template <int D>
 KERN_CUDA_FN void chunk_products(float *a, float *p, size_t p_stride, const float *q, const float *k,
-                                 const float *decay, const float *beta, int n, int tid)
+                                 const float *decay, const float *beta, int tid)
 {
     const int t0 = tid / 16, s0 = tid % 16;
     float kk[4][4] = {}, qk[4][4] = {};
@@ -176,8 +170,7 @@ KERN_CUDA_FN void chunk_products(float *a, float *p, size_t p_stride, const floa
             const int t = t0 + 16 * i, s = s0 + 16 * j;
             const float worth = s <= t ? expf(decay[t] - decay[s]) : 0.0f; /* above it would overflow */
             a[t * (CHUNK + CHUNK_PAD) + s] = s < t ? beta[t] * kk[i][j] * worth : 0.0f;
-            if (t < n)
-                p[(size_t)t * p_stride + (size_t)s] = s <= t ? qk[i][j] * worth : 0.0f;
+            p[(size_t)t * p_stride + (size_t)s] = s <= t ? qk[i][j] * worth : 0.0f;
         }
 }
 
@@ -202,18 +195,6 @@ KERN_CUDA_FN void chunk_substitute(float (&x)[CHUNK], const float *a)
     }
 }
 
-/* G and, where wanted, beta of a chunk.  Rows that are not there: no decay, nothing written. */
-KERN_CUDA_FN void chunk_gates(float *decay, float *beta, const struct chunk_scratch *s,
-                              const struct chunk_at *at, int h, int tid)
-{
-    if (tid >= CHUNK)
-        return;
-    const size_t from = (size_t)(at->row + MIN(tid, at->n - 1)) * s->n_vh + (size_t)h;
-    decay[tid] = s->decay[from];
-    if (beta)
-        beta[tid] = tid < at->n ? s->beta[from] : 0.0f;
-}
-
 /* A and P of a chunk of a value head, then U in place of v, and W: a column a thread. */
 template <int D>
 __global__ static void __launch_bounds__(CHUNK_THREADS) chunk_solve(struct kern_cuda_delta op, int n_tok)
@@ -230,14 +211,17 @@ __global__ static void __launch_bounds__(CHUNK_THREADS) chunk_solve(struct kern_
     if (at.row < 0)
         return;
     float *const row = s.mixed + (size_t)at.row * s.n_ch;
-    chunk_fetch<D>(q, row + h % op.n_kh * D, s.n_ch, at.n, tid);
-    chunk_fetch<D>(k, row + (op.n_kh + h % op.n_kh) * D, s.n_ch, at.n, tid);
+    chunk_fetch<D>(q, row + h % op.n_kh * D, s.n_ch, tid);
+    chunk_fetch<D>(k, row + (op.n_kh + h % op.n_kh) * D, s.n_ch, tid);
     kc_cp_async_commit();
-    chunk_gates(decay, beta, &s, &at, h, tid);
+    if (tid < CHUNK) {
+        decay[tid] = s.decay[(size_t)(at.row + tid) * s.n_vh + (size_t)h];
+        beta[tid] = s.beta[(size_t)(at.row + tid) * s.n_vh + (size_t)h];
+    }
     kc_cp_async_wait<0>();
     __syncthreads();
     chunk_products<D>(a, s.p + ((size_t)at.row * s.n_vh + (size_t)h) * CHUNK, s.n_vh * CHUNK, q, k, decay,
-                      beta, at.n, tid);
+                      beta, tid);
     __syncthreads();
 
     if (tid >= 2 * D)
@@ -248,14 +232,12 @@ __global__ static void __launch_bounds__(CHUNK_THREADS) chunk_solve(struct kern_
     float x[CHUNK];
 #pragma unroll
     for (int t = 0; t < CHUNK; t++)
-        x[t] = is_w       ? beta[t] * expf(decay[t]) * k[t * (D + CHUNK_PAD) + tid - D]
-               : t < at.n ? beta[t] * v[(size_t)t * s.n_ch]
-                          : 0.0f;
+        x[t] = is_w ? beta[t] * expf(decay[t]) * k[t * (D + CHUNK_PAD) + tid - D]
+                    : beta[t] * v[(size_t)t * s.n_ch];
     chunk_substitute(x, a);
 #pragma unroll
     for (int t = 0; t < CHUNK; t++)
-        if (t < at.n)
-            (is_w ? w[(size_t)t * s.n_vh * D] : v[(size_t)t * s.n_ch]) = x[t];
+        (is_w ? w[(size_t)t * s.n_vh * D] : v[(size_t)t * s.n_ch]) = x[t];
 }
 
 /* Where chunk_scan keeps things: M and V' of its value channels, and two buffers for what a chunk brings. */
@@ -367,32 +349,31 @@ __global__ static void __launch_bounds__(CHUNK_THREADS, 1) chunk_scan(struct ker
     float *const state = delta_state<D>(&op, rows.slot, h), *const mine = state + slice * CHUNK_VALUES * D;
     for (int i = tid; i < CHUNK_VALUES * D; i += CHUNK_THREADS)
         room->m[i / D][i % D] = mine[i];
-    for (int c = 0; c < delta_n_chunks(rows); c++) {
-        const int begin = delta_chunk_begin(rows, c), n = delta_chunk_begin(rows, c + 1) - begin;
-        const struct chunk_at at = {rows.row0 + begin, rows.slot, n, c == 0};
-        const size_t row = (size_t)at.row;
+    for (int t = rows.chunk0; t < rows.chunk1; t += CHUNK) {
+        const size_t row = (size_t)(rows.row0 + t);
         float *const v = s.mixed + row * s.n_ch + (size_t)((2 * op.n_kh + h) * D + slice * CHUNK_VALUES);
         const float *const keys = s.mixed + row * s.n_ch + (size_t)(h % op.n_kh * D);
         float by_w[SCAN_TOKENS][SCAN_VALUES] = {}, o[SCAN_TOKENS][SCAN_VALUES] = {};
 
-        chunk_fetch<D>(room->first, s.w + (row * s.n_vh + (size_t)h) * D, s.n_vh * D, n, tid);
-        chunk_fetch<D>(room->second, keys, s.n_ch, n, tid);
+        chunk_fetch<D>(room->first, s.w + (row * s.n_vh + (size_t)h) * D, s.n_vh * D, tid);
+        chunk_fetch<D>(room->second, keys, s.n_ch, tid);
         kc_cp_async_commit();
-        chunk_gates(room->decay, nullptr, &s, &at, h, tid);
+        if (tid < CHUNK)
+            room->decay[tid] = s.decay[(row + (size_t)tid) * s.n_vh + (size_t)h];
         kc_cp_async_wait<0>();
         __syncthreads();
         scan_read<D>(by_w, o, room, t0, j0);
         __syncthreads();
-        chunk_fetch<CHUNK>(room->first, s.p + (row * s.n_vh + (size_t)h) * CHUNK, s.n_vh * CHUNK, n, tid);
-        chunk_fetch<D>(room->second, keys + op.n_kh * D, s.n_ch, n, tid);
+        chunk_fetch<CHUNK>(room->first, s.p + (row * s.n_vh + (size_t)h) * CHUNK, s.n_vh * CHUNK, tid);
+        chunk_fetch<D>(room->second, keys + op.n_kh * D, s.n_ch, tid);
         kc_cp_async_commit();
 #pragma unroll
         for (int i = 0; i < SCAN_TOKENS; i++)
 #pragma unroll
             for (int j = 0; j < SCAN_VALUES; j++) {
-                const int t = t0 + i * (CHUNK / SCAN_TOKENS), to = j0 + j * (CHUNK_VALUES / SCAN_VALUES);
-                room->writes[to][t] = t < n ? v[(size_t)t * s.n_ch + (size_t)to] - by_w[i][j] : 0.0f;
-                o[i][j] *= expf(room->decay[t]);
+                const int at = t0 + i * (CHUNK / SCAN_TOKENS), to = j0 + j * (CHUNK_VALUES / SCAN_VALUES);
+                room->writes[to][at] = v[(size_t)at * s.n_ch + (size_t)to] - by_w[i][j];
+                o[i][j] *= expf(room->decay[at]);
             }
         kc_cp_async_wait<0>();
         __syncthreads();
@@ -400,11 +381,9 @@ __global__ static void __launch_bounds__(CHUNK_THREADS, 1) chunk_scan(struct ker
 #pragma unroll
         for (int i = 0; i < SCAN_TOKENS; i++)
 #pragma unroll
-            for (int j = 0; j < SCAN_VALUES; j++) {
-                const int t = t0 + i * (CHUNK / SCAN_TOKENS), to = j0 + j * (CHUNK_VALUES / SCAN_VALUES);
-                if (t < n)
-                    v[(size_t)t * s.n_ch + (size_t)to] = o[i][j];
-            }
+            for (int j = 0; j < SCAN_VALUES; j++)
+                v[(size_t)(t0 + i * (CHUNK / SCAN_TOKENS)) * s.n_ch +
+                  (size_t)(j0 + j * (CHUNK_VALUES / SCAN_VALUES))] = o[i][j];
         __syncthreads();
         for (int i = tid; i < CHUNK_VALUES * CHUNK; i += CHUNK_THREADS)
             room->writes[i / CHUNK][i % CHUNK] *= expf(room->decay[CHUNK - 1] - room->decay[i % CHUNK]);
@@ -434,7 +413,7 @@ __global__ static void __launch_bounds__(CHUNK_THREADS) chunk_finish(struct kern
 
     kc_pdl_wait();
     kc_pdl_launch();
-    if (at.row < 0 || t >= at.n)
+    if (at.row < 0)
         return;
     const size_t row = (size_t)(at.row + t), to = (row * s.n_vh + (size_t)h) * D + (size_t)lane;
     const float *const o = s.mixed + row * s.n_ch + (size_t)((2 * op.n_kh + h) * D + lane);

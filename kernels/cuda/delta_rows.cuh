@@ -4,37 +4,19 @@
 #include "act.cuh"
 #include "delta.h"
 
-/* A span's rows: up to chunk0 and from chunk1 on token by token, between them in chunks.  Chunks end at
- * multiples of 64 positions, so that how a prompt was cut there changes no bits; the first and the last of a
- * span may be shorter than others, though not so short that single tokens would be as fast. */
+/* A span's rows: up to chunk0 and from chunk1 on token by token, between them whole chunks.  Chunks lie at
+ * multiples of 64 positions, so that how a prompt was cut there changes no bits. */
 struct delta_rows {
     int row0, n_tok, slot, chunk0, chunk1;
-    int first; /* of chunk0.. where the first whole chunk would begin */
 };
 
 static inline __host__ __device__ struct delta_rows delta_rows_cut(int row0, int n_tok, int pos0, int slot)
 {
-    const int left = ROUND_UP(pos0, (int)KERN_CUDA_CHUNK) - pos0, first = MIN(left, n_tok);
-    const int last = first + (n_tok - first) / KERN_CUDA_CHUNK * KERN_CUDA_CHUNK;
-    const int chunk0 = first > KERN_CUDA_SHORT ? 0 : first;
-    const int chunk1 = n_tok - last > KERN_CUDA_SHORT ? n_tok : last;
-    const bool chunks = n_tok > KERN_CUDA_SHORT && chunk0 < chunk1;
+    const int first = (pos0 + KERN_CUDA_CHUNK - 1) / KERN_CUDA_CHUNK * KERN_CUDA_CHUNK - pos0;
+    const int last = (pos0 + n_tok) / KERN_CUDA_CHUNK * KERN_CUDA_CHUNK - pos0;
+    const bool chunks = n_tok > KERN_CUDA_SHORT && first < last;
 
-    return delta_rows{row0, n_tok, slot, chunks ? chunk0 : n_tok, chunks ? chunk1 : n_tok, first};
-}
-
-static inline __host__ __device__ int delta_n_chunks(const struct delta_rows &r)
-{
-    return (r.chunk0 < r.first ? 1 : 0) +
-           CEIL_DIV(r.chunk1 - MIN(MAX(r.first, r.chunk0), r.chunk1), (int)KERN_CUDA_CHUNK);
-}
-
-/* Where chunk i begins, and chunk i - 1 ends. */
-static inline __host__ __device__ int delta_chunk_begin(const struct delta_rows &r, int i)
-{
-    if (i == 0)
-        return r.chunk0;
-    return MIN(r.chunk1, r.first + (r.chunk0 < r.first ? i - 1 : i) * KERN_CUDA_CHUNK);
+    return delta_rows{row0, n_tok, slot, chunks ? first : n_tok, chunks ? last : n_tok};
 }
 
 /* No rows for a block that has no span. */
