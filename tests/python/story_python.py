@@ -68,6 +68,13 @@ def options_do_what_they_say():
         ids = q.tokenize(q.render(QUESTION, thinking=False), special="all")
         assert q.ask(ids=ids, temperature=0.0) == whole
         assert q.ask([("user", QUESTION)], thinking=False, temperature=0.0) == whole
+        warmed = q.ask("x " * 600 + QUESTION, max_tokens=0)
+        assert warmed == "" and warmed.usage.finish == "length" and warmed.usage.answer_tokens == 0, warmed.usage
+        assert q.ask("x " * 600 + QUESTION, max_tokens=1).usage.cached_tokens > 0
+        gap = {"prefix": "a = ", "suffix": "\n", "file": "a.py"}
+        filled = q.ask(fim=gap, max_tokens=4)
+        more = q.ask(fim={**gap, "extra": [("b.py", "b = 1\n")], "repo": "r", "order": "suffix_first"}, max_tokens=4)
+        assert more.usage.prompt_tokens > filled.usage.prompt_tokens + 4 and filled.usage.answer_tokens > 0
         token = q.tokenize("5")[0]
         assert "5" not in q.ask("What is 2 + 3?", thinking=False, temperature=0.0, logit_bias={token: -100.0})
 
@@ -130,6 +137,7 @@ def what_is_wrong_is_named():
         assert isinstance(error, errors.RequestFamily) and int(error.details["prompt_tokens"]) > int(error.details["context"])
         assert refused(errors.TooLargeError, lambda: q.ask("x" * (9 << 20))) and refused(errors.InvalidError, lambda: q.subscribe(0.001).answer())
         assert refused(ValueError, lambda: q.tokenize("x", special="some")) and refused(ValueError, lambda: q.admin("sing"))
+        assert "fim has no 'middle'" in str(refused(ValueError, lambda: q.ask(fim={"middle": "x"})))
         assert refused(errors.TemplateError, lambda: q.ask([("user", "x"), ("system", "y")])).code == 204
         assert q.ask("What is 27 + 48?", temperature=0.0) == "75"       # and nothing of that hurt the connection
     assert "closed" in str(refused(ValueError, lambda: q.ask("x")))

@@ -4,7 +4,11 @@ the model are the daemon's to judge.
     prompt      a str (one user message), or messages: dicts of role, content, reasoning, tool_calls, or (role, content) pairs
     system      text of a system message before them
     raw, ids    instead of prompt: text that is tokenised as it stands (raw_special: "all", "user", "none"), token ids
-    tools       function descriptions: dicts or JSON texts"""
+    fim         instead of prompt: a gap in a text, a dict of prefix and suffix, and perhaps file, repo (names), extra (other files:
+                (name, text) pairs), order ("prefix_first", "suffix_first")
+    tools       function descriptions: dicts or JSON texts
+
+max_tokens=0 asks for nothing: the prompt is only read, so that the next one like it is soon answered."""
 
 import json
 import math
@@ -19,7 +23,7 @@ INT32_MAX = (1 << 31) - 1
 _SAMPLING_INT = {"top_k": (0, INT32_MAX), "penalty_last_n": (-1, INT32_MAX), "seed": (0, (1 << 64) - 1)}
 _SAMPLING_FLOAT = {"temperature": (0, math.inf), "top_p": (0, 1), "min_p": (0, 1), "repeat_penalty": (1e-38, math.inf),
                    "presence_penalty": (-math.inf, math.inf), "frequency_penalty": (-math.inf, math.inf)}
-_INT = {"max_tokens": (1, INT32_MAX), "logprobs": (0, 20), "credit_bytes": (4, 2 << 20), "ttft_deadline_ms": (1, DAY_MS),
+_INT = {"max_tokens": (0, INT32_MAX), "logprobs": (0, 20), "credit_bytes": (4, 2 << 20), "ttft_deadline_ms": (1, DAY_MS),
         "deadline_ms": (1, DAY_MS)}
 _BOOL = ("want_ids", "ignore_eos", "detachable", "no_cache")
 OPTIONS = tuple([*_SAMPLING_INT, *_SAMPLING_FLOAT, *_INT, *_BOOL, "logit_bias", "stop", "thinking", "priority", "account"])
@@ -114,12 +118,24 @@ def _ids(name, ids):
     return [_integer(f"{name}[{k}]", one, 0, (1 << 32) - 1) for k, one in enumerate(ids)]
 
 
-def pack_prompt(prompt=None, system=None, raw=None, raw_special=None, ids=None, tools=(), continuation=None):
+def _fim(given):
+    known = ("prefix", "suffix", "file", "repo")
+    unknown = set(given) - {*known, "extra", "order"}
+    if unknown:
+        raise ValueError(f"fim has no {sorted(unknown)[0]!r}: prefix, suffix, file, repo, extra, order")
+    return CLASSES["Fim"](
+        **{name: _text(f"fim.{name}", given[name]) for name in known if given.get(name) is not None},
+        extra=[CLASSES["FimExtra"](name=_text(f"fim.extra[{k}]", name), text=_text(f"fim.extra[{k}]", text))
+               for k, (name, text) in enumerate(given.get("extra") or ())],
+        order=None if given.get("order") is None else _enum("fim.order", "Fim.Order", given["order"]))
+
+
+def pack_prompt(prompt=None, system=None, raw=None, raw_special=None, ids=None, fim=None, tools=(), continuation=None):
     """The bytes of a Prompt."""
-    if (prompt is not None) + (raw is not None) + (ids is not None) != 1:
-        raise TypeError("a request has either a prompt, or raw text, or token ids")
+    if sum(one is not None for one in (prompt, raw, ids, fim)) != 1:
+        raise TypeError("a request has either a prompt, or raw text, or token ids, or a gap (fim)")
     if prompt is None and system is not None:
-        raise TypeError("a system message goes with a prompt, not with raw text or token ids")
+        raise TypeError("a system message goes with a prompt, not with raw text, token ids or a gap")
     message = CLASSES["Prompt"]()
     if prompt is not None:
         message.messages = _messages(prompt, system)
@@ -127,8 +143,10 @@ def pack_prompt(prompt=None, system=None, raw=None, raw_special=None, ids=None, 
             raise ValueError("there are no messages")
     elif raw is not None:
         message.raw = _text("raw", raw)
-    else:
+    elif ids is not None:
         message.ids = CLASSES["TokenIds"](id=_ids("ids", ids))
+    else:
+        message.fim = _fim(fim)
     if raw_special is not None:
         message.raw_special = _enum("raw_special", "Special", raw_special)
     message.tools = [_json(f"tools[{k}]", tool) for k, tool in enumerate(tools or ())]
@@ -173,7 +191,7 @@ def pack_generate(options):
     return CLASSES["Generate"](**values)
 
 
-PROMPT_ARGUMENTS = ("system", "raw", "raw_special", "ids", "tools")
+PROMPT_ARGUMENTS = ("system", "raw", "raw_special", "ids", "fim", "tools")
 
 
 def split(prompt, options):
