@@ -169,19 +169,26 @@ static bool input_is_blank(const struct map_input *input, const char *text, size
     return !n || input->in == OPT_MAP_NDJSON || input->in == OPT_MAP_CSV;
 }
 
+/* Takes off what is not of the record: a carriage return, a byte order mark.  false: nothing is left of it.
+ */
+static bool input_trim(const struct map_input *input, uint64_t line, char **text, size_t *n)
+{
+    if (!input->nul && *n && (*text)[*n - 1] == '\r')
+        --*n;
+    if (!input->nul && line == 1 && *n >= 3 && !memcmp(*text, "\xef\xbb\xbf", 3)) {
+        *text += 3;
+        *n -= 3;
+    }
+    return !input_is_blank(input, *text, *n);
+}
+
 /* MAP_E_AGAIN: there was no record in it. */
 static int input_one(struct map_input *input, struct map_record *record, char *text, size_t n,
                      struct fault *fault)
 {
     int r;
 
-    if (!input->nul && n && text[n - 1] == '\r')
-        n--;
-    if (!input->nul && record->line == 1 && n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3)) {
-        text += 3; /* a byte order mark */
-        n -= 3;
-    }
-    if (input_is_blank(input, text, n))
+    if (!input_trim(input, record->line, &text, &n))
         return MAP_E_AGAIN;
     r = input_copy(record, text, n, fault);
     if (!r)
@@ -236,7 +243,7 @@ bool map_input_count(const struct map_input *input, uint64_t *ret_n)
         if (r == MAP_E_AGAIN && map_input_fill(&again))
             r = MAP_E_END;
         else if (r == MAP_OK || r == MAP_E_BAD)
-            n_found += r == MAP_E_BAD || !input_is_blank(&again, text, n - (n && text[n - 1] == '\r'));
+            n_found += r == MAP_E_BAD || input_trim(&again, line, &text, &n);
     }
     free(again.data);
     if (input->in == OPT_MAP_CSV && n_found)
