@@ -270,6 +270,20 @@ def a_daemon_that_dies_costs_nothing():
         assert read(path) == read(alone)
 
 
+def a_daemon_that_is_full_is_waited_for_and_one_that_refuses_is_not():
+    rules = "[class all]\nmatch = any\n"
+    data = "".join(f"{i} + 1\n" for i in range(60))
+    keys = [line["_key"] for line in lines(run(*QUICK, SUM, data=data).stdout)]
+    for rule in ("max_streams = 2", "max_queued = 1"):
+        with Qwend(golden("demo.gguf"), "--slots", "1", config=f"{rules}{rule}\n") as d:
+            done = run(*QUICK, "-j", "16", SUM, data=data, d=d)
+            assert [line["_key"] for line in lines(done.stdout)] == keys and not done.stderr, rule
+    with Qwend(golden("demo.gguf"), config=f"{rules}priority = interactive\n") as d:
+        done = run(*QUICK, "-j", "2", SUM, data=data, d=d, status=4, said="DENIED")
+        assert not done.stdout and done.stderr.count(b"DENIED") < 10
+        assert len(lines(run(*QUICK, "--priority=interactive", SUM, data=data, d=d).stdout)) == 60
+
+
 if __name__ == "__main__":
     with Qwend(golden("demo.gguf"), "--slots", "4") as QWEND:
         with qwp.Peer(QWEND.socket) as first:
@@ -278,5 +292,6 @@ if __name__ == "__main__":
             each_format_is_read, what_is_wrong_is_named_and_the_rest_goes_on, a_record_has_a_limit, usage_is_checked,
             the_journal_is_kept_to, killed_again_and_again_it_comes_to_the_same, order_is_that_of_the_records_unless_it_is_not_wanted,
             as_many_run_as_the_daemon_has_slots_and_the_beginning_is_read_once, limits_stop_it, a_signal_or_a_reader_that_goes_ends_it,
-            a_terminal_sees_a_bar_and_a_pipe_nothing, a_daemon_that_dies_costs_nothing])
+            a_terminal_sees_a_bar_and_a_pipe_nothing,
+            a_daemon_that_is_full_is_waited_for_and_one_that_refuses_is_not, a_daemon_that_dies_costs_nothing])
     sys.exit(STATUS)
