@@ -10,7 +10,7 @@
 static const char *const isas[] = {"scalar", "avx2", "avx512"};
 static const int threads[] = {1, 2, 3, 4};
 
-enum { MAX_TOK = 64 };
+enum { MAX_TOK = 64, BIG_TOK = 512 };
 
 static struct kern_shape shape_of(int dim, int n_ff)
 {
@@ -24,7 +24,7 @@ static struct kern_shape shape_of(int dim, int n_ff)
                                .n_vh = 1,
                                .d_delta = 16,
                                .conv_k = 4,
-                               .max_tok = MAX_TOK,
+                               .max_tok = BIG_TOK,
                                .max_ctx = 64,
                                .kv_type = KERN_KV_F16};
 }
@@ -116,6 +116,31 @@ static void test_rows_and_threads_change_no_bits(void **state)
                           quant_find(kt_types[i])->name);
             free(got);
         }
+        free(want);
+        free(x);
+    }
+}
+
+/* A whole piece of a prompt, with several passes over a block, against a row at a time and 16 at a time. */
+static void test_many_rows_have_the_bits_of_one(void **state)
+{
+    static const enum quant_type types[] = {QUANT_Q4_K, QUANT_Q6_K, QUANT_Q8_0, QUANT_F16};
+    static const int pieces[] = {16, 1};
+    enum { N_OUT = 87 };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(types); i++) {
+        const int n_in = k_of(types[i]);
+        float *x = rows_new(BIG_TOK, n_in, 4);
+        float *want = product("cpu", NULL, 2, types[i], N_OUT, n_in, x, BIG_TOK);
+        for (size_t j = 0; j < ARRAY_SIZE(pieces); j++)
+            for (int t = 0; t < BIG_TOK; t += pieces[j] * 13) {
+                const int n = MIN(pieces[j], BIG_TOK - t);
+                float *got = product("cpu", NULL, 2, types[i], N_OUT, n_in, x + t * n_in, n);
+                kt_check_same(got, want + t * N_OUT, sizeof(float) * (size_t)(n * N_OUT),
+                              quant_find(types[i])->name);
+                free(got);
+            }
         free(want);
         free(x);
     }
@@ -370,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_isa_multiplies_with_the_bits_of_scalar),
         cmocka_unit_test(test_rows_and_threads_change_no_bits),
+        cmocka_unit_test(test_many_rows_have_the_bits_of_one),
         cmocka_unit_test(test_what_is_no_number_stays_none),
         cmocka_unit_test(test_products_are_near_the_definition),
         cmocka_unit_test(test_embed_reads_the_same_values_from_rows_and_panels),
