@@ -143,6 +143,19 @@ static void inspect_print(const json_t *all)
     inspect_print_object("model", model);
     if (json_object_get(model, "memory"))
         inspect_print_object("memory (bytes)", json_object_get(model, "memory"));
+    inspect_print_object("this machine", json_object_get(all, "machine"));
+}
+
+/* What the CPU backend would run with here, with nothing asked for. */
+static json_t *inspect_machine(void)
+{
+    const struct kern_options options = {.backend = "cpu"};
+    _cleanup_(kern_freep) struct kern *kern = NULL;
+    struct fault fault = {0};
+
+    if (kern_open(&options, &fault, &kern))
+        return json_pack("{s:s}", "refused", fault.text);
+    return json_pack("{s:s, s:i}", "cpu_isa", kern->isa, "threads", kern->n_threads);
 }
 
 static int inspect_file(const char *path, bool as_json, struct inspect_options *o)
@@ -153,9 +166,9 @@ static int inspect_file(const char *path, bool as_json, struct inspect_options *
 
     if (r)
         return probe_fault(path, r, &fault);
-    json_t *all = json_pack("{s:i, s:I, s:o, s:o, s:o}", "version", (int)gguf_version(g), "file_bytes",
+    json_t *all = json_pack("{s:i, s:I, s:o, s:o, s:o, s:o}", "version", (int)gguf_version(g), "file_bytes",
                             (json_int_t)gguf_file_bytes(g), "metadata", inspect_metadata(g), "tensors",
-                            inspect_tensors(g), "model", inspect_model(g, o));
+                            inspect_tensors(g), "model", inspect_model(g, o), "machine", inspect_machine());
     if (!all)
         return probe_error("%s: no memory to describe it", path);
     if (as_json)

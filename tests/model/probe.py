@@ -112,6 +112,8 @@ class Answers(unittest.TestCase):
         self.assertEqual(m["memory"]["kv_per_token"], 2 * 64 * 2 * 2)
         self.assertEqual(m["memory"]["per_slot"], 3 * (4 * 64 * 64 + 3 * 512) * 4)
         self.assertEqual((m["memory"]["ctx"], m["memory"]["slots"]), (1000, 2))
+        bench = json.loads(self.answer("bench", MODEL, "--prefill", "0", "--decode", "1", "--reps", "1", "--json"))
+        self.assertEqual(d["machine"], {"cpu_isa": bench["isa"], "threads": bench["threads"]})
         self.assertGreater(len(self.answer("inspect", MODEL).splitlines()), 100)
 
     def test_inspect_says_why_a_vocabulary_is_no_model(self):
