@@ -7,10 +7,11 @@ import os
 import re
 import signal
 import stat
+import subprocess
 import sys
 import unittest
 
-from test_qwenctl import ANSWER, END, LIMIT_S, Case
+from test_qwenctl import ANSWER, END, LIMIT_S, QWENCTL, Case
 
 LENGTH = 'send Usage+end prompt_tokens=3 answer_tokens=2 finish=FINISH_LENGTH\n'
 
@@ -328,6 +329,7 @@ class Markdown(Files):
         server.log()
         return terminal.seen.decode()
 
+    @unittest.skipUnless(b'libmd4c' in subprocess.run(['ldd', QWENCTL], capture_output=True, check=True).stdout, 'built without md4c')
     def test_terminal_shows_it_laid_out(self):
         seen = self.shown('# Head\\n\\nA **b** `c`.\\n\\n```sh\\nls\\n```\\n')
         self.assertRegex(seen, r'\x1b\[0;1;4mHead\x1b\[0m\r\n\r\n')

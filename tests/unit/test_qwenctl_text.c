@@ -78,6 +78,16 @@ static int screen_put(void *arg, const char *text, size_t n)
     return 0;
 }
 
+/* Built without md4c there is no layout to be tested. */
+static void skip_without_md(void)
+{
+    struct md *md = md_new();
+
+    if (!md)
+        skip();
+    md_free(md);
+}
+
 static void screen_show(struct screen *screen, const char *text, size_t piece, unsigned rows)
 {
     struct md *md = md_new();
@@ -105,6 +115,7 @@ static void test_md_lays_out_blocks(void **state)
         "",     "? one", "? two is longer than a line of forty"};
     struct screen screen;
 
+    skip_without_md();
     screen_show(&screen, text_all, sizeof(text_all), ROWS);
     for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
         assert_string_equal(screen.cells[i], lines[i]);
@@ -114,6 +125,7 @@ static void test_md_does_not_depend_on_pieces(void **state)
 {
     struct screen whole, pieces;
 
+    skip_without_md();
     screen_show(&whole, text_all, sizeof(text_all), ROWS);
     for (size_t piece = 1; piece < 40; piece++) {
         screen_show(&pieces, text_all, piece, ROWS);
@@ -130,6 +142,7 @@ static void test_md_leaves_what_is_higher_than_the_screen(void **state)
     static const char text[] = "**a** b\nc d\ne f\ng h\ni j\nk l\n\n**next**\n\nend";
     struct screen screen;
 
+    skip_without_md();
     screen_show(&screen, text, 3, 4);
     assert_string_equal(screen.cells[0], "**a** b");
     assert_string_equal(screen.cells[5], "k l");
@@ -146,6 +159,7 @@ static void test_md_holds_for_all_bytes(void **state)
     struct screen screen;
     uint32_t x = 1;
 
+    skip_without_md();
     for (int round = 0; round < 500; round++) {
         for (size_t i = 0; i < sizeof(text) - 1; i++)
             text[i] = alphabet[((x = x * 1664525 + 1013904223) >> 24) % (sizeof(alphabet) - 1)];
