@@ -197,8 +197,7 @@ __global__ static void __launch_bounds__(LARGE_THREADS, 2) matmul_large_rows(str
     KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
     const int warp = (int)threadIdx.x / KC_WARP, of_mat = op.glu ? LARGE_WARPS / 2 : LARGE_WARPS;
     const struct large_smem smem = {shared + warp * op.ring_bytes, shared + LARGE_WARPS * op.ring_bytes};
-    struct mm_sums<LARGE_COLUMNS> sums = {
-    };
+    struct mm_sums<LARGE_COLUMNS> sums;
     struct large_part part;
 
     part.column0 = (int)blockIdx.x * LARGE_COLUMNS;

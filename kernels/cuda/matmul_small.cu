@@ -1,5 +1,4 @@
-/* matmul_small.cu - products of few rows, by 16 at a time: bound by the weights'
- * bytes.
+/* matmul_small.cu - products of few rows, by 16 at a time: bound by the weights' bytes.
  *
  * A block of eight warps takes a range of row tiles.  The warps share out a tile's slices of k (exact.c), or
  * several tiles where there are fewer slices.  Each has a ring of four tiles of weights in shared memory,
@@ -243,8 +242,7 @@ KERN_CUDA_FN void small_tiles(const struct small_op &op, const struct small_rang
     small_advance<T>(feed, share.n_block, to_next);
     for (int tile0 = 0, pass = 0; tile0 < range.n_tile; tile0 += share.step, pass++) {
         float *const partial = smem.partial + pass % small_n_buffer<N> * SMALL_WARPS * N * SMALL_COLUMN;
-        struct mm_sums<N> sums = {
-        };
+        struct mm_sums<N> sums;
         if (tile0 + share.tile < range.n_tile)
             for (int b = 0; b < share.n_block; b++) {
                 const size_t slot = feed.whole ? (size_t)(4 * b) * mm_slot_bytes(N, range.n_row) : 0;

@@ -23,7 +23,7 @@ TILE_FN size_t mm_slot_bytes(int n_column, int n_row)
 template <int N>
 struct mm_sums {
     static constexpr int n_8 = N == 1 ? 1 : N / 8, n_column = N == 1 ? 1 : 2;
-    float f[n_8][2][n_column]; /* [eight columns][row][column] */
+    float f[n_8][2][n_column] = {}; /* [eight columns][row][column] */
 };
 
 /* Sums of an mma begin here and come out as floats: with these bits as the first summand, an integer below
