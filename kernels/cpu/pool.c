@@ -349,6 +349,8 @@ struct pool *pool_free(struct pool *pool)
         return NULL;
     atomic_store(&pool->stop, true);
     pool_next_epoch(pool, pool->n_workers);
+    /* Another value, so that a worker that is about to sleep on it does not. */
+    atomic_store(&pool->n_team, (uint32_t)pool->n_threads);
     pool_futex_wake(&pool->n_team, pool->n_workers);
     for (int i = 0; i < pool->n_workers; i++)
         pthread_join(pool->workers[i].thread, NULL);

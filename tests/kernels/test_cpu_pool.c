@@ -55,6 +55,21 @@ static void test_each_item_is_done_once(void **state)
     }
 }
 
+/* Those without a core go to sleep at once, and may be on the way there when the pool ends. */
+static void test_threads_that_take_no_part_end_with_the_others(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++) {
+        struct pool *pool = NULL;
+        struct tally tally = {.n_threads = 2};
+        assert_int_equal(pool_new(6, 2, &pool), 0);
+        assert_int_equal(pool_n_team(pool), 2);
+        pool_run(pool, tally_item, &tally, i);
+        pool_free(pool);
+        assert_int_equal(atomic_load(&tally.n_wrong_thread), 0);
+    }
+}
+
 /* steps */
 
 enum { DIM = 256, N_TOK_MAX = 512, LAYERS = 8 };
@@ -310,6 +325,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_item_is_done_once),
+        cmocka_unit_test(test_threads_that_take_no_part_end_with_the_others),
         cmocka_unit_test(test_a_small_step_is_the_callers_alone),
         cmocka_unit_test(test_stages_count_what_was_done),
         cmocka_unit_test(test_small_steps_wake_nobody),
