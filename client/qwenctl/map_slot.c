@@ -157,7 +157,8 @@ static void slot_on_error(struct map_slot *slot, const qwend_event *event)
         slot->n_tries += broke;
         if (waits) /* half as many at a time, until answers come again */
             map->n_running_max = MAX(map->n_running_max / 2, (size_t)1);
-        map_slot_again(slot, map_now_ns() + MAX(event->retry_after_ms, pause_ms) * 1000000u);
+        map_slot_again(slot,
+                       map_now_ns() + (event->retry_after_ms ? event->retry_after_ms : pause_ms) * 1000000u);
         return;
     }
     slot_fail(slot, event->code, event->text);

@@ -290,6 +290,52 @@ static void test_resume_reads_whole_lines_of_its_own(void **state)
     }
 }
 
+/* What the bar says, at once. */
+static void bar_said(struct map_bar *bar, char *out, size_t size)
+{
+    const int fd = memfd_create("stderr", 0), saved = dup(STDERR_FILENO);
+    ssize_t n;
+
+    assert_true(fd >= 0 && saved >= 0);
+    dup2(fd, STDERR_FILENO);
+    bar->next_ns = 0;
+    map_bar_turn(bar);
+    fflush(stderr);
+    dup2(saved, STDERR_FILENO);
+    n = pread(fd, out, size - 1, 0);
+    assert_true(n >= 0);
+    out[n] = 0;
+    close(fd);
+    close(saved);
+}
+
+static void test_bar_is_a_line_where_there_is_no_terminal(void **state)
+{
+    struct ui pipe = {}, quiet = {.quiet = true}, terminal = {.err_tty = true, .cursor = true};
+    struct map_bar bar;
+    char text[400];
+
+    map_bar_init(&bar, &pipe);
+    assert_in_range(map_bar_timeout_ms(&bar), 9000, 10001);
+    bar.start_ns -= 10000000000u;
+    bar.total = 20;
+    bar.kept = 5;
+    bar.done = 5;
+    bar.failed = 1;
+    bar.tokens = 1000;
+    bar_said(&bar, text, sizeof(text));
+    assert_string_equal(text, "qwenctl: 10/20, 1 failed, 100 tokens/s, 0:20 left\n");
+    assert_in_range(map_bar_timeout_ms(&bar), 9000, 10001);
+    bar.ui = &terminal;
+    bar_said(&bar, text, sizeof(text));
+    assert_non_null(strstr(text, "qwenctl: [##########..........] 10/20, 1 failed, "));
+    assert_in_range(map_bar_timeout_ms(&bar), 0, 201);
+    bar.ui = &quiet;
+    bar_said(&bar, text, sizeof(text));
+    assert_string_equal(text, "");
+    assert_int_equal(map_bar_timeout_ms(&bar), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -300,6 +346,7 @@ int main(void)
         cmocka_unit_test(test_template_knows_its_constant_head),
         cmocka_unit_test(test_keys_count_what_comes_again),
         cmocka_unit_test(test_key_is_a_field_or_the_hash),
+        cmocka_unit_test(test_bar_is_a_line_where_there_is_no_terminal),
         cmocka_unit_test(test_resume_reads_whole_lines_of_its_own),
     };
 
