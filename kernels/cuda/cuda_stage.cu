@@ -122,7 +122,7 @@ int cuda_stages(const struct kern *kern, struct kern_stage *ret_stages, int n_ma
 {
     const struct cuda *cuda = reinterpret_cast<const struct cuda *>(kern);
 
-    for (int i = 0; i < MIN(n_max, (int)CUDA_STAGES); i++) {
+    for (int i = 0; i < CUDA_STAGES && i < n_max; i++) {
         ret_stages[i] = cuda->stages[stage_order[i]];
         ret_stages[i].name = stage_names[i];
     }
