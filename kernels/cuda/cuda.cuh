@@ -23,7 +23,15 @@ enum {
     CUDA_ALIGN = 256,     /* of whatever a kernel reads */
 };
 
-enum cuda_op_kind { CUDA_EMBED, CUDA_NORM_PROJ, CUDA_PROJ_ADD, CUDA_MLP, CUDA_DELTA, CUDA_ATTN, CUDA_HEAD };
+enum cuda_op_kind { /* in the order of a layer */
+                    CUDA_EMBED,
+                    CUDA_NORM_PROJ,
+                    CUDA_DELTA,
+                    CUDA_ATTN,
+                    CUDA_PROJ_ADD,
+                    CUDA_MLP,
+                    CUDA_HEAD
+};
 
 enum { CUDA_STAGES = CUDA_HEAD + 1 };
 

@@ -4,10 +4,8 @@
  * gaps between kernels are part of what is told; what a graph saves is seen by timing without. */
 #include "cuda.cuh"
 
-static const char *const stage_names[CUDA_STAGES] = {"embed", "in",           "delta", "attn",
-                                                     "out",   "gate+up+down", "head"};
-static const enum cuda_op_kind stage_order[CUDA_STAGES] = {
-    CUDA_EMBED, CUDA_NORM_PROJ, CUDA_DELTA, CUDA_ATTN, CUDA_PROJ_ADD, CUDA_MLP, CUDA_HEAD};
+static const char *const stage_names[CUDA_STAGES] /* of enum cuda_op_kind */ = {
+    "embed", "in", "delta", "attn", "out", "gate+up+down", "head"};
 
 void cuda_stage_deinit(struct cuda *cuda)
 {
@@ -123,7 +121,7 @@ int cuda_stages(const struct kern *kern, struct kern_stage *ret_stages, int n_ma
     const struct cuda *cuda = reinterpret_cast<const struct cuda *>(kern);
 
     for (int i = 0; i < CUDA_STAGES && i < n_max; i++) {
-        ret_stages[i] = cuda->stages[stage_order[i]];
+        ret_stages[i] = cuda->stages[i];
         ret_stages[i].name = stage_names[i];
     }
     return CUDA_STAGES;
