@@ -1,12 +1,8 @@
 #!/usr/bin/env python3
-"""story_qwenctl_demo.py - qwenctl in pipelines with a model that answers: documents, sessions, prompts, cut input.
-
-The commands of docs/QWENCTL.md run here as a shell runs them.
-"""
+"""story_qwenctl_demo.py - qwenctl in pipelines with a model that answers: documents, sessions, prompts, cut input."""
 import json
 import os
 import pty
-import re
 import subprocess
 import sys
 
@@ -131,46 +127,17 @@ def asking_costs_little_processor_time():
     assert best <= 15, f"{best:.1f} ms"
 
 
-STANDINS = {  # for what a machine that runs tests need not have
-    "dmesg": "#!/bin/sh\necho '[0.0] all is well'\n",
-    "journalctl": "#!/bin/sh\ni=0; while [ $i -lt 2000 ]; do echo \"line $i of the log\"; i=$((i + 1)); done\n",
-    "jq": f"#!{sys.executable}\nimport json, sys\nprint(json.load(sys.stdin)[sys.argv[2][1:]])\n",
-}
-REVIEW = "---\nthink = off\nmax-tokens = 300\n---\nYou review patches.\n--- question\nReview this. {{question}}\n"
-
-
-def put(path, text, mode=0o644):
+def put(path, text):
     path = os.path.join(QWEND.folder, path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "w", encoding="utf-8") as f:
         f.write(text)
-    os.chmod(path, mode)
-
-
-def every_command_of_the_manual_runs():
-    """Line by line, as they stand, in a folder with what they name."""
-    with open(os.path.join(os.path.dirname(__file__), "../../docs/QWENCTL.md"), encoding="utf-8") as f:
-        text = f.read()
-    assert REVIEW in text
-    for name, script in STANDINS.items():
-        put(os.path.join("bin", name), script, 0o755)
-    put("notes.txt", "Buy bread.\n")
-    put("more.txt", "Sell milk.\n")
-    put(".config/qwend/templates/review.txt", REVIEW)
-    put(".gitconfig", "[user]\n\tname = Somebody\n\temail = somebody@example.org\n")
-    os.symlink(golden("demo.gguf"), os.path.join(QWEND.folder, "demo.gguf"))
-    shell("git init -q && git add notes.txt && git commit -qm first && git add more.txt")
-    lines = [line for block in re.findall(r"```sh\n(.*?)```", text, re.S) for line in block.splitlines()]
-    assert len(lines) > 30, lines
-    for line in lines:
-        shell(line, (0, 141) if "head -1" in line else (0,))
-    assert len(shell("git log --oneline").splitlines()) == 2
 
 
 CONTEXT = 2048
 STORIES = [a_document_is_asked_about, json_goes_through_a_filter, a_session_goes_on, the_shown_prompt_is_the_one_that_is_read,
            a_document_that_is_too_long_is_cut_where_asked, letters_of_any_alphabet_survive_a_cut, a_short_document_is_not_cut, ending_early_is_141,
-           asking_costs_little_processor_time, every_command_of_the_manual_runs]
+           asking_costs_little_processor_time]
 
 if __name__ == "__main__":
     with Qwend(golden("demo.gguf"), "--context", str(CONTEXT)) as QWEND:
