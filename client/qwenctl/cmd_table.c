@@ -33,7 +33,8 @@ static const struct cmd cmd_rows[] = {
                         CODE_GRAMMAR, CODE_DEADLINE, CODE_FAILED)},
     {"chat", "[OPTIONS]", "Talk, with the conversation kept", OPT_CHAT, cmd_chat,
      "/help in the conversation lists its commands. Ctrl-C stops an answer, Ctrl-D\n"
-     "ends. Without a terminal each line of standard input is one turn.\n",
+     "ends. Without a terminal each line of standard input is one turn. Of a template\n"
+     "options and system message count.\n",
      0, CMD_ASKING, CMD_TAKES_NOTHING, .codes = CMD_CODES_RUN},
     {"complete", "[OPTIONS] [TEXT]", "Go on with a text as it stands", OPT_COMPLETE, cmd_complete,
      "Standard input, unless TEXT is given. No chat: the model writes what comes next.\n", 1, CMD_ASKING,

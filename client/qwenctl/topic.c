@@ -23,10 +23,12 @@ static void topic_put_environment(FILE *out)
     fputs("  QWEND_SOCKET      where the daemon listens; --socket goes first\n"
           "  NO_COLOR          not empty: no colours, unless --color=always\n"
           "  TERM              dumb or empty: no colours, no cursor movement\n"
-          "  XDG_STATE_HOME    qwend/chat_history below it keeps what chat was told\n"
-          "                    (by default ~/.local/state)\n"
+          "  XDG_STATE_HOME    qwend/chat_history below it keeps what was typed into chat,\n"
+          "                    qwend/sessions what has a name (by default ~/.local/state)\n"
+          "  XDG_DATA_HOME     qwend/models below it (by default ~/.local/share)\n"
+          "  VISUAL, EDITOR    for qwenctl template edit\n"
           "  QWENCTL_...       options, and QWENCTL_PROFILE: see qwenctl help settings\n"
-          "  XDG_CONFIG_HOME   qwend/qwenctl.conf below it (by default ~/.config)\n"
+          "  XDG_CONFIG_HOME   qwend/qwenctl.conf and qwend/templates (by default ~/.config)\n"
           "  PATH              qwenctl-NAME there is run by `qwenctl NAME`\n",
           out);
 }
