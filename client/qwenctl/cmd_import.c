@@ -97,7 +97,7 @@ static enum code import_put(struct import *import)
     int r;
 
     if (import->args->values->link) {
-        if (link(import->from, import->part) < 0)
+        if (linkat(AT_FDCWD, import->from, AT_FDCWD, import->part, AT_SYMLINK_FOLLOW) < 0)
             return import_refuse(import, CODE_FAILED, import->to);
     } else {
         code = import_copy(import);

@@ -93,6 +93,15 @@ class Import(Models):
         self.check(self.run_ctl('import', '--link', '--into', other, source, '-q'), 0, b'')
         self.assertTrue(os.path.samefile(source, os.path.join(other, 'a.gguf')))
 
+    def test_link_to_a_link_is_one_to_the_file(self):
+        """Stores of others name a file by its hash and by a link; the link may go away."""
+        source, named = self.copy('blob'), os.path.join(self.folder, 'named.gguf')
+        os.symlink(source, named)
+        self.check(self.run_ctl('import', '--link', '--into', self.models, named, '-q'), 0, b'')
+        taken = os.path.join(self.models, 'named.gguf')
+        self.assertFalse(os.path.islink(taken))
+        self.assertTrue(os.path.samefile(source, taken))
+
     def test_what_is_no_model_is_two(self):
         text = os.path.join(self.folder, 'x.gguf')
         with open(text, 'w', encoding='utf-8') as f:
