@@ -307,7 +307,6 @@ static void conn_advance(struct conn *conn)
 void conn_on_answered(struct conn *conn)
 {
     conn->task = NULL;
-    conn->streaming = false;
     log_debug("%s %s %s: %d", conn->owner->name, conn->head.method ? conn->head.method : "?",
               conn->route ? conn->route->path : "?", conn->status);
     conn_drop_request(conn);

@@ -34,10 +34,9 @@ struct conn {
     struct gateway *g; /* borrowed */
     struct list node;
     int fd;
-    bool is_tcp, dead, closing, streaming, eof;
+    bool is_tcp, dead, closing, eof;
     enum conn_state state;
     struct owner *owner;
-    const char *key_name; /* borrowed from the keys; NULL: by uid, or not known yet */
     struct event *readable, *writable, *timer, *next;
     struct buf in, out, body;
     uint64_t charged; /* bytes, with the owner */

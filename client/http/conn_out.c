@@ -132,7 +132,6 @@ void conn_stream_begin(struct conn *conn, const char *type)
 {
     if (conn->dead)
         return;
-    conn->streaming = true;
     if (conn->head.minor == 0)
         conn->closing =
             true; /* HTTP/1.0 knows no chunks: the end of the connection is the end of the answer */

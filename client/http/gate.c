@@ -87,7 +87,7 @@ static int gate_check_body(const struct conn *conn, struct refusal *refusal)
         return refuse(refusal, 413, "request_too_large", NULL,
                       "the request's body has %llu bytes, at most %llu are taken",
                       (unsigned long long)conn->head.n_body, (unsigned long long)limit);
-    if (conn->head.n_body > owner->owners->limit[OWNER_BYTES] - owner->owners->used[OWNER_BYTES]) {
+    if (owner->owners->used[OWNER_BYTES] + conn->head.n_body > owner->owners->limit[OWNER_BYTES]) {
         gate_refuse_memory(conn, refusal);
         return refusal->status;
     }

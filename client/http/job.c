@@ -26,9 +26,7 @@ static void job_close(struct job *job)
     }
     loop_event_free(&job->ping);
     loop_event_free(&job->enough);
-    loop_event_free(&job->spill);
-    qwend_req_free(steal(&job->req));
-    freep(&job->up_body);
+    job_settle_way(job);
     owner_release(job->owner, OWNER_REQUESTS, (uint64_t)job->n);
     owner_put(job->owner);
     list_push(&job->g->ended, &job->node);
@@ -190,7 +188,10 @@ static void job_on_text(struct job *job, struct choice *choice, const qwend_even
     _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
     struct jout j = {.buf = &piece};
 
-    job->has_said |= event->n > 0;
+    if (event->n && !job->has_said) {
+        job->has_said = true;
+        job_settle_way(job);
+    }
     if (job->text_ms && event->n && !job->enough &&
         (loop_event_new(job->g->base, -1, 0, job_on_enough, job, &job->enough) ||
          loop_arm_ms(job->enough, (uint64_t)job->text_ms)))

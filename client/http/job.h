@@ -74,6 +74,7 @@ struct dialect {
 /* job_way.c: the daemon, or an upstream.  0, or a status code with the refusal. */
 int job_begin_way(struct job *job, struct refusal *refusal);
 bool job_switch_way(struct job *job, const struct refusal *refusal); /* true: it goes on elsewhere */
+void job_settle_way(struct job *job);                                /* the other way is open no more */
 void job_pause_choice(struct choice *choice, bool paused);
 void job_end_choice(struct choice *choice);
 void job_on_choice(struct choice *choice, const qwend_event *event); /* job.c */

@@ -57,8 +57,7 @@ static int way_remote(struct job *job, struct refusal *refusal)
     return r ? refuse(refusal, 502, "upstream_failed", NULL, "the upstream could not be asked") : 0;
 }
 
-/* The other way is open no more. */
-static void way_settle(struct job *job)
+void job_settle_way(struct job *job)
 {
     loop_event_free(&job->spill);
     qwend_req_free(steal(&job->req));
@@ -81,7 +80,7 @@ int job_begin_way(struct job *job, struct refusal *refusal)
                     ? refuse(refusal, 503, "out_of_memory", NULL, "out of memory")
                     : 0;
         else if (!r)
-            way_settle(job);
+            job_settle_way(job);
     }
     if (r && job_switch_way(job, refusal)) {
         *refusal = (struct refusal){};
@@ -122,7 +121,7 @@ bool job_switch_way(struct job *job, const struct refusal *refusal)
     log_info("%s: request %s goes on %s: %s", job->owner->name, job->id, leaves ? "at the upstream" : "here",
              refusal->reason);
     r = leaves ? way_remote(job, &again) : way_local(job, &again);
-    way_settle(job);
+    job_settle_way(job);
     return !r;
 }
 

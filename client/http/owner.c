@@ -43,7 +43,9 @@ bool owner_charge(struct owner *owner, enum owner_what what, uint64_t n)
     struct owners *owners = owner->owners;
     const uint64_t others = owners->used[what] - owner->used[what];
 
-    if (n > owners->limit[what] || owner->used[what] + n > (owners->limit[what] - others + 1) / 2)
+    /* what moved with a connection from one owner to another was not asked for again, and may be over it */
+    if (others > owners->limit[what] || n > owners->limit[what] ||
+        owner->used[what] + n > (owners->limit[what] - others + 1) / 2)
         return false;
     owner->used[what] += n;
     owners->used[what] += n;
