@@ -28,7 +28,7 @@ static void topic_put_environment(FILE *out)
           "  XDG_DATA_HOME     qwend/models below it (by default ~/.local/share)\n"
           "  VISUAL, EDITOR    for qwenctl template edit\n"
           "  QWENCTL_...       options, and QWENCTL_PROFILE: see qwenctl help settings\n"
-          "  XDG_CONFIG_HOME   qwend/qwenctl.conf and qwend/templates (by default ~/.config)\n"
+          "  XDG_CONFIG_HOME   qwend/qwenctl.conf, qwend/templates (by default ~/.config)\n"
           "  PATH              qwenctl-NAME there is run by `qwenctl NAME`\n",
           out);
 }
