@@ -19,7 +19,7 @@ FILE = HERE / "facts.json"
 STRING = r'"((?:[^"\\]|\\.)*)"'
 # name, value, kind, verbs, offset, help (C joins its strings)
 OPTION = re.compile(
-    rf'{{{STRING}, (?:{STRING}|NULL), (OPT_\w+),\s+([\w |]+),\s+OPT_AT\(\w+\),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)'
+    rf'{{{STRING}, (?:{STRING}|NULL), (OPT_\w+),\s+([\w |\n]+),\s+OPT_AT\(\w+\),\s*((?:"(?:[^"\\]|\\.)*"\s*)+)'
 )
 
 
@@ -86,7 +86,7 @@ def options():
         name, arg, kind, verbs, help_text = m.groups()
         for alias, meaning in aliases:
             verbs = re.sub(rf"\b{alias}\b", meaning.strip(), verbs)
-        verbs = verbs.split(" | ")
+        verbs = re.split(r"\s*\|\s*", verbs)
         letter = re.search(r"\.letter = '(\w)'", row)
         choices = re.search(r"OPT_CHOICES\(([^)]*)\)", row)
         yield {
