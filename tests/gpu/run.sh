@@ -7,6 +7,7 @@
 # "call again" (status 3) is to be repeated and goes on where it stopped.  The last writes DIR/report.md, failures included; status
 # 1: there are some.  --rehearse does the same in the emulation with small shapes; --use takes programs that are built already.
 set -u
+from=$PWD
 cd "$(dirname "$0")/../.." || exit 2
 out=build-gpu
 mode=gpu
@@ -17,14 +18,18 @@ arch=native
 limit=540 # seconds of a call, with what its last step may take
 began=$(date +%s)
 
+absolute() { # PATH, as the caller sees it
+    case $1 in /*) echo "$1" ;; *) echo "$from/$1" ;; esac
+}
+
 usage() { sed -n '4s/^#  *//p' "$0" >&2; exit 2; }
 while [ $# -gt 0 ]; do
     case $1 in
-    --out) [ $# -ge 2 ] || usage; out=$2; shift 2 ;;
+    --out) [ $# -ge 2 ] || usage; out=$(absolute "$2"); shift 2 ;;
     --arch) [ $# -ge 2 ] || usage; arch=$2; shift 2 ;;
     --limit) [ $# -ge 2 ] || usage; limit=$2; shift 2 ;;
-    --llama) [ $# -ge 2 ] || usage; llama=$2; shift 2 ;;
-    --use) [ $# -ge 3 ] || usage; driver=$2; random=$3; shift 3 ;;
+    --llama) [ $# -ge 2 ] || usage; llama=$(absolute "$2"); shift 2 ;;
+    --use) [ $# -ge 3 ] || usage; driver=$(absolute "$2"); random=$(absolute "$3"); shift 3 ;;
     --rehearse) mode=emu; shift ;;
     *) usage ;;
     esac

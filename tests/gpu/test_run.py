@@ -12,7 +12,7 @@ import sys
 import tempfile
 import unittest
 
-RUN, DRIVER, RANDOM = sys.argv[1:4]
+RUN, DRIVER, RANDOM = map(os.path.abspath, sys.argv[1:4])
 
 
 class Run(unittest.TestCase):
