@@ -73,7 +73,7 @@ isa_lines() { # NAME VEC FLAGS SOURCES
 build_lines() {
     c_flags="-std=gnu17 -D_GNU_SOURCE -DQWEND_VERSION='\"gpu\"' -fno-strict-aliasing -fno-math-errno -ffp-contract=off -w -I."
     for source in proto/base proto/sha256 daemon/model/*.c kernels/quant kernels/blocks kernels/hostmem kernels/cpu/ref kernels/cpu/cpu \
-        kernels/cpu/cpu_mm kernels/cpu/cpu_mix kernels/cpu/cpu_phase kernels/cpu/exact kernels/cpu/panel kernels/cpu/pool kernels/cpu/team \
+        kernels/cpu/cpu_mm kernels/cpu/cpu_mix kernels/cpu/cpu_phase kernels/cpu/exact kernels/cpu/panel kernels/cpu/pool \
         kernels/cpu/team kernels/cpu/rope kernels/kernels tests/gpu/*.c; do
         source=${source%.c}
         [ -e "$source.c" ] || continue
