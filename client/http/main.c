@@ -45,7 +45,7 @@ static int main_run(const struct options *options)
 
 int main(int argc, char **argv)
 {
-    enum options_action action = OPTIONS_RUN;
+    enum conf_action action = CONF_RUN;
     struct options options;
     struct fault fault = {};
     int r = options_read(&options, argc, argv, &action, &fault);
@@ -53,9 +53,9 @@ int main(int argc, char **argv)
     if (r) {
         fprintf(stderr, "qwend-http: %s\n", r > 0 ? fault.text : strerror(-r));
         r = MAIN_USAGE;
-    } else if (action == OPTIONS_HELP) {
+    } else if (action == CONF_HELP) {
         options_print_help();
-    } else if (action == OPTIONS_VERSION) {
+    } else if (action == CONF_VERSION) {
         puts("qwend-http " QWEND_VERSION);
     } else {
         r = main_run(&options);

@@ -2,22 +2,22 @@
  * command line, which wins. */
 #pragma once
 
-#include "daemon/util/conf.h"
+#include "daemon/util/conf_argv.h"
 
 struct options {
     char *listen, *socket, *keys, *hosts, *origins;     /* owned; lists are words between commas and blanks */
     char *upstream_url, *upstream_key, *upstream_model; /* owned; NULL: not given */
     const char *reasoning_field, *upstream_policy, *gap_order;
+    unsigned n_listen; /* times that the command line said where */
     bool accounts, normalise, allow_root, verbose;
     uint32_t max_connections, max_requests, max_mib, body_kib, connection_requests;
     uint32_t upstream_wait_s, ping_s, head_s, body_s, idle_s, stall_s;
 };
 
-enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
 enum { OPTIONS_OK, OPTIONS_E_INVALID };
 
 /* Whatever is returned, options_deinit(). */
-int options_read(struct options *options, int argc, char **argv, enum options_action *ret_action,
+int options_read(struct options *options, int argc, char **argv, enum conf_action *ret_action,
                  struct fault *fault);
 void options_deinit(struct options *options);
 void options_print_help(void);

@@ -25,7 +25,7 @@ enum { ADMIN_TEXT_BYTES = sizeof(((struct fault *)0)->text) };
 static int admin_read(const struct options *now, struct policy **ret_policy, struct publish **ret_publish,
                       char text[ADMIN_TEXT_BYTES], struct fault *fault)
 {
-    enum options_action action;
+    enum conf_action action;
     struct options options;
     int r = options_read(&options, now->argc, now->argv, &action, fault);
 

@@ -59,7 +59,7 @@ static int main_run(const struct options *options, struct policy **policy, struc
 
 int main(int argc, char **argv)
 {
-    enum options_action action = OPTIONS_RUN;
+    enum conf_action action = CONF_RUN;
     _cleanup_(freep) struct policy *policy = NULL;
     _cleanup_(publish_freep) struct publish *publish = NULL;
     struct options options;
@@ -69,16 +69,16 @@ int main(int argc, char **argv)
     if (main_open_std_fds())
         return MAIN_FAILED;
     r = options_read(&options, argc, argv, &action, &fault);
-    if (!r && action == OPTIONS_RUN)
+    if (!r && action == CONF_RUN)
         r = policy_read(&options.files, &policy, &fault);
-    if (!r && action == OPTIONS_RUN)
+    if (!r && action == CONF_RUN)
         r = publish_read(&options.files, &publish, &fault);
     if (r) {
         fprintf(stderr, "qwend: %s\n", r > 0 ? fault.text : strerror(-r));
         r = MAIN_USAGE;
-    } else if (action == OPTIONS_HELP) {
+    } else if (action == CONF_HELP) {
         options_print_help();
-    } else if (action == OPTIONS_VERSION) {
+    } else if (action == CONF_VERSION) {
         puts("qwend " QWEND_VERSION);
     } else {
         r = main_run(&options, &policy, &publish);

@@ -1,7 +1,6 @@
 /* options.c - one key table for qwend.conf, argv and --help.  See options.h. */
 #include "options.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -55,8 +54,8 @@ static const struct conf_key options_keys[] = {
 };
 #undef KEY
 
-enum { OPTIONS_N_KEYS = ARRAY_SIZE(options_keys), OPTIONS_NAME_MAX = 32 };
-enum { OPTIONS_LONG_CONFIG = 1000, OPTIONS_LONG_VERSION, OPTIONS_LONG_HELP };
+enum { OPTIONS_N_KEYS = ARRAY_SIZE(options_keys) };
+static const struct conf_argv options_argv = {options_keys, OPTIONS_N_KEYS, conf_set};
 
 static int options_set_defaults(struct options *options)
 {
@@ -93,75 +92,6 @@ void options_deinit(struct options *options)
     conf_files_deinit(&options->files);
 }
 
-/* getopt's table from ours: '_' becomes '-', a bool takes no argument. */
-static void options_fill_long(struct option *longs, char (*names)[OPTIONS_NAME_MAX])
-{
-    for (int i = 0; i < OPTIONS_N_KEYS; i++) {
-        snprintf(names[i], OPTIONS_NAME_MAX, "%s", options_keys[i].name);
-        for (char *p = names[i]; *p; p++)
-            if (*p == '_')
-                *p = '-';
-        longs[i] =
-            (struct option){.name = names[i],
-                            .has_arg = options_keys[i].type == CONF_BOOL ? no_argument : required_argument,
-                            .val = i + 1};
-    }
-    longs[OPTIONS_N_KEYS] = (struct option){"config", required_argument, NULL, OPTIONS_LONG_CONFIG};
-    longs[OPTIONS_N_KEYS + 1] = (struct option){"version", no_argument, NULL, OPTIONS_LONG_VERSION};
-    longs[OPTIONS_N_KEYS + 2] = (struct option){"help", no_argument, NULL, OPTIONS_LONG_HELP};
-    longs[OPTIONS_N_KEYS + 3] = (struct option){};
-}
-
-static int options_bad_argument(const char *argument, int opt, struct fault *fault)
-{
-    char name[OPTIONS_NAME_MAX], dashed[OPTIONS_NAME_MAX] = "";
-    const char *near;
-
-    snprintf(name, sizeof(name), "%s", argument + strspn(argument, "-"));
-    name[strcspn(name, "=")] = '\0';
-    near = conf_nearest(options_keys, OPTIONS_N_KEYS, name);
-    if (opt == ':')
-        return fault_set(fault, OPTIONS_E_INVALID, "%.64s needs a value", argument);
-    if (!near)
-        return fault_set(fault, OPTIONS_E_INVALID, "unknown option '%.64s'", argument);
-    for (size_t i = 0; near[i] && i + 1 < sizeof(dashed); i++)
-        dashed[i] = near[i] == '_' ? '-' : near[i];
-    return fault_set(fault, OPTIONS_E_INVALID, "unknown option '%.64s', did you mean '--%s'?", argument,
-                     dashed);
-}
-
-/* One pass over argv.  target NULL: only looks for --config, --help and --version. */
-static int options_scan(int argc, char **argv, struct options *target, const char **config,
-                        enum options_action *action, struct fault *fault)
-{
-    char names[OPTIONS_N_KEYS][OPTIONS_NAME_MAX], where[OPTIONS_NAME_MAX + 2];
-    struct option longs[OPTIONS_N_KEYS + 4];
-    int opt, r, at = 1; /* at: the argument that getopt looks at; optind has not moved on inside of "-xy" */
-
-    options_fill_long(longs, names);
-    optind = 0; /* glibc: start anew */
-    opterr = 0;
-    for (; (opt = getopt_long(argc, argv, "+:", longs, NULL)) != -1; at = optind) {
-        if (opt == '?' || opt == ':')
-            return options_bad_argument(argv[at], opt, fault);
-        if (opt == OPTIONS_LONG_CONFIG)
-            *config = optarg;
-        if (opt == OPTIONS_LONG_HELP)
-            *action = OPTIONS_HELP;
-        if (opt == OPTIONS_LONG_VERSION)
-            *action = OPTIONS_VERSION;
-        if (!target || opt > OPTIONS_N_KEYS)
-            continue;
-        snprintf(where, sizeof(where), "--%s", names[opt - 1]);
-        r = conf_set(&options_keys[opt - 1], optarg ? optarg : "yes", where, target, fault);
-        if (r)
-            return r < 0 ? r : OPTIONS_E_INVALID;
-    }
-    if (optind < argc)
-        return fault_set(fault, OPTIONS_E_INVALID, "unexpected argument '%.64s'", argv[optind]);
-    return OPTIONS_OK;
-}
-
 static int options_read_files(struct options *options, const char *config, struct fault *fault)
 {
     static const char *const others[] = {"class *", "default", "public *",
@@ -173,10 +103,10 @@ static int options_read_files(struct options *options, const char *config, struc
     return r > 0 ? OPTIONS_E_INVALID : r;
 }
 
-int options_read(struct options *options, int argc, char **argv, enum options_action *ret_action,
+int options_read(struct options *options, int argc, char **argv, enum conf_action *ret_action,
                  struct fault *fault)
 {
-    enum options_action action = OPTIONS_RUN;
+    enum conf_action action = CONF_RUN;
     const char *config = NULL;
     int r;
 
@@ -184,14 +114,14 @@ int options_read(struct options *options, int argc, char **argv, enum options_ac
     options->argc = argc;
     options->argv = argv;
     if (!r)
-        r = options_scan(argc, argv, NULL, &config, &action, fault);
-    if (!r && action == OPTIONS_RUN)
+        r = conf_argv_scan(&options_argv, argc, argv, NULL, &config, &action, fault);
+    if (!r && action == CONF_RUN)
         r = options_read_files(options, config, fault);
-    if (!r && action == OPTIONS_RUN)
-        r = options_scan(argc, argv, options, &config, &action, fault);
+    if (!r && action == CONF_RUN)
+        r = conf_argv_scan(&options_argv, argc, argv, options, &config, &action, fault);
     if (r)
-        return r;
-    if (action == OPTIONS_RUN && !options->model)
+        return r < 0 ? r : OPTIONS_E_INVALID;
+    if (action == CONF_RUN && !options->model)
         return fault_set(
             fault, OPTIONS_E_INVALID,
             "no model: give --model FILE, or set model = FILE under [daemon] in " OPTIONS_CONFIG_DEFAULT);
@@ -231,21 +161,8 @@ void options_name_changes(const struct options *a, const struct options *b, char
 
 void options_print_help(void)
 {
-    char names[OPTIONS_N_KEYS][OPTIONS_NAME_MAX];
-    struct option longs[OPTIONS_N_KEYS + 4];
-    static const char *const values[] = {[CONF_STRING] = " TEXT",
-                                         [CONF_UINT] = " N",
-                                         [CONF_BOOL] = "",
-                                         [CONF_CHOICE] = " WORD",
-                                         [CONF_SET] = " WORDS"};
-
-    options_fill_long(longs, names);
     printf("usage: qwend [--config FILE] --model FILE [OPTION ...]\n\n"
            "Serves one language model to every program of this machine over a Unix socket.\n"
            "The same names are keys of section [daemon] in " OPTIONS_CONFIG_DEFAULT ".\n\n");
-    for (int i = 0; i < OPTIONS_N_KEYS; i++)
-        printf("  --%s%-*s %s\n", names[i], (int)(22 - strlen(names[i])), values[options_keys[i].type],
-               options_keys[i].help);
-    printf("  --%-22s %s\n  --%-22s %s\n  --%-22s %s\n", "config FILE", "configuration file", "version",
-           "print the version and end", "help", "print this and end");
+    conf_argv_print_help(&options_argv, 22);
 }

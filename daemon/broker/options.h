@@ -2,7 +2,7 @@
  * then the command line, which wins. */
 #pragma once
 
-#include "daemon/util/conf.h"
+#include "daemon/util/conf_argv.h"
 
 enum { OPTIONS_CACHE_MIB_MAX = 1 << 20, OPTIONS_CACHE_AUTO };
 
@@ -22,12 +22,11 @@ struct options {
     struct conf_files files;
 };
 
-enum options_action { OPTIONS_RUN, OPTIONS_HELP, OPTIONS_VERSION };
 enum { OPTIONS_OK, OPTIONS_E_INVALID };
 
 /* Reads file and command line; the fault says what is wrong and where.  Whatever is returned,
  * options_deinit(). */
-int options_read(struct options *options, int argc, char **argv, enum options_action *ret_action,
+int options_read(struct options *options, int argc, char **argv, enum conf_action *ret_action,
                  struct fault *fault);
 void options_deinit(struct options *options);
 /* Names of the keys that differ, "slots, model"; cut to what fits, "" if there are none. */
