@@ -36,8 +36,11 @@ function s:Again() abort
   call setline(1, getline(1) .. 'b')
   call cursor(1, col('$'))
   call qwend#Ask(v:true)
-  sleep 20m
-  return 0
+  let l:asked = reltime() " another key would take its turn: this one gets a second
+  while !qwend#Shown() && reltimefloat(reltime(l:asked)) < 1
+    sleep 2m
+  endwhile
+  return qwend#Shown()
 endfunction
 
 function s:Proposed() abort
