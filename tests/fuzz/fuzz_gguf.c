@@ -19,7 +19,7 @@ enum {
     FUZZ_RATE_FROM = 1000,    /* fewer runs than this say nothing about shares */
     FUZZ_KEPT = 8,            /* whole models to go back to; the corpus has six */
     FUZZ_KEPT_BYTES = 1 << 16,
-    FUZZ_PLACE_BYTES = 64, /* what a tensor's place is rounded up to */
+    FUZZ_PLACE_BYTES = 256, /* what a tensor's place is rounded up to */
 };
 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t n, size_t n_max);
