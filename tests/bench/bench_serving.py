@@ -240,7 +240,7 @@ class Bench:
             together = finish(peer, *[Stream(peer, body, n_tokens, no_cache=True) for body in bodies])
             begin, end = max(s.times[0] for s in together), min(s.times[-1] for s in together)
             n = sum(begin < t <= end for s in together for t in s.times)
-            if n < 4 * n_tokens:  # they hardly met: all of it, with its ramps
+            if n < n_tokens:  # they hardly met: all of it, with its ramps
                 begin, end = min(s.times[0] for s in together), max(s.times[-1] for s in together)
                 n = 8 * (n_tokens - 1)
             one = statistics.median((len(s.times) - 1) / (s.times[-1] - s.times[0]) for s in alone)
