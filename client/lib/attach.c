@@ -9,7 +9,7 @@
 
 enum { ATTACH_CREDIT_BYTES_MIN = 64 << 10 }; /* as the protocol has it */
 
-static int attach_parse_id(const char *hex, uint8_t ret_id[16])
+int attach_parse_id(const char *hex, uint8_t ret_id[16])
 {
     static const char digits[] = "0123456789abcdef";
 

@@ -28,21 +28,11 @@ int qwend_begin_tokenize(qwend *q, const char *text, size_t n, int special, qwen
 {
     Qwp__Tokenize question = QWP__TOKENIZE__INIT;
     _cleanup_(freep) char *copy = NULL;
+    int r;
 
     event_release(q);
-    if (n == (size_t)-1)
-        n = strlen(text);
-    if (special && (special < QWEND_SPECIAL_ALL || special > QWEND_SPECIAL_NONE))
-        return conn_error(q, -EINVAL, "%d is no way to treat special tokens", special);
-    if (qwend_utf8_valid(text, n) != n)
-        return conn_error(q, -EILSEQ, "the text is not UTF-8 from byte %zu on", qwend_utf8_valid(text, n));
-    copy = strndup(text, n);
-    if (!copy)
-        return err_origin(-ENOMEM);
-    question.text = copy;
-    question.has_special = special != 0;
-    question.special = (Qwp__Special)special;
-    return begin(q, MSG_TOKENIZE, MSG_TOKENS, &question.base, cb, user, ret);
+    r = call_ask_tokenize(q, text, n, special, &question, &copy);
+    return r ? r : begin(q, MSG_TOKENIZE, MSG_TOKENS, &question.base, cb, user, ret);
 }
 
 int qwend_begin_detokenize(qwend *q, const uint32_t *ids, size_t n, qwend_cb cb, void *user,
@@ -60,18 +50,11 @@ int qwend_begin_render(qwend *q, const qwend_req *req, qwend_cb cb, void *user, 
 {
     Qwp__Render question = QWP__RENDER__INIT;
     _cleanup_(freep) uint8_t *body = NULL;
-    size_t n;
     int r;
 
     event_release(q);
-    r = req_pack_body(q, req, &body, &n);
-    if (r)
-        return r;
-    question.has_body = true;
-    question.body = (ProtobufCBinaryData){n, body};
-    question.has_thinking = req_generate(req)->has_thinking;
-    question.thinking = req_generate(req)->thinking;
-    return begin(q, MSG_RENDER, MSG_TEXT, &question.base, cb, user, ret);
+    r = call_ask_render(q, req, &question, &body);
+    return r ? r : begin(q, MSG_RENDER, MSG_TEXT, &question.base, cb, user, ret);
 }
 
 int qwend_begin_status(qwend *q, qwend_cb cb, void *user, qwend_stream **ret)

@@ -82,6 +82,37 @@ static int call_give_text(const Qwp__Text *text, char **ret_text, size_t *ret_n)
     return 0;
 }
 
+int call_ask_tokenize(qwend *q, const char *text, size_t n, int special, Qwp__Tokenize *ret, char **ret_text)
+{
+    if (n == (size_t)-1)
+        n = strlen(text);
+    if (special && (special < QWEND_SPECIAL_ALL || special > QWEND_SPECIAL_NONE))
+        return conn_error(q, -EINVAL, "%d is no way to treat special tokens", special);
+    if (qwend_utf8_valid(text, n) != n)
+        return conn_error(q, -EILSEQ, "the text is not UTF-8 from byte %zu on", qwend_utf8_valid(text, n));
+    *ret_text = strndup(text, n);
+    if (!*ret_text)
+        return err_origin(-ENOMEM);
+    ret->text = *ret_text;
+    ret->has_special = special != 0;
+    ret->special = (Qwp__Special)special;
+    return 0;
+}
+
+int call_ask_render(qwend *q, const qwend_req *req, Qwp__Render *ret, uint8_t **ret_body)
+{
+    size_t n;
+    int r = req_pack_body(q, req, ret_body, &n);
+
+    if (r)
+        return r;
+    ret->has_body = true;
+    ret->body = (ProtobufCBinaryData){n, *ret_body};
+    ret->has_thinking = req_generate(req)->has_thinking;
+    ret->thinking = req_generate(req)->thinking;
+    return 0;
+}
+
 int qwend_tokenize(qwend *q, const char *text, size_t n, int special, uint32_t **ret_ids, size_t *ret_n)
 {
     Qwp__Tokenize question = QWP__TOKENIZE__INIT;
@@ -90,19 +121,9 @@ int qwend_tokenize(qwend *q, const char *text, size_t n, int special, uint32_t *
     uint32_t *ids;
     int r;
 
-    if (n == (size_t)-1)
-        n = strlen(text);
-    if (special && (special < QWEND_SPECIAL_ALL || special > QWEND_SPECIAL_NONE))
-        return conn_error(q, -EINVAL, "%d is no way to treat special tokens", special);
-    if (qwend_utf8_valid(text, n) != n)
-        return conn_error(q, -EILSEQ, "the text is not UTF-8 from byte %zu on", qwend_utf8_valid(text, n));
-    copy = strndup(text, n);
-    if (!copy)
-        return err_origin(-ENOMEM);
-    question.text = copy;
-    question.has_special = special != 0;
-    question.special = (Qwp__Special)special;
-    r = call(q, MSG_TOKENIZE, &question.base, MSG_TOKENS, &qwp__tokens__descriptor);
+    r = call_ask_tokenize(q, text, n, special, &question, &copy);
+    if (!r)
+        r = call(q, MSG_TOKENIZE, &question.base, MSG_TOKENS, &qwp__tokens__descriptor);
     if (r)
         return r;
     tokens = (const Qwp__Tokens *)q->held;
@@ -131,17 +152,10 @@ int qwend_render(qwend *q, const qwend_req *req, char **ret_text, size_t *ret_n)
 {
     Qwp__Render question = QWP__RENDER__INIT;
     _cleanup_(freep) uint8_t *body = NULL;
-    size_t n;
-    int r;
+    int r = call_ask_render(q, req, &question, &body);
 
-    r = req_pack_body(q, req, &body, &n);
-    if (r)
-        return r;
-    question.has_body = true;
-    question.body = (ProtobufCBinaryData){n, body};
-    question.has_thinking = req_generate(req)->has_thinking;
-    question.thinking = req_generate(req)->thinking;
-    r = call(q, MSG_RENDER, &question.base, MSG_TEXT, &qwp__text__descriptor);
+    if (!r)
+        r = call(q, MSG_RENDER, &question.base, MSG_TEXT, &qwp__text__descriptor);
     return r ? r : call_give_text((const Qwp__Text *)q->held, ret_text, ret_n);
 }
 
@@ -356,22 +370,13 @@ int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n)
     return 0;
 }
 
-static int call_unhex(const char *hex, uint8_t id[16])
-{
-    if (strlen(hex) != 32 || strspn(hex, "0123456789abcdefABCDEF") != 32)
-        return err_origin(-EINVAL);
-    for (int i = 0; i < 16; i++)
-        sscanf(hex + 2 * i, "%2hhx", &id[i]);
-    return 0;
-}
-
 int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n)
 {
     Qwp__Cancel question = QWP__CANCEL__INIT;
     uint8_t id[16];
     int r;
 
-    if (request_id && call_unhex(request_id, id))
+    if (request_id && attach_parse_id(request_id, id))
         return conn_error(q, -EINVAL, "\"%.40s\" is not a request id: 32 hexadecimal digits", request_id);
     question.has_request_id = request_id != NULL;
     question.request_id = (ProtobufCBinaryData){sizeof(id), id};

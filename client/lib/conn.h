@@ -122,7 +122,8 @@ int attach_again(qwend *q); /* blocking; what can goes on, other streams end wit
 /* A word of the daemon's about a stream: 1: it was about an Attach, and the request is sent once more; 0,
  * negative. */
 int attach_on_frame(qwend_stream *stream, const struct frame *frame);
-void attach_forget(qwend_stream *stream); /* what would be sent once more */
+int attach_parse_id(const char *hex, uint8_t ret_id[16]); /* 32 hexadecimal digits; -EINVAL */
+void attach_forget(qwend_stream *stream);                 /* what would be sent once more */
 bool attach_is_wanted(const qwend_stream *stream);
 bool attach_has_detachable(const qwend *q);
 int attach_streams(qwend *q); /* Welcome came: what can goes on, other streams end with an error */
@@ -153,6 +154,9 @@ void event_hex(const ProtobufCBinaryData *id, char ret_hex[33]);
 const char *call_state_name(bool is_known, Qwp__StatusReply__State state);
 /* Lends the list to the caller: q->held_block. */
 int call_requests(qwend *q, Qwp__RequestInfo *const *from, size_t n, const qwend_request_info **ret);
+/* The questions of call.c and begin.c.  ret borrows from what is the caller's to free then. */
+int call_ask_tokenize(qwend *q, const char *text, size_t n, int special, Qwp__Tokenize *ret, char **ret_text);
+int call_ask_render(qwend *q, const qwend_req *req, Qwp__Render *ret, uint8_t **ret_body);
 
 int call_status(qwend *q, const Qwp__StatusReply *reply, qwend_status_info *ret); /* lends q->held_block */
 
