@@ -77,8 +77,8 @@ struct policy_usage {
 int policy_check(const struct policy_class *class, const struct policy_ask *ask,
                  const struct policy_usage *usage, struct refusal *refusal);
 
-/* The priority of a request that names none: normal, else the highest that the class has. */
 bool policy_has_priority(const struct policy_class *class, Qwp__Priority priority);
+/* The priority of a request that names none: normal, else the highest that the class has. */
 Qwp__Priority policy_priority(const struct policy_class *class);
 /* What a class lets a request use, at most limit. */
 uint32_t policy_context(const struct policy_class *class, uint32_t limit);
