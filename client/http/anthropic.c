@@ -86,18 +86,7 @@ static int messages_one(struct ask *ask, const json_t *message, const char *para
 static int messages_read_turns(struct ask *ask, const json_t *value, const char *param,
                                struct refusal *refusal)
 {
-    const json_t *message;
-    char place[96];
-    size_t i;
-    int r = jin_array(value, param, ASK_TURNS, refusal);
-
-    json_array_foreach((json_t *)value, i, message)
-    {
-        snprintf(place, sizeof(place), "%.40s[%zu]", param, i);
-        if (!r)
-            r = messages_one(ask, message, place, refusal);
-    }
-    return r;
+    return ask_each_message(ask, value, param, messages_one, refusal);
 }
 
 /* Comes before the messages to the model, wherever it stands in the object. */

@@ -91,6 +91,11 @@ int ask_read_thinking(struct ask *ask, const json_t *value, const char *param, s
 int ask_read_effort(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_refuse_set(int r, const char *param, struct refusal *refusal); /* of a qwend_req_*() call */
 int ask_read_messages(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+/* Each of an array of at most ASK_TURNS, which is named "messages[3]" in what is wrong with it. */
+typedef int ask_message_fn(struct ask *ask, const json_t *message, const char *param,
+                           struct refusal *refusal);
+int ask_each_message(struct ask *ask, const json_t *value, const char *param, ask_message_fn *read_one,
+                     struct refusal *refusal);
 int ask_read_seed(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_model(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);

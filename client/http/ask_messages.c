@@ -128,7 +128,8 @@ static int ask_message(struct ask *ask, const json_t *message, const char *param
     return r ? r : ask_reasoning(message, param, turn, refusal);
 }
 
-int ask_read_messages(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+int ask_each_message(struct ask *ask, const json_t *value, const char *param, ask_message_fn *read_one,
+                     struct refusal *refusal)
 {
     const json_t *message;
     char place[96];
@@ -139,9 +140,14 @@ int ask_read_messages(struct ask *ask, const json_t *value, const char *param, s
     {
         snprintf(place, sizeof(place), "%.40s[%zu]", param, i);
         if (!r)
-            r = ask_message(ask, message, place, refusal);
+            r = read_one(ask, message, place, refusal);
     }
     return r;
+}
+
+int ask_read_messages(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    return ask_each_message(ask, value, param, ask_message, refusal);
 }
 
 /* into the daemon's form */
