@@ -42,7 +42,7 @@ struct stream {
     size_t piece, offset;       /* how much of the oldest Emit was sent */
     bool meta_sent;             /* its ids and logprobs were */
     bool blocked;               /* paused in the engine, and the clock of slow_s or linger_s runs */
-    Qwp__Channel channel;       /* of the last text */
+    Qwp__Channel channel;       /* of the last text; 0: there was none */
     struct history history;     /* of a detachable request */
     struct stream_past *past;   /* owned; NULL: this is the present */
     struct event *slow;         /* it has waited long enough for its reader, or for one to come */

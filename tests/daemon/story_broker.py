@@ -53,6 +53,18 @@ def ids_and_logprobs_come_with_the_text_they_belong_to():
         assert r.ids == fake.tokens(1, prompt("x"), 10) and [t.id for t in r.logprobs] == r.ids
 
 
+def ids_before_the_first_text_have_no_channel_that_nobody_declared():
+    with Fake(silent=2) as d, d.serving() as p:
+        stream, body = p.generate(prompt("x"), sampling=sampling(1), max_tokens=4, want_ids=True), prompt("x")
+        deltas = [p.wait_for(pb.Delta, stream).msg for _ in range(4)]
+        for delta in deltas:    # a value that an enum does not have is kept as an unknown field
+            packed = delta.SerializeToString()
+            delta.DiscardUnknownFields()
+            assert delta.SerializeToString() == packed, packed
+        assert [delta.HasField("channel") for delta in deltas] == [False, False, True, True]
+        assert [i for delta in deltas for i in delta.ids] == fake.tokens(1, body, 4)
+
+
 def reasoning_and_answer_are_channels_of_their_own():
     with Fake(reason=3) as d, d.serving() as p:
         r = p.ask(prompt("x"), sampling=sampling(1), max_tokens=8)
@@ -343,7 +355,8 @@ if __name__ == "__main__":
     sys.exit(qwp.run([
         a_request_is_accepted_streamed_and_accounted, an_engine_with_a_wrong_clock_is_not_believed,
         the_broker_draws_a_seed_and_an_id_where_none_is_given,
-        ids_and_logprobs_come_with_the_text_they_belong_to, reasoning_and_answer_are_channels_of_their_own,
+        ids_and_logprobs_come_with_the_text_they_belong_to,
+        ids_before_the_first_text_have_no_channel_that_nobody_declared, reasoning_and_answer_are_channels_of_their_own,
         two_clients_and_many_streams_do_not_mix, requests_beyond_the_slots_wait_and_hear_their_position,
         an_interactive_request_overtakes_a_batch_job_of_its_user, a_cancelled_request_says_so_and_frees_its_slot,
         cancel_reaches_other_connections_by_id_and_all_of_a_user, a_client_that_leaves_frees_its_slot_and_its_queue,
