@@ -87,8 +87,7 @@ static int stream_put(struct request *request, const Qwe__Emit *emit, const uint
 
     delta.has_seq = true;
     delta.seq = out->seq;
-    delta.has_channel =
-        out->channel != 0; /* none before the first text: a character's first token has none */
+    delta.has_channel = out->channel != 0; /* a token that only begins a character comes before any text */
     delta.channel = out->channel;
     delta.has_text = true;
     delta.text = (ProtobufCBinaryData){.len = n, .data = (uint8_t *)text};

@@ -65,6 +65,9 @@ cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret_prop, int device);
 cudaError_t cudaGetLastError(void);
 const char *cudaGetErrorString(cudaError_t error);
+/* For a profiler, which the emulation has none of: C programs mark what it is to look at. */
+extern "C" cudaError_t cudaProfilerStart(void);
+extern "C" cudaError_t cudaProfilerStop(void);
 
 cudaError_t cudaMalloc(void **ret_p, size_t bytes);
 cudaError_t cudaFree(void *p);

@@ -26,3 +26,4 @@ int gpu_ops(const char *backend, int argc, char **argv);
 int gpu_model(const char *backend, int argc, char **argv);
 int gpu_keep(const char *backend, int argc, char **argv);
 int gpu_speed(const char *backend, int argc, char **argv);
+int gpu_profile(const char *backend, int argc, char **argv);

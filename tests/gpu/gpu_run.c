@@ -5,11 +5,26 @@
 
 #include "gpu.h"
 
+/* Page k of a sequence lies between the k-th ones of the others, the last ones first; sequence 0 goes on in
+ * what is not its own. */
+static void gpu_run_deal(struct gpu_run *run, int n_short, int n_pages)
+{
+    int at = n_short;
+
+    for (int i = 0; i < run->n_seq; i++)
+        for (int p = 0; p < n_short; p++)
+            run->pages[i * run->n_page + p] = n_pages - 1 - (p * run->n_seq + i);
+    for (int k = 0; k < n_pages && at < run->n_page; k++)
+        if (k >= n_short * run->n_seq || k % run->n_seq)
+            run->pages[at++] = n_pages - 1 - k;
+}
+
 int gpu_run_open(struct gpu_run *run, const char *backend, const char *path, int n_seq, int chunk,
                  int max_ctx, int short_ctx, enum kern_kv_type kv_type)
 {
     const int n_page = CEIL_DIV(max_ctx, KERN_PAGE_TOK), n_short = CEIL_DIV(short_ctx, KERN_PAGE_TOK);
-    const struct state_size size = {.n_pages = n_page + (n_seq - 1) * n_short,
+    const int n_pages = MAX(n_page, n_seq * n_short);
+    const struct state_size size = {.n_pages = n_pages,
                                     .n_slots = n_seq,
                                     .max_ctx = max_ctx,
                                     .max_tok = MAX(chunk, n_seq),
@@ -38,11 +53,7 @@ int gpu_run_open(struct gpu_run *run, const char *backend, const char *path, int
     run->logits = calloc((size_t)n_seq * (size_t)run->n_vocab, sizeof(*run->logits));
     if (!run->pages || !run->logits)
         return -ENOMEM;
-    for (int i = 0; i < n_page; i++)
-        run->pages[i] = n_page - 1 - i;
-    for (int i = 1; i < n_seq; i++)
-        for (int p = 0; p < n_short; p++)
-            run->pages[i * n_page + p] = n_page + p * (n_seq - 1) + i - 1; /* they lie between each other */
+    gpu_run_deal(run, n_short, n_pages);
     return 0;
 }
 

@@ -14,8 +14,8 @@ struct gpu_run {
     float *logits;  /* [n_seq][n_vocab] */
 };
 
-/* Sequence 0 has max_ctx positions, the others short_ctx.  0, or < 0 and what was wrong has been said;
- * gpu_run_close() either way. */
+/* Each sequence has short_ctx positions of its own; sequence 0 has max_ctx, in the others' memory where they
+ * are more: it is alone then.  0, or < 0 and what was wrong has been said; gpu_run_close() either way. */
 int gpu_run_open(struct gpu_run *run, const char *backend, const char *path, int n_seq, int chunk,
                  int max_ctx, int short_ctx, enum kern_kv_type kv_type);
 void gpu_run_close(struct gpu_run *run);

@@ -10,16 +10,15 @@
     "usage: gpu_driver BACKEND ops [--large]\n"                                                              \
     "       gpu_driver BACKEND model MODEL.gguf CASES LOGITS.f32\n"                                          \
     "       gpu_driver BACKEND keep\n"                                                                       \
-    "       gpu_driver BACKEND speed MODEL.gguf PREFILL CONTEXT DECODE\n"
+    "       gpu_driver BACKEND speed MODEL.gguf PREFILL CONTEXT DECODE [DEEP]\n"                             \
+    "       gpu_driver BACKEND profile MODEL.gguf decode|prefill ROWS CONTEXT\n"
 
 static const struct {
     const char *name;
     int (*run)(const char *backend, int argc, char **argv);
 } verbs[] = {
-    {"ops", gpu_ops},
-    {"model", gpu_model},
-    {"keep", gpu_keep},
-    {"speed", gpu_speed},
+    {"ops", gpu_ops},     {"model", gpu_model},     {"keep", gpu_keep},
+    {"speed", gpu_speed}, {"profile", gpu_profile},
 };
 
 int main(int argc, char **argv)

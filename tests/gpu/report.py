@@ -5,9 +5,13 @@
 
 Reads DIR/*.log, writes DIR/report.md, prints it.  Status 1 if anything failed, or if nothing was checked.  Standard library only.
 """
+import csv
 import os
 import re
+import statistics
 import sys
+
+from serve import FIGURES
 
 DIR, MODE = sys.argv[1:3]
 
@@ -51,21 +55,92 @@ def checks():
             yield name, ok, bad
 
 
+def speeds():
+    """{what: tokens a second}"""
+    return {m[1]: float(m[2]) for m in (re.match(r"speed (\S+) (\S+)$", line) for line in log("speed")) if m}
+
+
+def stages():
+    """[(phase, stage, us, GB/s)], a step each"""
+    found = (re.match(r"stage (\S+) (\S+) (\S+) (\S+)$", line) for line in log("speed"))
+    return [(m[1], m[2], float(m[3]), float(m[4])) for m in found if m]
+
+
 def speed_table():
-    rows = [m.groups() for m in (re.match(r"speed (\S+) (\S+)$", line) for line in log("speed")) if m]
-    if rows:
+    found = speeds()
+    if found:
         yield from ("", "## Speed", "| what | tokens a second |", "|---|--:|")
-        yield from (f"| {what} | {float(value):,.1f} |" for what, value in rows)
+        yield from (f"| {what} | {value:,.1f} |" for what, value in found.items())
+
+
+def ratio_table():
+    """What the design's goals are about."""
+    found, peak = speeds(), peak_gb_s()
+    one = found.get("decode-1-at-0")
+    if not one:
+        return
+    yield from ("", "## Ratios", "| what | ratio |", "|---|--:|")
+    n_bytes = sum(us * gb * 1e3 for phase, _, us, gb in stages() if phase == "decode-1")
+    if peak and n_bytes:
+        yield f"| one sequence: {n_bytes / 1e6:,.0f} MB a token, of {peak} GB/s | {n_bytes * one / 1e9 / peak:.3f} |"
+    for what, value in found.items():
+        m = re.match(r"decode-(\d+)-at-(\d+)$", what)
+        if m and what != "decode-1-at-0" and m[1] in ("1", "16"):
+            yield f"| {m[1]} at {m[2]} / 1 at 0 | {value / one:.2f} |"
 
 
 def stage_table():
-    rows = [m.groups() for m in (re.match(r"stage (\S+) (\S+) (\S+) (\S+)$", line) for line in log("speed")) if m]
-    peak = peak_gb_s()
-    if rows:
-        share = f" | of {peak} GB/s" if peak else ""
-        yield from ("", "## Stages, a step", f"| phase | stage | µs | GB/s{share} |", "|---|---|--:|--:|" + ("--:|" if peak else ""))
-        for phase, name, us, gb in rows:
-            yield f"| {phase} | {name} | {us} | {gb}" + (f" | {100 * float(gb) / peak:.0f} %" if peak else "") + " |"
+    rows, peak = stages(), peak_gb_s()
+    if not rows:
+        return
+    yield from ("", "## Stages, a step", "| phase | stage | µs | of the step | GB/s" + (f" | of {peak} GB/s |" if peak else " |"),
+                "|---|---|--:|--:|--:|" + ("--:|" if peak else ""))
+    for phase, name, us, gb in rows:
+        step = sum(other for of, _, other, _ in rows if of == phase)
+        yield (f"| {phase} | {name} | {us:,.0f} | {100 * us / step:.0f} % | {gb:,.0f} |" + (f" {100 * gb / peak:.0f} % |" if peak else ""))
+
+
+def kernels(step):
+    """{(kernel, its grid): [us]} of what ncu saw."""
+    units = {"ns": 1e-3, "nsecond": 1e-3, "us": 1.0, "usecond": 1.0, "ms": 1e3, "msecond": 1e3, "s": 1e6, "second": 1e6}
+    lines = log(step)
+    head = next((i for i, line in enumerate(lines) if line.startswith('"ID"')), len(lines))
+    found = {}
+    for row in csv.DictReader(lines[head:]):
+        if row.get("Metric Name") == "gpu__time_duration.sum" and row["Metric Unit"] in units:
+            name = re.sub(r"\(.*", "", re.sub(r"^void ", "", row["Kernel Name"]))
+            us = float(row["Metric Value"].replace(",", "")) * units[row["Metric Unit"]]
+            found.setdefault((name, row["Grid Size"]), []).append(us)
+    return found
+
+
+def kernel_tables():
+    for step in names():
+        found = kernels(step) if step.startswith("profile-") else {}
+        total = sum(sum(us) for us in found.values())
+        if not total:
+            continue
+        n = sum(len(us) for us in found.values())
+        yield from ("", f"## Kernels of a step: {step[8:]}", f"{n} launches, {total:,.0f} µs by ncu, gaps not counted", "",
+                    "| kernel | grid | launches | µs each | µs | share |", "|---|---|--:|--:|--:|--:|")
+        for (name, grid), us in sorted(found.items(), key=lambda item: -sum(item[1])):
+            yield (f"| {name} | {grid} | {len(us)} | {statistics.median(us):.1f} | {sum(us):,.0f} | {100 * sum(us) / total:.0f} % |")
+
+
+def service_table():
+    found = [m.groups() for m in (re.match(r"serve (\S+) (\S+)$", line) for line in log("serve")) if m]
+    if found:
+        yield from ("", "## The service", "| figure | measured | |", "|---|--:|---|")
+        yield from (f"| {name} | {float(value):,g} {FIGURES[name][1]} | {FIGURES[name][2]} |" for name, value in found if name in FIGURES)
+        yield from (f"- {line}" for line in log("serve") if line.startswith("ok "))
+
+
+def sanitizers():
+    found = [(name[10:], line.strip("= ")) for name in names() if name.startswith("sanitizer-")
+             for line in log(name) if "SUMMARY" in line]
+    if found:
+        yield from ("", "## compute-sanitizer, every op on small shapes")
+        yield from (f"- {tool}: {line}" for tool, line in found)
 
 
 def report():
@@ -85,7 +160,11 @@ def report():
     yield from ("", "## Memory that outlives its maker")
     yield from (f"- {line}" for line in log("keep"))
     yield from speed_table()
+    yield from ratio_table()
     yield from stage_table()
+    yield from kernel_tables()
+    yield from service_table()
+    yield from sanitizers()
     if log("llama"):
         yield from ("", "## llama.cpp beside it", "```", *log("llama")[-8:], "```")
 

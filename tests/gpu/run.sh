@@ -1,11 +1,13 @@
 #!/bin/sh
 # run.sh - everything that only a GPU can show, in one command on a bare machine: nvcc, a C and C++ compiler, Python.
 #
-#   sh tests/gpu/run.sh [--out DIR] [--rehearse] [--use DRIVER RANDOM_GGUF] [--arch sm_90] [--limit S] [--llama LLAMA_CPP_SOURCE]
+#   sh tests/gpu/run.sh [--out DIR] [--rehearse] [--use DRIVER RANDOM_GGUF] [--arch sm_90] [--limit S]
+#          [--llama LLAMA_CPP_SOURCE | --llama-bench PROGRAM] [--serve QWEND ENGINE] [--ncu PROGRAM]
 #
 # Builds kernels, model and driver itself, then runs one step after another.  Each call ends within nine minutes; a call that says
-# "call again" (status 3) is to be repeated and goes on where it stopped.  The last writes DIR/report.md, failures included; status
-# 1: there are some.  --rehearse does the same in the emulation with small shapes; --use takes programs that are built already.
+# "call again" (status 3) is to be repeated and goes on where it stopped.  Each writes DIR/report.md, failures included; status 1 of
+# the last: there are some.  --rehearse does the same in the emulation with small shapes; --use, --llama-bench and --serve (tests/gpu/serve.py)
+# take programs that are built already.
 set -u
 from=$PWD
 cd "$(dirname "$0")/../.." || exit 2
@@ -14,6 +16,10 @@ mode=gpu
 driver=
 random=
 llama=
+llama_bench=
+ncu=
+qwend=
+engine=
 arch=native
 limit=540 # seconds of a call, with what its last step may take
 began=$(date +%s)
@@ -22,13 +28,16 @@ absolute() { # PATH, as the caller sees it
     case $1 in /*) echo "$1" ;; *) echo "$from/$1" ;; esac
 }
 
-usage() { sed -n '4s/^#  *//p' "$0" >&2; exit 2; }
+usage() { sed -n '4,5s/^#  *//p' "$0" >&2; exit 2; }
 while [ $# -gt 0 ]; do
     case $1 in
     --out) [ $# -ge 2 ] || usage; out=$(absolute "$2"); shift 2 ;;
     --arch) [ $# -ge 2 ] || usage; arch=$2; shift 2 ;;
     --limit) [ $# -ge 2 ] || usage; limit=$2; shift 2 ;;
     --llama) [ $# -ge 2 ] || usage; llama=$(absolute "$2"); shift 2 ;;
+    --llama-bench) [ $# -ge 2 ] || usage; llama_bench=$(absolute "$2"); shift 2 ;;
+    --ncu) [ $# -ge 2 ] || usage; ncu=$(absolute "$2"); shift 2 ;;
+    --serve) [ $# -ge 3 ] || usage; qwend=$(absolute "$2"); engine=$(absolute "$3"); shift 3 ;;
     --use) [ $# -ge 3 ] || usage; driver=$(absolute "$2"); random=$(absolute "$3"); shift 3 ;;
     --rehearse) mode=emu; shift ;;
     *) usage ;;
@@ -39,6 +48,8 @@ if [ $mode = emu ]; then backend=emu; else backend=cuda; fi
 driver=${driver:-$out/driver}
 random=${random:-$out/random_gguf}
 jobs=$(getconf _NPROCESSORS_ONLN)
+PATH=$PATH:/usr/local/cuda/bin # where its installer leaves it, in nobody's PATH
+[ $mode = emu ] || ncu=${ncu:-$(command -v ncu)}
 
 # step NAME SECONDS COMMAND...: once; its output is DIR/NAME.log, a failure of it stands in DIR/failed.
 step() {
@@ -46,17 +57,22 @@ step() {
     seconds=$2
     shift 2
     [ ! -e "$out/done/$name" ] || return 0
-    if [ $(($(date +%s) - began + seconds)) -gt "$limit" ]; then
+    step_began=$(date +%s)
+    if [ $((step_began - began + seconds)) -gt "$limit" ]; then
         echo "$name: no time left in this call: call again"
+        python3 tests/gpu/report.py "$out" $mode >/dev/null
         exit 3
     fi
     echo "$name ..."
-    if "$@" >"$out/$name.log" 2>&1; then
-        echo "$name: done"
-    else
-        echo "$name: status $?" | tee -a "$out/failed"
-        tail -n 5 "$out/$name.log"
-    fi
+    "$@" >"$out/$name.log" 2>&1
+    status=$?
+    took=$(($(date +%s) - step_began))
+    case $status in
+    0) echo "$name: done in $took s" ;;
+    124) echo "$name: not ended after $seconds s" | tee -a "$out/failed" ;;
+    *) echo "$name: status $status after $took s" | tee -a "$out/failed" ;;
+    esac
+    [ $status = 0 ] || tail -n 5 "$out/$name.log"
     touch "$out/done/$name"
 }
 
@@ -150,16 +166,32 @@ random_model() { # OPTIONS
 # ---- a GPU's own
 
 machine() {
+    date -u +'%Y-%m-%d %H:%M UTC'
     nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.memory,power.limit --format=csv,noheader
-    nvcc --version | tail -n 2 | head -n 1
+    ! command -v nvcc || nvcc --version | tail -n 2 | head -n 1
+}
+
+# "PREFILL CONTEXT DECODE DEEP" for gpu_driver speed: 16 sequences at CONTEXT take half a MiB a position.
+speed_sizes() {
+    mib=$(nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits | head -n 1)
+    if [ "${mib:-0}" -ge 40000 ]; then echo 4096 32768 128 131072; else echo 4096 8192 128 0; fi
+}
+
+# ncu's lines for each kernel of one step of this many rows at this position.
+profile() { # decode|prefill ROWS CONTEXT
+    run "$ncu" --clock-control none --profile-from-start off --csv --metrics gpu__time_duration.sum \
+        "$driver" $backend profile "$out/random.gguf" "$@"
 }
 
 sanitize() { run compute-sanitizer --tool "$1" --error-exitcode 9 "$driver" cuda ops; }
 
-llama_bench() {
+llama_build() {
     cmake -S "$llama" -B "$out/llama" -DGGML_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF -DCMAKE_CUDA_ARCHITECTURES=native &&
-        run cmake --build "$out/llama" --target llama-bench -j "$jobs" &&
-        run "$out/llama/bin/llama-bench" -m "$out/random.gguf" -p 4096 -n 128 -fa 1
+        run cmake --build "$out/llama" --target llama-bench -j "$jobs"
+}
+
+serve() { # OPTIONS
+    run python3 tests/gpu/serve.py --qwend "$qwend" --engine "$engine" --limit "$seconds" --log "$out/qwend.log" "$@"
 }
 
 # ---- all of it
@@ -174,23 +206,37 @@ if [ $mode = emu ]; then
     step ops 200 run "$driver" emu ops
     step model-d1-k256-Q4_K_M 120 model d1-k256/d1-k256-Q4_K_M 5
     step keep 60 run "$driver" emu keep
-    step random-model 60 random_model --layers 4 --dim 256 --ff 512 --heads 4 --kv-heads 2 --head-dim 64 --rot 16 --delta-k 2 \
-        --delta-v 4 --delta-dim 64 --vocab 1024
-    step speed 120 run "$driver" emu speed "$out/random.gguf" 24 20 2
-else
+    step random-model 60 random_model --layers 2 --interval 2 --dim 256 --ff 256 --heads 4 --kv-heads 2 --head-dim 64 --rot 16 \
+        --delta-k 2 --delta-v 4 --delta-dim 64 --vocab 1024
+    step speed 120 run "$driver" emu speed "$out/random.gguf" 24 16 1 80
+    [ -z "$ncu" ] || step profile-decode-1 60 profile decode 1 16
+else # what needs least time and says most comes first
     step machine 30 machine
-    step ops 120 run "$driver" cuda ops
-    step keep 60 run "$driver" cuda keep
+    step ops 60 run "$driver" cuda ops
+    step keep 30 run "$driver" cuda keep
     for name in d1-k256/d1-k256-MIX d1-k256/d1-k256-Q4_K_M d1-k256/d1-k256-Q4_0 d1-k256/d1-k256-IQ4_XS d2-f32/d2-f32-F32 \
         d3-mtp/d3-mtp-Q4_K_M; do
-        step "model-$(basename $name)" 60 model $name 100000
+        step "model-$(basename $name)" 30 model $name 100000
     done
-    step ops-large 300 run "$driver" cuda ops --large
-    step random-model 300 random_model
-    step speed 300 run "$driver" cuda speed "$out/random.gguf" 4096 32768 128
-    for tool in memcheck racecheck synccheck; do
-        ! command -v compute-sanitizer >/dev/null || step "sanitizer-$tool" 400 sanitize $tool
-    done
-    [ -z "$llama" ] || step llama 520 llama_bench
+    step random-model 120 random_model
+    # shellcheck disable=SC2046
+    step speed 120 run "$driver" cuda speed "$out/random.gguf" $(speed_sizes)
+    if [ -n "$ncu" ]; then
+        step profile-decode-1 60 profile decode 1 1024
+        step profile-decode-16 60 profile decode 16 4096
+        step profile-prefill-512 60 profile prefill 512 1024
+    fi
+    [ -z "$qwend" ] || step serve 100 serve "$out/random.gguf"
+    if [ -n "$llama" ]; then
+        step llama-build 480 llama_build
+        llama_bench=$out/llama/bin/llama-bench
+    fi
+    [ -z "$llama_bench" ] || step llama 90 run "$llama_bench" -m "$out/random.gguf" -p 512,4096 -n 128 -fa 1
+    step ops-large 120 run "$driver" cuda ops --large
+    if command -v compute-sanitizer >/dev/null; then
+        step sanitizer-memcheck 90 sanitize memcheck
+        step sanitizer-racecheck 90 sanitize racecheck
+        step sanitizer-synccheck 60 sanitize synccheck
+    fi
 fi
 python3 tests/gpu/report.py "$out" $mode

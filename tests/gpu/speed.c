@@ -10,7 +10,11 @@
 #include "gpu.h"
 #include "gpu_run.h"
 
-enum { SPEED_STAGES = 16, SPEED_WARM = 3 };
+enum { SPEED_STAGES = 16, SPEED_WARM = 3, SPEED_SEQS = 16, SPEED_PIECE = 2048 };
+
+struct speed_sizes {
+    int prefill, context, decode, deep;
+};
 
 static double speed_now(void)
 {
@@ -45,23 +49,27 @@ static int speed_read(struct gpu_run *run, const int32_t *ids, int n, int pos)
     return r;
 }
 
-static int speed_prefill(struct gpu_run *run, const int32_t *ids, int n)
+static int speed_prefill(struct gpu_run *run, const int32_t *ids, int n, int piece)
 {
     struct kern_stage before[SPEED_STAGES] = {{0}};
-    int r = speed_read(run, ids, n, 0); /* the first one loads kernels */
-    const double from = speed_now();
+    char phase[32];
+    int r;
 
+    run->chunk = piece;
+    r = speed_read(run, ids, n, 0); /* the first one loads kernels */
+    const double from = speed_now();
     if (!r)
         r = speed_read(run, ids, n, 0);
     if (!r)
-        printf("speed prefill-%d %.1f\n", n, n / (speed_now() - from));
-    if (!r && run->kern->ops->stages) {
-        run->kern->ops->stages(run->kern, before, SPEED_STAGES);
-        run->kern->timed = true;
-        r = speed_read(run, ids, n, 0);
-        run->kern->timed = false;
-        speed_stages(run, "prefill", CEIL_DIV(n, run->chunk), before);
-    }
+        printf("speed prefill-%d-by-%d %.1f\n", n, piece, n / (speed_now() - from));
+    if (r || !run->kern->ops->stages)
+        return r;
+    snprintf(phase, sizeof(phase), "prefill-by-%d", piece);
+    run->kern->ops->stages(run->kern, before, SPEED_STAGES);
+    run->kern->timed = true;
+    r = speed_read(run, ids, n, 0);
+    run->kern->timed = false;
+    speed_stages(run, phase, CEIL_DIV(n, piece), before);
     return r;
 }
 
@@ -79,6 +87,7 @@ static int speed_decode(struct gpu_run *run, int n_seq, int pos, int n, bool sta
     if (r)
         return r;
     printf("speed decode-%d-at-%d %.1f\n", n_seq, pos, n * n_seq / (speed_now() - from));
+    fflush(stdout); /* what was measured is worth having if the step's time is up */
     if (!stages || !run->kern->ops->stages)
         return 0;
     snprintf(phase, sizeof(phase), "decode-%d", n_seq);
@@ -91,37 +100,80 @@ static int speed_decode(struct gpu_run *run, int n_seq, int pos, int n, bool sta
     return r;
 }
 
-/* argv: MODEL PREFILL CONTEXT DECODE: prompts of PREFILL tokens; DECODE steps at 0 and at CONTEXT of 1
- * sequence, and of 16. */
+/* Nobody read what is before these positions: times depend on lengths alone. */
+static int speed_table(struct gpu_run *run, int context, int n)
+{
+    static const int seqs[] = {1, 2, 4, 8, 16};
+    const int at[] = {0, context / 8, context};
+    int r = 0;
+
+    for (size_t c = 0; c < ARRAY_SIZE(at); c++)
+        for (size_t i = 0; i < ARRAY_SIZE(seqs) && !r; i++)
+            if ((at[c] || (seqs[i] != 1 && seqs[i] != 16)) &&
+                (at[c] != context || seqs[i] != 1)) /* measured */
+                r = speed_decode(run, seqs[i], at[c], n, false);
+    return r;
+}
+
+static bool speed_is_finite(const struct gpu_run *run)
+{
+    for (int i = 0; i < run->n_vocab; i++)
+        if (!isfinite(run->logits[i]))
+            return false;
+    return true;
+}
+
+/* A prompt, then what was read decides what is read next: the logits of 1 sequence at CONTEXT must be finite.
+ */
+static int speed_all(struct gpu_run *run, const int32_t *ids, const struct speed_sizes *size,
+                     bool *ret_finite)
+{
+    static const int pieces[] = {512, SPEED_PIECE};
+    int r = 0;
+
+    for (size_t i = 0; i < ARRAY_SIZE(pieces) && !r; i++)
+        if (!i || size->prefill > pieces[i - 1])
+            r = speed_prefill(run, ids, size->prefill, pieces[i]);
+    for (int i = 0; i < SPEED_SEQS && !r; i++)
+        r = gpu_run_clear(run, i);
+    if (!r)
+        r = speed_decode(run, 1, 0, size->decode, true);
+    if (!r)
+        r = speed_decode(run, SPEED_SEQS, 0, size->decode, true);
+    if (!r)
+        r = speed_read(run, ids, size->context, 0);
+    if (!r)
+        r = speed_decode(run, 1, size->context, size->decode, false);
+    *ret_finite = !r && speed_is_finite(run);
+    if (!r)
+        r = speed_table(run, size->context, CEIL_DIV(size->decode, 2));
+    if (!r && size->deep > size->context)
+        r = speed_decode(run, 1, size->deep, CEIL_DIV(size->decode, 2), false);
+    return r;
+}
+
+/* argv: MODEL PREFILL CONTEXT DECODE [DEEP]: a prompt of PREFILL tokens; DECODE steps of 1 sequence and of 16
+ * at 0, half as many of those between, and at an eighth of CONTEXT and at CONTEXT; of 1 at DEEP, where it is
+ * more. */
 int gpu_speed(const char *backend, int argc, char **argv)
 {
-    enum { SEQS = 16, CHUNK = 512 };
+    struct speed_sizes size;
     struct gpu_run run;
-    int prefill, context, decode, r;
+    bool finite = false;
+    int r;
 
-    if (argc != 5 || (prefill = atoi(argv[2])) < 1 || (context = atoi(argv[3])) < 1 ||
-        (decode = atoi(argv[4])) < 1)
+    if (argc < 5 || argc > 6 || (size.prefill = atoi(argv[2])) < 1 || (size.context = atoi(argv[3])) < 8 ||
+        (size.decode = atoi(argv[4])) < 1)
         return 2;
-    const int steps = 2 * decode + SPEED_WARM;
-    r = gpu_run_open(&run, backend, argv[1], SEQS, CHUNK, MAX(prefill, context) + steps, steps, KERN_KV_F16);
-    _cleanup_(freep) int32_t *ids = calloc((size_t)MAX(prefill, context), sizeof(*ids));
-    for (int i = 0; i < MAX(prefill, context) && !r; i++)
+    size.deep = argc == 6 ? atoi(argv[5]) : 0;
+    const int steps = 2 * size.decode + SPEED_WARM, n_ids = MAX(size.prefill, size.context);
+    r = gpu_run_open(&run, backend, argv[1], SPEED_SEQS, SPEED_PIECE, MAX(n_ids, size.deep) + steps,
+                     size.context + steps, KERN_KV_F16);
+    _cleanup_(freep) int32_t *ids = calloc((size_t)n_ids, sizeof(*ids));
+    for (int i = 0; i < n_ids && !r; i++)
         ids[i] = (i * 37 + 11) % run.n_vocab;
     if (!r)
-        r = speed_prefill(&run, ids, prefill);
-    for (int i = 0; i < SEQS && !r; i++)
-        r = gpu_run_clear(&run, i);
-    if (!r)
-        r = speed_decode(&run, 1, 0, decode, true);
-    if (!r)
-        r = speed_decode(&run, SEQS, 0, decode, true);
-    if (!r)
-        r = speed_read(&run, ids, context, 0);
-    if (!r)
-        r = speed_decode(&run, 1, context, decode, false);
-    bool finite = true;
-    for (int i = 0; i < run.n_vocab && !r; i++)
-        finite = finite && isfinite(run.logits[i]);
+        r = speed_all(&run, ids, &size, &finite);
     gpu_check(!r && finite, "speed", "%s: %s %s", argv[1],
               r        ? strerror(-r)
               : finite ? "logits are finite"

@@ -12,6 +12,15 @@ import sys
 import tempfile
 import unittest
 
+# As ncu of CUDA 13.0 writes it, some columns left out.
+NCU = '''==PROF== Connected to process 637 (gpu_driver)
+ok profile: decode of 1 at 16: done
+==PROF== Disconnected from process 637
+"ID","Process ID","Kernel Name","Block Size","Grid Size","Metric Name","Metric Unit","Metric Value"
+"0","637","void norm_q8<1>(kern_cuda_norm)","(1024, 1, 1)","(1, 1, 1)","gpu__time_duration.sum","ns","24,000"
+"1","637","void matmul_small_rows<1>(small_op)","(256, 1, 1)","(264, 1, 1)","gpu__time_duration.sum","us","1,200.0"
+"2","637","void norm_q8<1>(kern_cuda_norm)","(1024, 1, 1)","(1, 1, 1)","gpu__time_duration.sum","ns","26,000"
+'''
 RUN, DRIVER, RANDOM = map(os.path.abspath, sys.argv[1:4])
 
 
@@ -32,7 +41,10 @@ class Run(unittest.TestCase):
             return f.read()
 
     def fake_driver(self, text):
-        path = os.path.join(self.folder.name, "driver")
+        return self.program("driver", text)
+
+    def program(self, name, text):
+        path = os.path.join(self.folder.name, name)
         with open(path, "w", encoding="utf-8") as f:
             f.write("#!/bin/sh\n" + text)
         os.chmod(path, stat.S_IRWXU)
@@ -44,7 +56,8 @@ class Run(unittest.TestCase):
         report = self.report()
         self.assertIn(" checks passed, 0 failed; steps: ops, model-d1-k256-Q4_K_M, keep, random-model, speed", report)
         self.assertIn("ok keep: a process that got it over a socket maps it, the maker dead", report)
-        for line in ("| prefill-24 | ", "| decode-1-at-0 | ", "| decode-16-at-0 | ", "| decode-1-at-20 | ", "| decode-16 | delta | "):
+        for line in ("| prefill-24-by-512 | ", "| decode-1-at-0 | ", "| decode-16-at-0 | ", "| decode-1-at-16 | ", "| decode-4-at-2 | ",
+                     "| decode-1-at-80 | ", "| decode-16 | delta | ", "| 16 at 2 / 1 at 0 | "):
             self.assertIn(line, report)
         self.assertNotIn("## Failures", report)
 
@@ -56,6 +69,21 @@ class Run(unittest.TestCase):
         self.assertIn("2 checks passed, 1 failed", report)
         self.assertIn("- ops: FAILED embed Q4_0: wrong", report)
         self.assertIn("- step keep: status 139", report)
+
+    def test_what_a_profiler_saw_is_added_up(self):
+        ncu = self.program("ncu", f"cat <<'CSV'\n{NCU}CSV\n")
+        driver = self.fake_driver('echo "ok $2: fine"\n')
+        done = self.run_sh("--ncu", ncu, driver=driver)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        report = self.report()
+        self.assertIn("## Kernels of a step: decode-1\n3 launches, 1,250 µs by ncu", report)
+        self.assertIn("| matmul_small_rows<1> | (264, 1, 1) | 1 | 1200.0 | 1,200 | 96 % |\n"
+                      "| norm_q8<1> | (1, 1, 1) | 2 | 25.0 | 50 | 4 % |\n", report)
+
+    def test_a_step_that_does_not_end_is_told(self):
+        driver = self.fake_driver('[ $2 = keep ] && exit 124; echo "ok $2: fine"\n')
+        self.assertEqual(self.run_sh(driver=driver).returncode, 1)
+        self.assertIn("- step keep: not ended after 60 s", self.report())
 
     def test_checking_nothing_is_no_success(self):
         self.assertEqual(self.run_sh(driver=self.fake_driver("exit 0\n")).returncode, 1)
