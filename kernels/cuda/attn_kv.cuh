@@ -4,9 +4,10 @@
 #include "act.cuh"
 #include "attn.h"
 
-/* A row of the step.  span_tok: rows of its span, 0 where the step has no such row. */
+/* A row of the step.  span_tok: rows of its span, 0 where the step has no such row.  n_old: keys that earlier
+ * steps left. */
 struct attn_row {
-    int pos, span_tok;
+    int pos, span_tok, n_old;
     const int32_t *pages;
 };
 
@@ -15,7 +16,7 @@ KERN_CUDA_FN struct attn_row attn_row_of(const struct kern_cuda_step *step, int 
     if (row >= step->n[0])
         return attn_row{};
     const struct kern_cuda_span s = step->spans[step->row_span[row]];
-    return attn_row{s.pos0 + row - s.row0, s.n_tok, step->pages + s.page0};
+    return attn_row{s.pos0 + row - s.row0, s.n_tok, s.pos0, step->pages + s.page0};
 }
 
 /* Bytes of K or of V of one head in a page. */
@@ -52,27 +53,28 @@ struct kv_raw<KERN_KV_Q8_0> {
     __half scale;
 };
 
-/* Values dim.. of a key, dim % 8 == 0; kv: K or V of the head. */
+/* Values dim.. of a key, dim % 8 == 0; kv: K or V of the head.  From L2: a block reads a key once. */
 template <int D>
 KERN_CUDA_FN struct kv_raw<KERN_KV_F32> kv_load(const uint8_t *kv, int key, int dim,
                                                 struct kv_raw<KERN_KV_F32>) {
     const float4 *const p = reinterpret_cast<const float4 *>(kv) + (key * D + dim) / 4;
 
-    return {p[0], p[1]};
+    return {kc_ld_l2(p), kc_ld_l2(p + 1)};
 }
 
 template <int D>
 KERN_CUDA_FN struct kv_raw<KERN_KV_F16> kv_load(const uint8_t *kv, int key, int dim,
                                                 struct kv_raw<KERN_KV_F16>) {
-    return {reinterpret_cast<const uint4 *>(kv)[(key * D + dim) / 8]};
+    return {kc_ld_l2(reinterpret_cast<const uint4 *>(kv) + (key * D + dim) / 8)};
 }
 
 template <int D>
 KERN_CUDA_FN struct kv_raw<KERN_KV_Q8_0> kv_load(const uint8_t *kv, int key, int dim,
                                                  struct kv_raw<KERN_KV_Q8_0>) {
-    const __half *const scales = reinterpret_cast<const __half *>(kv + KERN_PAGE_TOK * D);
+    const uint16_t *const scales = reinterpret_cast<const uint16_t *>(kv + KERN_PAGE_TOK * D);
 
-    return {reinterpret_cast<const uint2 *>(kv)[(key * D + dim) / 8], scales[(key * D + dim) / 32]};
+    return {kc_ld_l2(reinterpret_cast<const uint2 *>(kv) + (key * D + dim) / 8),
+            __ushort_as_half(kc_ld_l2(scales + (key * D + dim) / 32))};
 }
 
 KERN_CUDA_FN void

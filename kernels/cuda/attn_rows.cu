@@ -33,8 +33,8 @@ KERN_CUDA_FN float2 rope_cos_sin(double freq, int pos)
 
 /* x = rms(x) * w, then rotated, in its warp's piece of shared memory and back. */
 template <int D>
-KERN_CUDA_FN void rows_norm_rope(float (&x)[D / 32], const float *w, float eps, int n, const float2 *cos_sin,
-                                 float *mine)
+KERN_CUDA_FN void rows_norm_rope(float (&x)[D / 32], const float (&w)[D / 32], float eps, int n,
+                                 const float2 *cos_sin, float *mine)
 {
     const int lane = (int)threadIdx.x % KC_WARP;
     float sum = 0.0f;
@@ -45,7 +45,7 @@ KERN_CUDA_FN void rows_norm_rope(float (&x)[D / 32], const float *w, float eps, 
     const float scale = 1.0f / sqrtf(kc_warp_sum(sum) / (float)D + eps);
 #pragma unroll
     for (int c = 0; c < D / 32; c++)
-        mine[32 * c + lane] = x[c] * scale * w[32 * c + lane];
+        mine[32 * c + lane] = x[c] * scale * w[c];
     __syncwarp();
 #pragma unroll
     for (int c = 0; c < D / 32; c++) {
@@ -69,33 +69,37 @@ __global__ static void __launch_bounds__(ROWS_THREADS)
     const int h = (int)blockIdx.x * ROWS_WARPS + tid / KC_WARP, kv = h - op.n_qh;
     const struct attn_row at = attn_row_of(&op.step, row);
 
+    const bool there = at.span_tok > 0 && kv < 2 * op.n_kvh, is_q = kv < 0, is_v = kv >= op.n_kvh;
+    float x[D / 32], w[D / 32];
+
+#pragma unroll
+    for (int c = 0; c < D / 32; c++)
+        w[c] = there && !is_v ? (is_q ? op.q_norm : op.k_norm)[32 * c + lane] : 0.0f;
+    const int page_id = there && !is_q ? at.pages[at.pos / KERN_PAGE_TOK] : 0;
     if (tid < rope.n_rot / 2)
         cos_sin[tid] = rope_cos_sin(rope.freq[tid], at.pos);
+    __syncthreads();
     kc_pdl_wait();
     kc_pdl_launch();
-    __syncthreads();
-    if (at.span_tok == 0 || kv >= 2 * op.n_kvh)
+    if (!there)
         return;
 
-    const bool is_q = kv < 0, is_v = kv >= op.n_kvh;
     const int kv_h = is_v ? kv - op.n_kvh : kv;
     const float *const from = is_q   ? op.q + ((size_t)row * (size_t)op.n_qh + (size_t)h) * (2 * D)
                               : is_v ? op.v + ((size_t)row * (size_t)op.n_kvh + (size_t)kv_h) * D
                                      : op.k + ((size_t)row * (size_t)op.n_kvh + (size_t)kv_h) * D;
-    float x[D / 32];
 #pragma unroll
     for (int c = 0; c < D / 32; c++)
         x[c] = from[32 * c + lane];
     if (!is_v)
-        rows_norm_rope<D>(x, is_q ? op.q_norm : op.k_norm, op.eps, rope.n_rot / 2, cos_sin,
-                          heads + tid / KC_WARP * D);
+        rows_norm_rope<D>(x, w, op.eps, rope.n_rot / 2, cos_sin, heads + tid / KC_WARP * D);
     if (is_q) {
         float *const q = static_cast<float *>(op.scratch) + ((size_t)row * (size_t)op.n_qh + (size_t)h) * D;
 #pragma unroll
         for (int c = 0; c < D / 32; c++)
             q[32 * c + lane] = x[c] * (1.0f / sqrtf((float)D));
     } else {
-        uint8_t *const page = kv_head<D, T>(&op, at.pages[at.pos / KERN_PAGE_TOK], kv_h);
+        uint8_t *const page = kv_head<D, T>(&op, page_id, kv_h);
         kv_store<D, T>(page + (is_v ? kv_half_bytes<D, T>() : 0), at.pos % KERN_PAGE_TOK, x);
     }
 }

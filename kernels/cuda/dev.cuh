@@ -152,6 +152,52 @@ KERN_CUDA_FN uint16_t kc_ld_stream(const uint16_t *p)
     return v;
 }
 
+/* What an earlier kernel wrote, from L2, past an L1 that may have older bytes of the same line: for loads
+ * before kc_pdl_wait(), and for what lies beside those in memory. */
+KERN_CUDA_FN uint4 kc_ld_l2(const uint4 *p)
+{
+    uint4 v;
+
+    asm volatile("ld.global.cg.v4.u32 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+                 : "l"(p));
+    return v;
+}
+
+KERN_CUDA_FN float4 kc_ld_l2(const float4 *p)
+{
+    float4 v;
+
+    asm volatile("ld.global.cg.v4.f32 {%0, %1, %2, %3}, [%4];"
+                 : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+                 : "l"(p));
+    return v;
+}
+
+KERN_CUDA_FN uint2 kc_ld_l2(const uint2 *p)
+{
+    uint2 v;
+
+    asm volatile("ld.global.cg.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
+    return v;
+}
+
+KERN_CUDA_FN float kc_ld_l2(const float *p)
+{
+    float v;
+
+    asm volatile("ld.global.cg.f32 %0, [%1];" : "=f"(v) : "l"(p));
+    return v;
+}
+
+KERN_CUDA_FN uint16_t kc_ld_l2(const uint16_t *p)
+{
+    uint16_t v;
+
+    asm volatile("ld.global.cg.u16 %0, [%1];" : "=h"(v) : "l"(p));
+    return v;
+}
+
 KERN_CUDA_FN uint32_t kc_smem_address(const void *p)
 {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));

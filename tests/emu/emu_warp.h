@@ -269,6 +269,12 @@ static inline T kc_ld_stream(const T *p)
     return *p;
 }
 
+template <class T>
+static inline T kc_ld_l2(const T *p)
+{
+    return *p;
+}
+
 /* src NULL: zeros */
 struct emu_copy {
     void *dst;

@@ -230,6 +230,13 @@ __global__ void wrap_atomics(unsigned *u, float *f, const uint4 *weights, uint4 
         const uint16_t third = kc_ld_stream(reinterpret_cast<const uint16_t *>(weights) + 4);
         if (low.x != last->x || second != last->y || third != (last->z & 0xffff))
             last->w = 0;
+        const uint4 all = kc_ld_l2(weights);
+        const float4 values = kc_ld_l2(reinterpret_cast<const float4 *>(weights));
+        const float value = kc_ld_l2(reinterpret_cast<const float *>(weights) + 1);
+        if (all.w != last->w || __float_as_uint(values.z) != all.z || __float_as_uint(value) != all.y ||
+            kc_ld_l2(reinterpret_cast<const uint2 *>(weights)).y != all.y ||
+            kc_ld_l2(reinterpret_cast<const uint16_t *>(weights) + 4) != (all.z & 0xffff))
+            last->w = 0;
     }
     kc_pdl_launch();
 }

@@ -268,6 +268,41 @@ static void test_attn_decode_reaches_the_last_position(void **state)
     cuda_check_near(r.out, want.out, 1e-4, "out");
 }
 
+/* One page again and again. */
+static const int32_t *one_page_of(int seq)
+{
+    static int32_t pages[FAR / KERN_PAGE_TOK];
+
+    for (int32_t &page : pages)
+        page = seq;
+    return pages;
+}
+
+/* Contexts of less than a page, of a part a page, and of parts of two. */
+static void test_attn_decode_is_near_the_definition_at_any_length(void **state)
+{
+    const int lens[] = {1, 63, 64, 65, 1000, 5000};
+
+    for (size_t i = 0; i < ARRAY_SIZE(lens); i++) {
+        const int n_row = MIN(lens[i], 65), n_old = n_row - 1; /* the last one is read alone, from far off */
+        const enum kern_kv_type type = i % 2 ? KERN_KV_F16 : KERN_KV_Q8_0;
+        struct data r = data_new(5, 1, 64, type, 1, n_row, i), want;
+        cuda_steps plan;
+        for (int t = 0; t < n_old; t += KERN_CUDA_SHORT)
+            plan.push_back(std::vector<struct cuda_cut>(1, {0, MIN(n_old - t, int(KERN_CUDA_SHORT))}));
+        plan.push_back(std::vector<struct cuda_cut>(1, {0, 1}));
+        r.s.max_ctx = FAR;
+        r.seqs.pages_of = lens[i] > n_row ? one_page_of : pages_of;
+        r.seqs.jump_at = n_old;
+        r.seqs.jump = lens[i] - n_row;
+        want = r;
+        run_ref(&want, plan);
+        emu_use_mode(int(i) % EMU_N_MODES);
+        run_cuda(&r, plan, 0);
+        cuda_check_near(r.out, want.out, tolerance_of(type), "out");
+    }
+}
+
 /* The 9B's heads. */
 static void test_attn_decode_runs_the_9b(void **state)
 {
@@ -422,6 +457,7 @@ int main(void)
 #ifndef EMU_TSAN_ON /* nothing in it but more of the same */
         cmocka_unit_test(test_attn_decode_runs_the_9b),
         cmocka_unit_test(test_attn_decode_reaches_the_last_position),
+        cmocka_unit_test(test_attn_decode_is_near_the_definition_at_any_length),
 #endif
         cmocka_unit_test(test_attn_decode_gives_the_same_bits_for_any_cut),
 #ifndef EMU_TSAN_ON
