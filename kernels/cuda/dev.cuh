@@ -11,8 +11,9 @@
  *
  * - launches and shared memory go through the KERN_CUDA_* macros below;
  *
- * - no arithmetic in half or bf16, no fast intrinsics (__expf, __fdividef), no rsqrtf(): f32 with IEEE
+ * - no operators on half or bf16, no fast intrinsics (__expf, __fdividef), no rsqrtf(): f32 with IEEE
  *   rounding, so that bits can be compared.  nvcc gets -fmad=false, and fmaf() is written where it is meant;
+ *   where pairs of f16 are computed with, kc_half2_*() says which roundings there are;
  *
  * - every collective names its lanes.  Only __syncwarp(), barriers and __threadfence() order memory.
  *
@@ -355,6 +356,48 @@ KERN_CUDA_FN void kc_mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint3
         "{%0, %1, %2, %3};"
         : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
+/* Two f16 in a word, each rounded once to nearest even, subnormals kept. */
+KERN_CUDA_FN uint32_t kc_half2_add(uint32_t a, uint32_t b)
+{
+    uint32_t d;
+
+    asm("add.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+    return d;
+}
+
+KERN_CUDA_FN uint32_t kc_half2_mul(uint32_t a, uint32_t b)
+{
+    uint32_t d;
+
+    asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(d) : "r"(a), "r"(b));
+    return d;
+}
+
+KERN_CUDA_FN uint32_t kc_half2_fma(uint32_t a, uint32_t b, uint32_t c)
+{
+    uint32_t d;
+
+    asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(d) : "r"(a), "r"(b), "r"(c));
+    return d;
+}
+
+/* One of the two, twice: no instruction of its own where the above take it. */
+KERN_CUDA_FN uint32_t kc_half2_low(uint32_t a)
+{
+    uint32_t d;
+
+    asm("{.reg .b16 l, h; mov.b32 {l, h}, %1; mov.b32 %0, {l, l};}" : "=r"(d) : "r"(a));
+    return d;
+}
+
+KERN_CUDA_FN uint32_t kc_half2_high(uint32_t a)
+{
+    uint32_t d;
+
+    asm("{.reg .b16 l, h; mov.b32 {l, h}, %1; mov.b32 %0, {h, h};}" : "=r"(d) : "r"(a));
+    return d;
 }
 
 #elif !defined(EMU_H)

@@ -63,6 +63,25 @@ static inline __half __ushort_as_half(unsigned short bits)
     return __half{bits};
 }
 
+/* a b + c, rounded once.  The product is exact in double.  The sum is too, but where one of the two is so
+ * much smaller that it only tells to which side of the other the result lies; to odd when it becomes a float
+ * keeps that. */
+static inline uint16_t emu_half_fma(uint16_t a, uint16_t b, uint16_t c)
+{
+    const double sum = double(half_to_float(a)) * double(half_to_float(b)) + double(half_to_float(c));
+    float f = float(sum);
+
+    if (f - f == 0 && double(f) != sum && half_bits(f) % 2 == 0)
+        f = half_from_bits(half_bits(f) + (fabs(double(f)) < fabs(sum) ? 1 : -1u));
+    return __float2half_rn(f).bits;
+}
+
+static inline uint32_t emu_half2_fma(uint32_t a, uint32_t b, uint32_t c)
+{
+    return emu_half_fma(uint16_t(a), uint16_t(b), uint16_t(c)) |
+           uint32_t(emu_half_fma(uint16_t(a >> 16), uint16_t(b >> 16), uint16_t(c >> 16))) << 16;
+}
+
 static inline __nv_bfloat16 __float2bfloat16_rn(float f)
 {
     const uint32_t bits = half_bits(f);

@@ -261,6 +261,33 @@ static inline void kc_mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint
     emu_mma(EMU_MMA_BF16, 16, d, a, b, file, line);
 }
 
+/* pairs of f16 in a word */
+
+static inline uint32_t kc_half2_add(uint32_t a, uint32_t b)
+{
+    return emu_half2_fma(a, 0x3c003c00u, b);
+}
+
+static inline uint32_t kc_half2_mul(uint32_t a, uint32_t b)
+{
+    return emu_half2_fma(a, b, (a ^ b) & 0x80008000u); /* plus a zero of the product's sign */
+}
+
+static inline uint32_t kc_half2_fma(uint32_t a, uint32_t b, uint32_t c)
+{
+    return emu_half2_fma(a, b, c);
+}
+
+static inline uint32_t kc_half2_low(uint32_t a)
+{
+    return (a & 0xffffu) * 0x10001u;
+}
+
+static inline uint32_t kc_half2_high(uint32_t a)
+{
+    return (a >> 16) * 0x10001u;
+}
+
 /* loads and copies */
 
 template <class T>

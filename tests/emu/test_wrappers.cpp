@@ -221,6 +221,66 @@ static void test_half_conversions_round_to_nearest_even(void **state)
     }
 }
 
+__extension__ typedef __int128 scalar_exact; /* of 2^-48: sums of products of halves */
+
+static scalar_exact scalar_of(uint16_t h)
+{
+    return scalar_exact(ldexp(scalar_half(h), 24));
+}
+
+/* By magnitudes; what lies above the largest half is 2^16, which got is then: an infinity. */
+static void check_half_fma(uint16_t got, uint16_t a, uint16_t b, uint16_t c)
+{
+    const scalar_exact sum = scalar_of(a) * scalar_of(b) + (scalar_of(c) << 24),
+                       want = got >> 15 ? -sum : sum;
+    const uint16_t size = got & 0x7fff;
+    const scalar_exact v = (size == 0x7c00 ? scalar_exact(1) << 40 : scalar_of(size)) << 24,
+                       up = (size >= 0x7bff ? scalar_exact(1) << 40 : scalar_of(uint16_t(size + 1))) << 24,
+                       down = (size ? scalar_of(uint16_t(size - 1)) : scalar_exact(-1)) << 24;
+
+    if (size > 0x7c00)
+        fail_msg("%#x * %#x + %#x gave a NaN", a, b, c);
+    if (size < 0x7c00 && (2 * want > v + up || (2 * want == v + up && got & 1)))
+        fail_msg("%#x * %#x + %#x gave %#x, above is nearer", a, b, c, got);
+    if (2 * want < v + down || (2 * want == v + down && got & 1))
+        fail_msg("%#x * %#x + %#x gave %#x, below is nearer", a, b, c, got);
+}
+
+/* Random finite halves; every other c is about the product, so that digits cancel or lie side by side. */
+static void test_half2_arithmetic_rounds_once(void **state)
+{
+    enum { N = 20480 };
+    static unsigned in[3 * N], out[WRAP_HALF2_ROWS * N];
+    uint64_t seed = 11;
+
+    for (int i = 0; i < 3 * N; i++) {
+        in[i] = emu_next(&seed) & 0xbbffbbffu; /* no exponent of all ones */
+        if (i % 6 == 5)
+            for (int e = 0; e < 32; e += 16) {
+                const double product =
+                    scalar_half(uint16_t(in[i - 2] >> e)) * scalar_half(uint16_t(in[i - 1] >> e));
+                const uint16_t near = half_from_float(float(-product));
+                if ((near & 0x7c00) != 0x7c00)
+                    in[i] = (in[i] & ~(0xffffu << e)) | unsigned(near) << e;
+            }
+    }
+    unsigned *const d_in = emu_device(in, 3 * N), *const d_out =
+                                                      emu_device<unsigned>(NULL, WRAP_HALF2_ROWS * N);
+    assert_int_equal(KERN_CUDA_LAUNCH(wrap_half2, N / 256, 256, 0, NULL, false, d_in, d_out, N), cudaSuccess);
+    emu_take(out, d_out, WRAP_HALF2_ROWS * N);
+    cudaFree(d_in);
+    for (int i = 0; i < N; i++)
+        for (int e = 0; e < 32; e += 16) {
+            const uint16_t a = uint16_t(in[3 * i] >> e), b = uint16_t(in[3 * i + 1] >> e),
+                           c = uint16_t(in[3 * i + 2] >> e);
+            check_half_fma(uint16_t(out[i] >> e), a, 0x3c00, c);
+            check_half_fma(uint16_t(out[N + i] >> e), a, b, 0);
+            check_half_fma(uint16_t(out[2 * N + i] >> e), a, b, c);
+            CHECK_EQUAL(out[3 * N + i] >> e & 0xffff, in[3 * i] & 0xffff, "the low half", i);
+            CHECK_EQUAL(out[4 * N + i] >> e & 0xffff, in[3 * i] >> 16, "the high half", i);
+        }
+}
+
 /* matrices */
 
 template <int K>
@@ -378,6 +438,7 @@ int main(void)
         cmocka_unit_test(test_match_all_says_when_all_agree),
         cmocka_unit_test(test_integer_intrinsics_are_as_defined),
         cmocka_unit_test(test_half_conversions_round_to_nearest_even),
+        cmocka_unit_test(test_half2_arithmetic_rounds_once),
         cmocka_unit_test(test_matrix_products_are_as_defined),
         cmocka_unit_test(test_ldmatrix_gives_each_lane_its_two_values),
         cmocka_unit_test(test_async_copies_arrive_at_the_wait_of_their_group),

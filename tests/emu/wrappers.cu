@@ -2,7 +2,7 @@
  * it in the emulation, tests/lint/nvcc.sh compiles it for each architecture. */
 #include "kernels/cuda/dev.cuh"
 
-enum { WRAP_WARP_ROWS = 22, WRAP_INT_ROWS = 12, WRAP_HALF_ROWS = 8 };
+enum { WRAP_WARP_ROWS = 22, WRAP_INT_ROWS = 12, WRAP_HALF_ROWS = 8, WRAP_HALF2_ROWS = 5 };
 
 /* One warp.  in [32]   out [WRAP_WARP_ROWS][32] */
 __global__ void wrap_warp(const unsigned *in, unsigned *out)
@@ -81,6 +81,21 @@ __global__ void wrap_half(const float *in, unsigned *out, int n)
     out[5 * n + i] = __float_as_uint(__bfloat1622float2(bpair).x);
     out[6 * n + i] = __float_as_uint(__bfloat1622float2(bpair).y);
     out[7 * n + i] = __float_as_uint(sqrtf(fabsf(x)));
+}
+
+/* in [n][3] words of two halves   out [WRAP_HALF2_ROWS][n] */
+__global__ void wrap_half2(const unsigned *in, unsigned *out, int n)
+{
+    const int i = (int)(blockIdx.x * blockDim.x + threadIdx.x);
+
+    if (i >= n)
+        return;
+    const unsigned a = in[3 * i], b = in[3 * i + 1], c = in[3 * i + 2];
+    out[0 * n + i] = kc_half2_add(a, c);
+    out[1 * n + i] = kc_half2_mul(a, b);
+    out[2 * n + i] = kc_half2_fma(a, b, c);
+    out[3 * n + i] = kc_half2_low(a);
+    out[4 * n + i] = kc_half2_high(a);
 }
 
 /* One warp a product, in place and not; where they differ d is what no product gives.
