@@ -44,14 +44,18 @@ struct host_block {
 };
 enum { HOST_GUARD = 256 };
 
-/* EMU_MIB: memory of the device. */
+/* EMU_MIB: memory of the device; EMU_SM: its compute capability, 86 for 8.6. */
 static struct emu_machine host_invent(void)
 {
-    const char *const mib = getenv("EMU_MIB");
+    const char *const mib = getenv("EMU_MIB"), *const sm = getenv("EMU_SM");
     struct emu_machine machine = EMU_MACHINE;
 
     if (mib)
         machine.bytes = size_t(strtoul(mib, NULL, 10)) << 20;
+    if (sm) {
+        machine.major = int(strtol(sm, NULL, 10)) / 10;
+        machine.minor = int(strtol(sm, NULL, 10)) % 10;
+    }
     return machine;
 }
 static struct emu_machine host_machine = host_invent();
