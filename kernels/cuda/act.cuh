@@ -1,4 +1,4 @@
-/* act.cuh - int8 per 32 values from f32, for the kernels whose results the next product reads. */
+/* act.cuh - int8 per 32 values, or f16, from f32, for the kernels whose results the next product reads. */
 #pragma once
 
 #include "act.h"
@@ -61,4 +61,43 @@ KERN_CUDA_FN void act_put_4(const float4 &v, char4 *q, struct kern_cuda_group *g
         group->d = d;
         group->dsum = d * (float)sum;
     }
+}
+
+/* f16 rows hold this much of a value. */
+#define ACT_HALF_UNIT 0x1p-4f
+#define ACT_HALF_MOST 65504.0f
+
+/* Where value i of a row lies: of each 16, four from 4 q on are what lane q of a quarter has of B's column,
+ * the even ones in its first register, the odd ones in its second, as tile_half.cuh has A's. */
+KERN_CUDA_FN size_t act_half_at(size_t i)
+{
+    return (i & ~(size_t)15) | i % 2 * 8 | i / 4 % 4 * 2 | i / 2 % 2;
+}
+
+KERN_CUDA_FN uint16_t act_half(float v)
+{
+    const float cut = fminf(fmaxf(v * ACT_HALF_UNIT, -ACT_HALF_MOST), ACT_HALF_MOST);
+
+    return __half_as_ushort(__float2half_rn(cut + (v - v))); /* NaN for infinities as well */
+}
+
+/* Value i, a multiple of four, and the next three. */
+KERN_CUDA_FN void act_put_half_4(uint16_t *h, size_t i, const float4 &v)
+{
+    uint32_t *const to = reinterpret_cast<uint32_t *>(h + act_half_at(i));
+
+    to[0] = (uint32_t)act_half(v.x) | (uint32_t)act_half(v.z) << 16;
+    to[4] = (uint32_t)act_half(v.y) | (uint32_t)act_half(v.w) << 16;
+}
+
+/* Group of 32 values of rows by a warp, in whatever forms are wanted: lane l has value l, which lies at `at`.
+ */
+KERN_CUDA_FN void act_put(const struct kern_cuda_act &act, size_t at, float v)
+{
+    if (act.f)
+        act.f[at] = v;
+    if (act.h)
+        act.h[act_half_at(at)] = act_half(v);
+    if (act.q)
+        act_put_32(v, act.q + at / KERN_CUDA_GROUP * KERN_CUDA_GROUP, act.group + at / KERN_CUDA_GROUP);
 }

@@ -15,17 +15,19 @@ struct kern_cuda_group {
     float dsum; /* d times the sum of q, for weights that have a minimum */
 };
 
-/* Rows on their way into a product, written by whatever computed them.  f: for weights that meet f32 (F16,
- * BF16, F32); NULL where nobody reads it.  All aligned to 16 bytes.
- *   q, f [n_row][n]     group [n_row][n / 32] */
+/* Rows on their way into a product, written by whatever computed them; NULL where nobody reads a form.  f:
+ * for weights that meet f32 (F16, BF16, F32).  h: for products on the tensor cores' f16, a sixteenth of the
+ * value, at most 65504 (so values to 1e6 are whole), each 16 values in the order of act_half_at(); NaN where
+ * the value is no number.  All aligned to 16 bytes. q, f, h [n_row][n]     group [n_row][n / 32] */
 struct kern_cuda_act {
     int8_t *q;
     struct kern_cuda_group *group;
     float *f;
+    uint16_t *h;
 };
 
 /* act = quantised(x / rms(x) w), rms(x) = sqrt(mean(x^2) + eps); w NULL: quantised(x).  dim % 32 == 0, at
- * most KERN_CUDA_NORM_MAX. act.q NULL (with act.group) or act.f NULL: not wanted. x [n_row][dim] f32     w
+ * most KERN_CUDA_NORM_MAX. act.q (with act.group), act.f or act.h NULL: not wanted. x [n_row][dim] f32     w
  * [dim] f32     rows NULL, or [n_row] on the device: row i is of x[rows[i]] */
 struct kern_cuda_norm {
     int n_row, dim;

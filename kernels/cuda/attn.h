@@ -40,7 +40,7 @@ struct kern_cuda_attn {
     float eps;
     uint8_t *kv;              /* page p at p * kern_cuda_page_bytes(), aligned to 16 bytes */
     void *scratch;            /* kern_cuda_attn_scratch_bytes() */
-    struct kern_cuda_act act; /* rows of n_qh d; q (with group) or f NULL: not wanted */
+    struct kern_cuda_act act; /* rows of n_qh d; q (with group), f or h NULL: not wanted */
 };
 
 /* Head sizes that there are kernels for: the family's, and those of the test models. */

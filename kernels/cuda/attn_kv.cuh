@@ -145,10 +145,5 @@ KERN_CUDA_FN float attn_gate(float gate)
 /* The result at [row][head][i], one value a lane of a warp, times its gate. */
 KERN_CUDA_FN void attn_put(const struct kern_cuda_attn *op, size_t at, float v, float gate)
 {
-    v *= attn_gate(gate);
-    if (op->act.f)
-        op->act.f[at] = v;
-    if (op->act.q)
-        act_put_32(v, op->act.q + at / KERN_CUDA_GROUP * KERN_CUDA_GROUP,
-                   op->act.group + at / KERN_CUDA_GROUP);
+    act_put(op->act, at, v * attn_gate(gate));
 }

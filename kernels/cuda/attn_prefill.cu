@@ -239,6 +239,11 @@ KERN_CUDA_FN void fa_put_group(const struct kern_cuda_attn *op, const float2 (&v
         none += (v[n].x - v[n].x) + (v[n].y - v[n].y);
         if (there && op->act.f)
             reinterpret_cast<float2 *>(op->act.f + at)[4 * n + q] = v[n];
+        if (there && op->act.h) {
+            const size_t i = at + (size_t)(8 * n + 2 * q);
+            op->act.h[act_half_at(i)] = act_half(v[n].x);
+            op->act.h[act_half_at(i + 1)] = act_half(v[n].y);
+        }
     }
     if (!op->act.q)
         return;

@@ -108,7 +108,8 @@ static T *cuda_cut(struct cuda_arena *cut, size_t n)
     return reinterpret_cast<T *>(p);
 }
 
-static struct kern_cuda_act cuda_cut_act(struct cuda_arena *cut, size_t n_row, int n, bool with_f)
+static struct kern_cuda_act cuda_cut_act(struct cuda_arena *cut, size_t n_row, int n, bool with_f,
+                                         bool with_h)
 {
     struct kern_cuda_act act = {};
     const size_t n_value = n_row * ROUND_UP((size_t)n, (size_t)KERN_CUDA_GROUP);
@@ -116,6 +117,7 @@ static struct kern_cuda_act cuda_cut_act(struct cuda_arena *cut, size_t n_row, i
     act.q = cuda_cut<int8_t>(cut, n_value);
     act.group = cuda_cut<struct kern_cuda_group>(cut, n_value / KERN_CUDA_GROUP);
     act.f = with_f ? cuda_cut<float>(cut, n_value) : NULL;
+    act.h = with_h ? cuda_cut<uint16_t>(cut, n_value) : NULL;
     return act;
 }
 
@@ -125,9 +127,10 @@ static void cuda_cut_all(struct cuda *cuda, struct cuda_arena *cut)
     const size_t n_row = (size_t)ROUND_UP(s->max_tok, 16); /* products take 16 rows at a time */
     struct cuda_scratch *scratch = &cuda->scratch;
 
-    scratch->in = cuda_cut_act(cut, n_row, s->dim, true);
-    scratch->mix = cuda_cut_act(cut, n_row, MAX(s->n_vh * s->d_delta, s->n_qh * s->d_attn), false);
-    scratch->ff = cuda_cut_act(cut, n_row, s->n_ff, true);
+    scratch->in = cuda_cut_act(cut, n_row, s->dim, true, cuda->wide);
+    scratch->mix =
+        cuda_cut_act(cut, n_row, MAX(s->n_vh * s->d_delta, s->n_qh * s->d_attn), false, cuda->wide);
+    scratch->ff = cuda_cut_act(cut, n_row, s->n_ff, true, cuda->wide);
     scratch->delta = cuda_cut<float>(cut, kern_cuda_delta_scratch_bytes(s) / sizeof(float));
     scratch->attn = cuda_cut<uint8_t>(cut, kern_cuda_attn_scratch_bytes(s));
 }
@@ -179,6 +182,13 @@ static size_t cuda_kv_page_bytes(struct kern *kern)
 }
 
 /* opening */
+
+/* Server cards add f16 products to f32 at their full rate; those for screens at half of it, where int8 ones
+ * win. */
+static bool cuda_is_wide(const struct cudaDeviceProp *prop)
+{
+    return prop->minor == 0 ? prop->major <= 10 : prop->major == 10;
+}
 
 static void cuda_free(struct kern *kern)
 {
@@ -235,8 +245,10 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
     if (kern_cuda_vmm_granularity(device, &cuda->granule) < 0)
         cuda->granule = 0; /* then the next engine reads the file again */
     cuda->pdl = prop.major >= 9;
+    cuda->wide = cuda_is_wide(&prop);
     snprintf(cuda->kern.isa, sizeof(cuda->kern.isa), "sm_%d%d", prop.major, prop.minor);
-    snprintf(cuda->kern.numerics_id, sizeof(cuda->kern.numerics_id), KERN_CUDA_NAME "-1-%s", cuda->kern.isa);
+    snprintf(cuda->kern.numerics_id, sizeof(cuda->kern.numerics_id), KERN_CUDA_NAME "-1-%s%s", cuda->kern.isa,
+             cuda->wide ? "-f16" : "");
     r = cuda_result(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     if (r == 0)
         r = kern_cuda_matmul_init();

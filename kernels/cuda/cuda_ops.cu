@@ -1,8 +1,8 @@
 /* cuda_ops.cu - from the ops of kernels.h to kernels.  See cuda.cuh.
  *
  * Between two ops activations stay quantised where nobody else reads them: a mixer writes its rows as f32, as
- * kernels.h says, and as int8 beside them, and the product that follows, known by its operand's address,
- * takes the latter. */
+ * kernels.h says, and as int8 or f16 beside them, and the product that follows, known by its operand's
+ * address, takes the latter. */
 #include "cuda.cuh"
 
 #include "attn.cuh"
@@ -30,21 +30,40 @@ static int ops_tiles(const struct kern_mat *mat, struct kern_cuda_tiles *ret_til
     return 0;
 }
 
-/* What the matrices read of act rows: nothing else is written. */
-static struct kern_cuda_act ops_wanted(struct kern_cuda_act act, const struct kern_mat *const *mats,
-                                       int n_mat)
+/* Of n_row rows quantised matrices read one form: f16 if wide, or int8. */
+static struct kern_cuda_act ops_form(struct kern_cuda_act act, bool wide)
 {
-    bool f32 = false, int8 = false;
+    if (wide) {
+        act.q = NULL;
+        act.group = NULL;
+    } else {
+        act.h = NULL;
+    }
+    return act;
+}
+
+static bool ops_is_wide(const struct cuda *cuda, int n_row)
+{
+    return cuda->wide && n_row > KERN_CUDA_FEW;
+}
+
+/* What the matrices read of act rows: nothing else is written. */
+static struct kern_cuda_act ops_wanted(struct kern_cuda_act act, bool wide,
+                                       const struct kern_mat *const *mats, int n_mat)
+{
+    bool f32 = false, quantised = false;
 
     for (int i = 0; i < n_mat; i++) {
         f32 = f32 || ops_reads_f32(mats[i]);
-        int8 = int8 || !ops_reads_f32(mats[i]);
+        quantised = quantised || !ops_reads_f32(mats[i]);
     }
+    act = ops_form(act, wide);
     if (!f32)
         act.f = NULL;
-    if (!int8) {
+    if (!quantised) {
         act.q = NULL;
         act.group = NULL;
+        act.h = NULL;
     }
     return act;
 }
@@ -101,12 +120,13 @@ static int ops_embed(struct cuda *cuda, const struct cuda_embed_op *embed)
 
 static int ops_norm_proj(struct cuda *cuda, const struct kern_norm_proj *op)
 {
-    struct kern_cuda_act act = ops_wanted(cuda->scratch.in, op->mats, op->n_mat);
+    struct kern_cuda_act act =
+        ops_wanted(cuda->scratch.in, ops_is_wide(cuda, op->n_tok), op->mats, op->n_mat);
     int r;
 
     if (!op->norm_w && act.f) { /* x itself is what they read */
         act.f = NULL;
-        r = act.q ? ops_norm(cuda, op->x, NULL, 0, op->n_tok, op->mats[0]->n_in, NULL, &act) : 0;
+        r = act.q || act.h ? ops_norm(cuda, op->x, NULL, 0, op->n_tok, op->mats[0]->n_in, NULL, &act) : 0;
         act.f = const_cast<float *>(op->x);
     } else {
         r = ops_norm(cuda, op->x, op->norm_w, op->eps, op->n_tok, op->mats[0]->n_in, NULL, &act);
@@ -116,7 +136,7 @@ static int ops_norm_proj(struct cuda *cuda, const struct kern_norm_proj *op)
 
 static int ops_proj_add(struct cuda *cuda, const struct kern_proj_add *op)
 {
-    struct kern_cuda_act act = cuda->scratch.mix;
+    struct kern_cuda_act act = ops_form(cuda->scratch.mix, ops_is_wide(cuda, op->n_tok));
     int r = 0;
 
     if (op->y != cuda->mixed_out && !ops_reads_f32(op->mat))
@@ -129,13 +149,14 @@ static int ops_proj_add(struct cuda *cuda, const struct kern_proj_add *op)
 static int ops_mlp(struct cuda *cuda, const struct kern_mlp *mlp)
 {
     const struct kern_mat *const in_mats[] = {mlp->gate, mlp->up};
-    const struct kern_cuda_act in = ops_wanted(cuda->scratch.in, in_mats, 2);
+    const bool wide = ops_is_wide(cuda, mlp->n_tok) && mlp->gate->type == mlp->up->type;
+    const struct kern_cuda_act in = ops_wanted(cuda->scratch.in, wide, in_mats, 2);
     struct kern_cuda_gate_up op = {};
     int r = ops_norm(cuda, mlp->x, mlp->norm_w, mlp->eps, mlp->n_tok, mlp->gate->n_in, NULL, &in);
 
     op.n_row = mlp->n_tok;
     op.in = in;
-    op.out = cuda->scratch.ff;
+    op.out = in.h ? ops_wanted(cuda->scratch.ff, true, &mlp->down, 1) : ops_form(cuda->scratch.ff, false);
     if (!ops_reads_f32(mlp->down))
         op.out.f = NULL;
     op.n_sm = cuda->n_sm;
@@ -150,7 +171,7 @@ static int ops_mlp(struct cuda *cuda, const struct kern_mlp *mlp)
 
 static int ops_head(struct cuda *cuda, const struct kern_head *op)
 {
-    struct kern_cuda_act act = ops_wanted(cuda->scratch.in, &op->mat, 1);
+    struct kern_cuda_act act = ops_wanted(cuda->scratch.in, ops_is_wide(cuda, op->n_rows), &op->mat, 1);
     int r;
 
     if (op->hidden)
@@ -182,7 +203,7 @@ static int ops_delta(struct cuda *cuda, const struct kern_delta *delta)
     op.eps = delta->eps;
     op.state = delta->state;
     op.scratch = cuda->scratch.delta;
-    op.act = cuda->scratch.mix;
+    op.act = ops_form(cuda->scratch.mix, ops_is_wide(cuda, delta->batch->n_tok));
     op.act.f = delta->out;
     cuda->mixed_out = delta->out;
     return kern_cuda_delta_mix(&op, delta->batch, cuda->pdl, cuda->stream);
@@ -213,7 +234,7 @@ static int ops_attn(struct cuda *cuda, const struct kern_attn *attn)
     op.eps = attn->eps;
     op.kv = attn->kv;
     op.scratch = cuda->scratch.attn;
-    op.act = cuda->scratch.mix;
+    op.act = ops_form(cuda->scratch.mix, ops_is_wide(cuda, attn->batch->n_tok));
     op.act.f = attn->out;
     cuda->mixed_out = attn->out;
     return kern_cuda_attn_mix(&op, attn->batch, &cuda->rope, cuda->pdl, cuda->stream);

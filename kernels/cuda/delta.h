@@ -32,7 +32,7 @@ struct kern_cuda_delta {
     float eps;
     uint8_t *state;           /* slot s at s * kern_cuda_delta_state_bytes(), aligned to 16 bytes */
     float *scratch;           /* kern_cuda_delta_scratch_bytes() */
-    struct kern_cuda_act act; /* rows of n_vh d; q (with group) or f NULL: not wanted */
+    struct kern_cuda_act act; /* rows of n_vh d; q (with group), f or h NULL: not wanted */
 };
 
 /* Head sizes and convolutions that there are kernels for: the family's, and those of the test models. */

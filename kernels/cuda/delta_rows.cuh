@@ -83,9 +83,5 @@ KERN_CUDA_FN float delta_beta(const struct kern_cuda_delta *op, size_t row, int 
 /* The result at [row][h][i], one value a lane of a warp. */
 KERN_CUDA_FN void delta_put(const struct kern_cuda_delta *op, size_t at, float v)
 {
-    if (op->act.f)
-        op->act.f[at] = v;
-    if (op->act.q)
-        act_put_32(v, op->act.q + at / KERN_CUDA_GROUP * KERN_CUDA_GROUP,
-                   op->act.group + at / KERN_CUDA_GROUP);
+    act_put(op->act, at, v);
 }

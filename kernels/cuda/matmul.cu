@@ -3,14 +3,15 @@
 
 #include "matmul_large.cuh"
 #include "matmul_small.cuh"
-
-enum { MATMUL_FEW = 32 }; /* rows up to which reading the weights once more costs less than idle columns */
+#include "matmul_wide.cuh"
 
 extern "C" int kern_cuda_matmul_init(void)
 {
-    const int r = matmul_small_init();
+    int r = matmul_small_init();
 
-    return r == 0 ? matmul_large_init() : r;
+    if (r == 0)
+        r = matmul_large_init();
+    return r == 0 ? matmul_wide_init() : r;
 }
 
 static bool matmul_is_float(const struct kern_cuda_tiles *t)
@@ -22,7 +23,7 @@ static bool matmul_is_float(const struct kern_cuda_tiles *t)
 static bool matmul_takes(const struct kern_cuda_tiles *t, int n_in, const struct kern_cuda_act *in)
 {
     return t->n_in == n_in && t->n_out >= 1 && t->data &&
-           (matmul_is_float(t) ? in->f != NULL : in->q && in->group);
+           (matmul_is_float(t) ? in->f != NULL : in->h || (in->q && in->group));
 }
 
 /* Those of the stack that are floats, or those that are not. */
@@ -48,11 +49,11 @@ extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl
     for (int i = 0; i < op->n_mat; i++)
         if (!matmul_takes(&op->mats[i], op->mats[0].n_in, &op->in) || !op->out[i])
             return -EINVAL;
-    if (op->n_row <= MATMUL_FEW)
+    if (op->n_row <= KERN_CUDA_FEW && !op->in.h)
         return matmul_small(op, pdl, stream);
     const struct kern_cuda_matmul floats = matmul_part(op, true), others = matmul_part(op, false);
     if (others.n_mat)
-        r = matmul_large(&others, pdl, stream);
+        r = op->in.h ? matmul_wide(&others, pdl, stream) : matmul_large(&others, pdl, stream);
     return r == 0 && floats.n_mat ? matmul_small(&floats, pdl, stream) : r;
 }
 
@@ -61,10 +62,14 @@ extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool p
     const int n_in = op->gate.n_in, n_out = op->gate.n_out;
 
     if (op->n_row < 1 || op->n_sm < 1 || n_out % KERN_CUDA_GROUP || op->up.n_out != n_out ||
-        !matmul_takes(&op->gate, n_in, &op->in) || !matmul_takes(&op->up, n_in, &op->in) || !op->out.q ||
-        !op->out.group)
+        !matmul_takes(&op->gate, n_in, &op->in) || !matmul_takes(&op->up, n_in, &op->in))
         return -EINVAL;
-    if (op->n_row <= MATMUL_FEW || op->gate.type != op->up.type || matmul_is_float(&op->gate))
+    if (op->in.h) /* whatever form is wanted */
+        return op->gate.type == op->up.type && !matmul_is_float(&op->gate) ? matmul_wide_glu(op, pdl, stream)
+                                                                           : -EINVAL;
+    if (!op->out.q || !op->out.group)
+        return -EINVAL;
+    if (op->n_row <= KERN_CUDA_FEW || op->gate.type != op->up.type || matmul_is_float(&op->gate))
         return matmul_small_glu(op, pdl, stream);
     return matmul_large_glu(op, pdl, stream);
 }

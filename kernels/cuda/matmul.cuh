@@ -2,7 +2,7 @@
  *
  * Each: 0, -EINVAL for a shape that the struct does not allow, or what the launch gave.  pdl: as in
  * KERN_CUDA_LAUNCH. One launch each, but two for a stack of both quantised and float matrices and more than
- * 32 rows. */
+ * 32 rows, or with in.h. */
 #pragma once
 
 #include "dev.cuh"

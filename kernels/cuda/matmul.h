@@ -1,17 +1,22 @@
 /* matmul.h - products of packed matrices and quantised rows; what cuda.cu calls, and rows of embeddings.
  *
  * A result depends on its row and its matrix alone: not on how many rows there are, nor on the kernel that
- * computes them (exact.h has the definition, bit for bit). */
+ * computes them (exact.h has the definition, bit for bit).  So it is with rows that are f16 (in.h), but they
+ * give other results than int8 ones. */
 #pragma once
 
 #include "act.h"
 #include "tile.h"
 
-enum { KERN_CUDA_STACK = 4 }; /* matrices that read the same rows */
+enum {
+    KERN_CUDA_STACK = 4, /* matrices that read the same rows */
+    KERN_CUDA_FEW = 32,  /* rows up to which reading the weights once more costs less than idle columns */
+};
 
 /* out[i] = mats[i] in, or out[i] += it, for each matrix of the stack.
  *   in [n_row][n_in]     out[i] [n_row][mats[i].n_out] f32     mats with data, all of the same n_in
- * in.f is read by F32, F16 and BF16 alone, in.q and in.group by all others. */
+ * in.f is read by F32, F16 and BF16 alone, by all others in.h where it is not NULL, else in.q and in.group.
+ */
 struct kern_cuda_matmul {
     int n_row, n_mat;
     bool add;
@@ -22,7 +27,7 @@ struct kern_cuda_matmul {
 };
 
 /* out = quantised(silu(gate in) * (up in)), out.f as well if it is wanted.  gate and up of one shape, n_out
- * % 32 == 0; types may differ. */
+ * % 32 == 0; types may differ where in.h is NULL, and then out.h is not written. */
 struct kern_cuda_gate_up {
     int n_row;
     struct kern_cuda_act in, out;

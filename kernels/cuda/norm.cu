@@ -61,6 +61,8 @@ __global__ static void __launch_bounds__(NORM_THREADS) norm_q8(struct kern_cuda_
                                      x[j].z * scale * w[j].z, x[j].w * scale * w[j].w);
         if (i < n && op.act.f)
             reinterpret_cast<float4 *>(op.act.f + at)[i] = v;
+        if (i < n && op.act.h)
+            act_put_half_4(op.act.h, at + 4 * (size_t)i, v);
         if (op.act.q)
             act_put_4(v, i < n ? reinterpret_cast<char4 *>(op.act.q + at) + i : nullptr,
                       i < n && i % 8 == 0 ? op.act.group + at / KERN_CUDA_GROUP + i / 8 : nullptr);

@@ -188,6 +188,18 @@ struct tile_scales {
     float w[2], m[2], half[2][2];
 };
 
+/* Four groups' pairs of six bits from a row's 16 bytes, the lower or the upper ones; bits above the twelve
+ * are others'. */
+KERN_CUDA_FN void tile_pairs(uint32_t (&pair)[4], const uint4 &v, bool upper)
+{
+    const uint32_t lo = upper ? __funnelshift_r(v.z, v.w, 16) : v.y, hi = upper ? v.w >> 16 : v.z;
+
+    pair[0] = lo;
+    pair[1] = lo >> 12;
+    pair[2] = __funnelshift_r(lo, hi, 24);
+    pair[3] = hi >> 4;
+}
+
 /* Pairs of six bits to w and m, once for a block: for each tile anew it would be half of its work.  dst
  * [16 rows][8 groups][n_float], by a warp. */
 template <enum quant_type T>
@@ -195,12 +207,11 @@ KERN_CUDA_FN void tile_expand(float *dst, const uint8_t *scales, int lane)
 {
     constexpr int n = tile_kind<T>::n_float;
     const uint4 v = reinterpret_cast<const uint4 *>(scales)[lane / 2];
-    const bool upper = lane % 2; /* half of a row: four groups, 48 bits */
-    const uint32_t lo = upper ? __funnelshift_r(v.z, v.w, 16) : v.y, hi = upper ? v.w >> 16 : v.z;
-    const uint32_t pair[4] = {lo, lo >> 12, __funnelshift_r(lo, hi, 24), hi >> 4};
     const float d = tile_half(v.x), m = -tile_half(v.x >> 16);
+    uint32_t pair[4];
     float out[4 * n];
 
+    tile_pairs(pair, v, lane % 2);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const float scale = tile_float(pair[i] & 63);

@@ -1,4 +1,4 @@
-/* kt_cuda.h - what the tests of the CUDA products share: rows of matrices as files have them. */
+/* kt_cuda.h - what the tests of the CUDA products share: rows of matrices as files have them, rows of f16. */
 #pragma once
 
 #include "kernels/cuda/tile.h"
@@ -47,4 +47,25 @@ static inline std::vector<uint8_t> kt_file_rows(enum quant_type type, int n_out,
             memcpy(&rows[d + 2], &h, 2);
     }
     return rows;
+}
+
+/* Rows as f16 products read them, what act.h says of it once more: x / 16, of each 16 values, four from 4 q
+ * on at 2 q, 2 q + 8, 2 q + 1 and 2 q + 9. */
+static inline uint16_t kt_half(float x)
+{
+    if (x - x != 0)
+        return 0x7fff;
+    if (x == 0)
+        return 0; /* of either sign */
+    return half_from_float(x > 1048064.0f ? 65504.0f : x < -1048064.0f ? -65504.0f : x / 16);
+}
+
+static inline std::vector<uint16_t> kt_halves(const std::vector<float> &x)
+{
+    static const int place[] = {0, 8, 1, 9};
+    std::vector<uint16_t> h(x.size());
+
+    for (size_t i = 0; i < x.size(); i++)
+        h[i / 16 * 16 + size_t(i / 4 % 4 * 2) + size_t(place[i % 4])] = kt_half(x[i]);
+    return h;
 }

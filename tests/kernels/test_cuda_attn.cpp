@@ -3,6 +3,7 @@
 #include "kernels/cuda/attn.cuh"
 
 #include "cuda_step.h"
+#include "kt_cuda.h"
 
 enum { N_PAGES = 24, SEQ_PAGES = 4, CTX = SEQ_PAGES * KERN_PAGE_TOK };
 static const float eps = 1e-6f;
@@ -15,6 +16,7 @@ struct data {
     float base;
     std::vector<float> q, k, v, norm, out;
     std::vector<int8_t> code;
+    std::vector<uint16_t> h;
     std::vector<struct kern_cuda_group> group;
 };
 
@@ -58,6 +60,7 @@ static struct data data_new(int n_qh, int n_kvh, int d, enum kern_kv_type kv_typ
     r.norm = cuda_floats(&seed, size_t(d), 0.5f, 1.5f);
     r.out.assign(n * heads, 0.0f); /* rows that a test leaves out stay so */
     r.code.assign(n * heads, 0);
+    r.h.assign(n * heads, 0);
     r.group.resize(n * heads / KERN_CUDA_GROUP);
     return r;
 }
@@ -109,6 +112,7 @@ static void cuda_launch(struct data *r, const struct cuda_ctx *c, float *const *
     const size_t n = size_t(b->n_tok) * size_t(r->s.n_qh * r->s.d_attn);
     std::vector<float> out(n);
     std::vector<int8_t> code(n);
+    std::vector<uint16_t> h(n);
     std::vector<struct kern_cuda_group> group(n / KERN_CUDA_GROUP);
     struct cuda_step step = cuda_step_new(b, r->s.max_ctx);
     struct kern_cuda_attn op = {};
@@ -135,6 +139,7 @@ static void cuda_launch(struct data *r, const struct cuda_ctx *c, float *const *
     op.scratch = c->scratch;
     op.act.f = emu_device<float>(NULL, n);
     op.act.q = emu_device<int8_t>(NULL, n);
+    op.act.h = emu_device<uint16_t>(NULL, n);
     op.act.group = emu_device<struct kern_cuda_group>(NULL, group.size());
     assert_int_equal(kern_cuda_rope_init(r->base, r->n_rot, &rope), 0);
     assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
@@ -143,10 +148,12 @@ static void cuda_launch(struct data *r, const struct cuda_ctx *c, float *const *
     assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
     emu_take(out.data(), op.act.f, n);
     emu_take(code.data(), op.act.q, n);
+    emu_take(h.data(), op.act.h, n);
     emu_take(group.data(), op.act.group, group.size());
     cuda_step_free(&step);
     cuda_scatter(&r->seqs, &r->out, out, b, cuts);
     cuda_scatter(&r->seqs, &r->code, code, b, cuts);
+    cuda_scatter(&r->seqs, &r->h, h, b, cuts);
     cuda_scatter(&r->seqs, &r->group, group, b, cuts);
 }
 
@@ -205,6 +212,7 @@ static void check(struct data *r, const cuda_steps &plan, double tolerance)
     run_cuda(r, plan, 0);
     cuda_check_near(r->out, want.out, tolerance, "out");
     cuda_check_groups(r->out, r->code, r->group, "act");
+    assert_memory_equal(r->h.data(), kt_halves(r->out).data(), r->h.size() * sizeof(uint16_t));
     for (int mode = 1; mode < n_mode; mode++) {
         emu_use_mode(mode);
         run_cuda(&again, plan, mode % 3);

@@ -68,16 +68,26 @@ static void test_what_is_missing_is_named(void **state)
 
 static void test_a_device_is_told_by_what_it_is(void **state)
 {
+    static const struct {
+        int major, minor;
+        const char *isa, *numerics_id; /* -f16: prompts are computed so */
+    } devices[] = {{8, 0, "sm_80", "emu-1-sm_80-f16"},    {8, 6, "sm_86", "emu-1-sm_86"},
+                   {8, 9, "sm_89", "emu-1-sm_89"},        {9, 0, "sm_90", "emu-1-sm_90-f16"},
+                   {10, 0, "sm_100", "emu-1-sm_100-f16"}, {10, 3, "sm_103", "emu-1-sm_103-f16"},
+                   {12, 0, "sm_120", "emu-1-sm_120"}};
     struct emu_machine m = EMU_MACHINE;
 
-    m.major = 12;
     m.n_device = 2;
-    emu_set_machine(&m);
-    struct kern *const kern = open_backend();
-    assert_string_equal(kern->ops->name, "emu");
-    assert_string_equal(kern->isa, "sm_120");
-    assert_string_equal(kern->numerics_id, "emu-1-sm_120");
-    kern->ops->free(kern);
+    for (const auto &device : devices) {
+        m.major = device.major;
+        m.minor = device.minor;
+        emu_set_machine(&m);
+        struct kern *const kern = open_backend();
+        assert_string_equal(kern->ops->name, "emu");
+        assert_string_equal(kern->isa, device.isa);
+        assert_string_equal(kern->numerics_id, device.numerics_id);
+        kern->ops->free(kern);
+    }
     m = EMU_MACHINE;
     emu_set_machine(&m);
 }

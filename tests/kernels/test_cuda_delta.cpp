@@ -3,6 +3,7 @@
 #include "kernels/cuda/delta.cuh"
 
 #include "cuda_step.h"
+#include "kt_cuda.h"
 
 enum { CTX = 4096 };
 static const float eps = 1e-6f;
@@ -14,6 +15,7 @@ struct data {
     struct cuda_seqs seqs;
     std::vector<float> qkv, z, alpha, beta, conv_w, a, dt, norm_w, out;
     std::vector<int8_t> q;
+    std::vector<uint16_t> h;
     std::vector<struct kern_cuda_group> group;
 };
 
@@ -50,6 +52,7 @@ static struct data data_new(int n_kh, int n_vh, int d, int n_seq, int len, uint6
     r.norm_w = cuda_floats(&seed, size_t(d), 0.5f, 1.5f);
     r.out.assign(n * r.n_out, 0.0f); /* rows that a test leaves out stay so */
     r.q.assign(n * r.n_out, 0);
+    r.h.assign(n * r.n_out, 0);
     r.group.resize(n * r.n_out / KERN_CUDA_GROUP);
     return r;
 }
@@ -106,6 +109,7 @@ static void cuda_step_run(void *data, const struct kern_batch *b, const std::vec
     const size_t n = size_t(b->n_tok) * r->n_out;
     std::vector<float> out(n);
     std::vector<int8_t> q(n);
+    std::vector<uint16_t> h(n);
     std::vector<struct kern_cuda_group> group(n / KERN_CUDA_GROUP);
     struct cuda_step step = cuda_step_new(b, CTX);
     struct kern_cuda_delta op = {};
@@ -136,6 +140,7 @@ static void cuda_step_run(void *data, const struct kern_batch *b, const std::vec
     op.scratch = c->scratch;
     op.act.f = emu_device<float>(NULL, n);
     op.act.q = emu_device<int8_t>(NULL, n);
+    op.act.h = emu_device<uint16_t>(NULL, n);
     op.act.group = emu_device<struct kern_cuda_group>(NULL, n / KERN_CUDA_GROUP);
     assert_int_equal(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
     assert_int_equal(kern_cuda_delta_mix(&op, &bucket, true, stream), 0);
@@ -143,12 +148,14 @@ static void cuda_step_run(void *data, const struct kern_batch *b, const std::vec
     assert_int_equal(cudaStreamDestroy(stream), cudaSuccess);
     emu_take(out.data(), op.act.f, n);
     emu_take(q.data(), op.act.q, n);
+    emu_take(h.data(), op.act.h, n);
     emu_take(group.data(), op.act.group, group.size());
     for (float *p : in)
         cudaFree(p);
     cuda_step_free(&step);
     cuda_scatter(&r->seqs, &r->out, out, b, cuts);
     cuda_scatter(&r->seqs, &r->q, q, b, cuts);
+    cuda_scatter(&r->seqs, &r->h, h, b, cuts);
     cuda_scatter(&r->seqs, &r->group, group, b, cuts);
 }
 
@@ -187,6 +194,7 @@ static void check(struct data *r, const cuda_steps &plan, double tolerance)
     run_cuda(r, plan, 0);
     cuda_check_near(r->out, want.out, tolerance, "out");
     cuda_check_groups(r->out, r->q, r->group, "act");
+    assert_memory_equal(r->h.data(), kt_halves(r->out).data(), r->h.size() * sizeof(uint16_t));
     for (int mode = 1; mode < EMU_N_MODES; mode++) {
         emu_use_mode(mode);
         run_cuda(&again, plan, mode % 2);
