@@ -80,6 +80,28 @@ class Run(unittest.TestCase):
         self.assertIn("| matmul_small_rows<1> | (264, 1, 1) | 1 | 1200.0 | 1,200 | 96 % |\n"
                       "| norm_q8<1> | (1, 1, 1) | 2 | 25.0 | 50 | 4 % |\n", report)
 
+    def test_a_gpus_own_steps_are_all_taken(self):
+        """With programs that only say what they were asked: what a machine without a GPU can tell."""
+        say = 'echo "ok $2: $*"\n'
+        for name, text in {"nvidia-smi": 'case $1 in *=memory.total) echo 81559 ;; *) echo "NVIDIA H200, 580.1" ;; esac\n', "ncu": say,
+                           "compute-sanitizer": 'echo "========= ERROR SUMMARY: 0 errors"\n'}.items():
+            self.program(name, text)
+        llama, driver = self.program("llama-bench", 'echo "| qwen | pp512 | 1 |"\n'), self.fake_driver(say)
+        serve = self.program("qwend", "exit 1\n")
+        done = subprocess.run(["sh", RUN, "--out", self.out, "--use", driver, driver, "--llama-bench", llama, "--serve", serve, serve],
+                              text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              env={**os.environ, "PATH": f"{self.folder.name}:{os.environ['PATH']}"})
+        report = self.report()
+        self.assertIn("steps: machine, ops, keep, model-d1-k256-MIX, model-d1-k256-Q4_K_M, model-d1-k256-Q4_0, model-d1-k256-IQ4_XS, "
+                      "model-d2-f32-F32, model-d3-mtp-Q4_K_M, random-model, speed, profile-decode-1, profile-decode-16, "
+                      "profile-prefill-512, serve, llama, ops-large, sanitizer-memcheck, sanitizer-racecheck, sanitizer-synccheck",
+                      report, done.stdout)
+        self.assertIn("| qwen | pp512 | 1 |", report)
+        self.assertIn("- racecheck: ERROR SUMMARY: 0 errors", report)
+        self.assertIn("- serve: FAILED start: RuntimeError: the daemon ended", report)   # it cannot live
+        with open(os.path.join(self.out, "speed.log"), encoding="utf-8") as f:
+            self.assertIn("random.gguf 4096 32768 128 131072", f.read())
+
     def test_a_step_that_does_not_end_is_told(self):
         driver = self.fake_driver('[ $2 = keep ] && exit 124; echo "ok $2: fine"\n')
         self.assertEqual(self.run_sh(driver=driver).returncode, 1)
