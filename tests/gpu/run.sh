@@ -226,17 +226,17 @@ else # what needs least time and says most comes first
         step profile-decode-16 60 profile decode 16 4096
         step profile-prefill-512 60 profile prefill 512 1024
     fi
-    [ -z "$qwend" ] || step serve 100 serve "$out/random.gguf"
+    [ -z "$qwend" ] || step serve 90 serve "$out/random.gguf"
     if [ -n "$llama" ]; then
         step llama-build 480 llama_build
         llama_bench=$out/llama/bin/llama-bench
     fi
     [ -z "$llama_bench" ] || step llama 90 run "$llama_bench" -m "$out/random.gguf" -p 512,4096 -n 128 -fa 1
-    step ops-large 120 run "$driver" cuda ops --large
+    step ops-large 60 run "$driver" cuda ops --large
     if command -v compute-sanitizer >/dev/null; then
-        step sanitizer-memcheck 90 sanitize memcheck
-        step sanitizer-racecheck 90 sanitize racecheck
-        step sanitizer-synccheck 60 sanitize synccheck
+        step sanitizer-memcheck 60 sanitize memcheck
+        step sanitizer-racecheck 60 sanitize racecheck
+        step sanitizer-synccheck 45 sanitize synccheck
     fi
 fi
 python3 tests/gpu/report.py "$out" $mode
