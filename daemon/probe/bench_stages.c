@@ -58,17 +58,19 @@ int bench_read_init(struct bench_read *read, struct kern *kern, const struct ker
     *read = (struct bench_read){.kern = kern, .data = weights->base, .bytes = weights->bytes / 64 * 64};
     if (!kern->ops->read || weights->bytes >= BENCH_READ_BYTES)
         return 0;
-    read->data = read->own = aligned_alloc(64, BENCH_READ_BYTES);
-    if (!read->own)
-        return -ENOMEM;
+    const int r = kern->ops->mem_alloc(kern, BENCH_READ_BYTES, KERN_MEM_STATE, &read->own);
+    if (r)
+        return r;
+    read->data = read->own.base;
     read->bytes = BENCH_READ_BYTES;
-    memset(read->own, 1, BENCH_READ_BYTES);
-    return 0;
+    return kern->ops->clear(kern, read->own.base,
+                            BENCH_READ_BYTES); /* else one page of zeros would be all of it */
 }
 
 void bench_read_deinit(struct bench_read *read)
 {
-    freep(&read->own);
+    if (read->kern)
+        read->kern->ops->mem_free(read->kern, &read->own);
 }
 
 double bench_read_gb_s(const struct bench_read *read)

@@ -19,12 +19,12 @@ json_t *bench_stages_json(const struct bench_stages *stages, int n_step);
 /* What the backend's threads read that do nothing else: the weights, if they are larger than caches are, else
  * memory of its own. */
 struct bench_read {
-    struct kern *kern;   /* borrowed */
-    uint8_t *own;        /* owned; NULL: the weights are read */
+    struct kern *kern;   /* borrowed; NULL: nothing was begun */
+    struct kern_mem own; /* owned; no base: the weights are read */
     const uint8_t *data; /* borrowed: own or the weights */
     size_t bytes;
 };
 int bench_read_init(struct bench_read *read, struct kern *kern,
-                    const struct kern_mem *weights); /* 0 or -ENOMEM */
+                    const struct kern_mem *weights); /* 0, or < 0 */
 void bench_read_deinit(struct bench_read *read);
 double bench_read_gb_s(const struct bench_read *read); /* once; 0: the backend does not offer it */

@@ -217,7 +217,7 @@ static const struct kern_ops cuda_ops = {
     cuda_norm_proj,     cuda_proj_add,
     cuda_mlp,           cuda_delta,
     cuda_attn,          cuda_head,
-    cuda_stages,        nullptr /* read */,
+    cuda_stages,        cuda_read,
     cuda_free,
 };
 

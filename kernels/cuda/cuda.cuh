@@ -131,6 +131,7 @@ int cuda_copy_in(struct kern *kern, void *dst, const void *src_host, size_t byte
 int cuda_copy_out(struct kern *kern, void *dst_host, const void *src, size_t bytes);
 int cuda_clear(struct kern *kern, void *dst, size_t bytes);
 int cuda_copy(struct kern *kern, void *dst, const void *src, size_t bytes);
+void cuda_read(struct kern *kern, const uint8_t *data, size_t bytes);
 size_t cuda_mat_bytes(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out, int n_in);
 int cuda_mat_pack(struct kern *kern, const struct kern_mat *mat, const void *src);
 

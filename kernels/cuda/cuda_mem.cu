@@ -5,6 +5,7 @@
 #include "cuda.cuh"
 
 #include "matmul_pack.cuh"
+#include "read.cuh"
 #include "vmm.cuh"
 
 /* Weights get an fd, where the driver has that: they outlive the engine.  Everything else dies with it. */
@@ -136,6 +137,18 @@ int cuda_copy(struct kern *kern, void *dst, const void *src, size_t bytes)
     if (r < 0 || !bytes)
         return r;
     return cuda_result(cuda, cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToDevice, cuda->stream));
+}
+
+/* A fault shows with the next call that can say so. */
+void cuda_read(struct kern *kern, const uint8_t *data, size_t bytes)
+{
+    enum { BLOCKS = 8 }; /* of an SM: as many as find room, so that all that it can ask for is asked for */
+    struct cuda *cuda = cuda_of(kern);
+
+    if (cuda_step_flush(cuda) == 0 &&
+        kern_cuda_read(reinterpret_cast<const uint4 *>(data), bytes / sizeof(uint4), BLOCKS * cuda->n_sm,
+                       NULL, cuda->stream) == 0)
+        cudaStreamSynchronize(cuda->stream);
 }
 
 /* matrices */

@@ -1,7 +1,7 @@
 /* speed.c - gpu_driver speed: tokens a second, and what each stage makes of the memory's bandwidth.
  *
- * Lines for run.sh's report: "speed WHAT TOK_S", "stage PHASE NAME US GB_S", a step each.  Random weights
- * serve: speed depends on shapes and types alone. */
+ * Lines for run.sh's report: "read GB_S", "speed WHAT TOK_S", "stage PHASE NAME US GB_S", a step each. Random
+ * weights serve: speed depends on shapes and types alone. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 #include "gpu.h"
 #include "gpu_run.h"
 
-enum { SPEED_STAGES = 16, SPEED_WARM = 3, SPEED_SEQS = 16, SPEED_PIECE = 2048 };
+enum { SPEED_STAGES = 16, SPEED_WARM = 3, SPEED_SEQS = 16, SPEED_READS = 5, SPEED_PIECE = 2048 };
 
 struct speed_sizes {
     int prefill, context, decode, deep;
@@ -100,6 +100,23 @@ static int speed_decode(struct gpu_run *run, int n_seq, int pos, int n, bool sta
     return r;
 }
 
+/* What the memory gives: the weights, read and nothing else done with them, the best of some. */
+static void speed_plain_read(struct gpu_run *run)
+{
+    const struct kern_mem *mem = &run->model->weights.mem;
+    const size_t bytes = mem->bytes / 64 * 64;
+    double best = 0;
+
+    if (!run->kern->ops->read)
+        return;
+    for (int i = 0; i < SPEED_READS; i++) {
+        const double from = speed_now();
+        run->kern->ops->read(run->kern, mem->base, bytes);
+        best = fmax(best, (double)bytes / (speed_now() - from));
+    }
+    printf("read %.1f\n", best * 1e-9);
+}
+
 /* Nobody read what is before these positions: times depend on lengths alone. */
 static int speed_table(struct gpu_run *run, int context, int n)
 {
@@ -131,6 +148,7 @@ static int speed_all(struct gpu_run *run, const int32_t *ids, const struct speed
     static const int pieces[] = {512, SPEED_PIECE};
     int r = 0;
 
+    speed_plain_read(run);
     for (size_t i = 0; i < ARRAY_SIZE(pieces) && !r; i++)
         if (!i || size->prefill > pieces[i - 1])
             r = speed_prefill(run, ids, size->prefill, pieces[i]);
