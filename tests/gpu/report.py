@@ -84,6 +84,16 @@ def ratio_table():
         m = re.match(r"decode-(\d+)-at-(\d+)$", what)
         if m and what != "decode-1-at-0" and m[1] in ("1", "16"):
             yield f"| {m[1]} at {m[2]} / 1 at 0 | {value / one:.2f} |"
+    served = services()
+    for name, what in (("one_tok_s", "decode-1-at-0"), ("one_sampled_tok_s", "decode-1-at-0"), ("eight_tok_s", "decode-8-at-0"),
+                       ("sixteen_tok_s", "decode-16-at-0"), ("sixteen_sampled_tok_s", "decode-16-at-0")):
+        if name in served and what in found:
+            yield f"| through the daemon, {name} / {what} | {served[name] / found[what]:.2f} |"
+
+
+def services():
+    """{figure: value} of serve.py"""
+    return {m[1]: float(m[2]) for m in (re.match(r"serve (\S+) (\S+)$", line) for line in log("serve")) if m}
 
 
 def stage_table():
@@ -125,10 +135,10 @@ def kernel_tables():
 
 
 def service_table():
-    found = [m.groups() for m in (re.match(r"serve (\S+) (\S+)$", line) for line in log("serve")) if m]
+    found = services()
     if found:
         yield from ("", "## The service", "| figure | measured | |", "|---|--:|---|")
-        yield from (f"| {name} | {float(value):,g} {FIGURES[name][1]} | {FIGURES[name][2]} |" for name, value in found if name in FIGURES)
+        yield from (f"| {name} | {value:,.1f} {FIGURES[name][1]} | {FIGURES[name][2]} |" for name, value in found.items() if name in FIGURES)
         yield from (f"- {line}" for line in log("serve") if line.startswith("ok "))
 
 
