@@ -4,7 +4,11 @@
  * One block is one value head of one span.  It holds M in registers for all its tokens, each thread two rows
  * by every eighth float4, so that memory sees M once each way in whole lines.  S k and S q are read in one
  * pass from the old M, by  q (e S + k u) = e (q S) + (q k) u,  u = beta (v - e (k S)); the L2 norms are
- * factors of these sums, so nothing waits for them. */
+ * factors of these sums, so nothing waits for them.
+ *
+ * A step of few rows is all latency.  M, windows and weights, which the kernel in front does not write, are
+ * on their way before it has ended (PDL).  What remains is one wait for memory:
+ * a thread asks for one value of the token, a channel of qkv or of z, one of them for its gates as well. */
 #include "delta.cuh"
 
 #include "delta_rows.cuh"
@@ -12,81 +16,12 @@
 /* Eight lanes share a row of M. */
 enum { DELTA_LANES = 8 };
 
-/* y = silu(convolution) of one channel, and its input joins the window.  Each thread comes to its own column
- * of both, which lie in shared memory because M has the registers.   w [4][n]   window [3][n] */
-KERN_CUDA_FN float delta_conv(const float *w, float *window, int n, float u)
-{
-    const float w0 = window[0], w1 = window[n], w2 = window[2 * n];
-
-    window[0] = w1;
-    window[n] = w2;
-    window[2 * n] = u;
-    return delta_silu(fmaf(w[3 * n], u, fmaf(w[2 * n], w2, fmaf(w[n], w1, w[0] * w0))));
-}
-
-/* A token's k and q, raw, and what their L2 norms make of them: k is k rk, q is q rq. */
-struct delta_keys {
-    const float4 *k, *q;
-    float rk, rq, kq; /* kq of the normed ones */
-};
-
-template <int D>
-KERN_CUDA_FN struct delta_keys delta_keys_of(const float *mixed, int lane)
-{
-    const float4 *const q = reinterpret_cast<const float4 *>(mixed), *const k = q + D / 4;
-    float kk = 0.0f, qq = 0.0f, kq = 0.0f;
-
-#pragma unroll
-    for (int c = 0; c < D / 32; c++) {
-        const float4 kv = k[DELTA_LANES * c + lane], qv = q[DELTA_LANES * c + lane];
-        kk = delta_dot(kv, kv, kk);
-        qq = delta_dot(qv, qv, qq);
-        kq = delta_dot(kv, qv, kq);
-    }
-    const float rk = delta_l2(kc_warp_sum<DELTA_LANES>(kk));
-    const float rq = delta_l2(kc_warp_sum<DELTA_LANES>(qq)) / sqrtf((float)D);
-    return delta_keys{k, q, rk, rq, kc_warp_sum<DELTA_LANES>(kq) * rk * rq};
-}
-
-/* M = e M + u k. */
-template <int D>
-KERN_CUDA_FN void delta_write(float4 (&m)[D / 32], const float4 *k, int lane, float decay, float u)
-{
-#pragma unroll
-    for (int c = 0; c < D / 32; c++) {
-        const float4 kv = k[DELTA_LANES * c + lane];
-        m[c].x = fmaf(u, kv.x, decay * m[c].x);
-        m[c].y = fmaf(u, kv.y, decay * m[c].y);
-        m[c].z = fmaf(u, kv.z, decay * m[c].z);
-        m[c].w = fmaf(u, kv.w, decay * m[c].w);
-    }
-}
-
-/* One row of M: reads it, writes the token into it.  The same in its eight lanes. */
-template <int D>
-KERN_CUDA_FN float delta_row(float4 (&m)[D / 32], const struct delta_keys *keys, int lane, float decay,
-                             float beta, float v)
-{
-    float by_k = 0.0f, by_q = 0.0f;
-
-#pragma unroll
-    for (int c = 0; c < D / 32; c++) {
-        by_k = delta_dot(m[c], keys->k[DELTA_LANES * c + lane], by_k);
-        by_q = delta_dot(m[c], keys->q[DELTA_LANES * c + lane], by_q);
-    }
-    by_k = kc_warp_sum<DELTA_LANES>(by_k) * keys->rk;
-    by_q = kc_warp_sum<DELTA_LANES>(by_q) * keys->rq;
-    const float u = beta * (v - decay * by_k);
-    delta_write<D>(m, keys->k, lane, decay, u * keys->rk);
-    return fmaf(u, keys->kq, decay * by_q);
-}
-
 /* Spans' rows before their chunks, which are all of them where there are none; or those after. */
 enum delta_when { DELTA_FIRST, DELTA_LAST };
 
-enum { DELTA_ROWS = 4 }; /* of M a thread */
+enum { DELTA_ROWS = 2 }; /* of M a thread */
 
-/* To and from registers: rows j, j + D / 4 .., each line of memory by eight lanes. */
+/* To and from registers: rows j and j + D / 2, each line of memory by eight lanes. */
 template <int D>
 KERN_CUDA_FN void delta_load(float4 (&m)[DELTA_ROWS][D / 32], const float *state, int j, int lane)
 {
@@ -94,8 +29,8 @@ KERN_CUDA_FN void delta_load(float4 (&m)[DELTA_ROWS][D / 32], const float *state
     for (int r = 0; r < DELTA_ROWS; r++)
 #pragma unroll
         for (int c = 0; c < D / 32; c++)
-            m[r][c] = reinterpret_cast<const float4 *>(state +
-                                                       (j + r * D / DELTA_ROWS) * D)[DELTA_LANES * c + lane];
+            m[r][c] = kc_ld_l2(reinterpret_cast<const float4 *>(state + (j + r * D / DELTA_ROWS) * D) +
+                               DELTA_LANES * c + lane);
 }
 
 template <int D>
@@ -109,43 +44,161 @@ KERN_CUDA_FN void delta_store(float *state, const float4 (&m)[DELTA_ROWS][D / 32
                 m[r][c];
 }
 
-/* All four rows of a thread.  o[i] for each; returns the warp's part of the sum of their squares. */
+KERN_CUDA_FN float4 delta_axpy(float a, float4 x, float b, float4 y)
+{
+    return make_float4(fmaf(a, x.x, b * y.x), fmaf(a, x.y, b * y.y), fmaf(a, x.z, b * y.z),
+                       fmaf(a, x.w, b * y.w));
+}
+
+/* A token: reads M, then M = decay M + u k.  The norms of k and q are summed beside their products with the
+ * thread's rows.  o[i] for each row; returns the warp's part of the sum of their squares.
+ *   mixed q, k, v   gates decay, beta */
 template <int D>
-KERN_CUDA_FN float delta_token(float4 (&m)[DELTA_ROWS][D / 32], const float *mixed, const float *gate, int j,
+KERN_CUDA_FN float delta_token(float4 (&m)[DELTA_ROWS][D / 32], const float *mixed, const float *gates, int j,
                                int lane, float *o)
 {
-    const struct delta_keys keys = delta_keys_of<D>(mixed, lane);
-    float square = 0.0f;
+    const float4 *const q = reinterpret_cast<const float4 *>(mixed) + lane, *const k = q + D / 4;
+    const float decay = gates[0], beta = gates[1];
+    float kk = 0.0f, qq = 0.0f, kq = 0.0f, by_k[DELTA_ROWS] = {}, by_q[DELTA_ROWS] = {}, square = 0.0f;
 
+#pragma unroll
+    for (int c = 0; c < D / 32; c++) {
+        const float4 kv = k[DELTA_LANES * c], qv = q[DELTA_LANES * c];
+        kk = delta_dot(kv, kv, kk);
+        qq = delta_dot(qv, qv, qq);
+        kq = delta_dot(kv, qv, kq);
+#pragma unroll
+        for (int r = 0; r < DELTA_ROWS; r++) {
+            by_k[r] = delta_dot(m[r][c], kv, by_k[r]);
+            by_q[r] = delta_dot(m[r][c], qv, by_q[r]);
+        }
+    }
+    const float rk = delta_l2(kc_warp_sum<DELTA_LANES>(kk));
+    const float rq = delta_l2(kc_warp_sum<DELTA_LANES>(qq)) / sqrtf((float)D);
+    kq = kc_warp_sum<DELTA_LANES>(kq) * rk * rq;
 #pragma unroll
     for (int r = 0; r < DELTA_ROWS; r++) {
         const int i = j + r * D / DELTA_ROWS;
-        const float read = delta_row<D>(m[r], &keys, lane, gate[0], gate[1], mixed[2 * D + i]);
+        const float recalled = decay * (kc_warp_sum<DELTA_LANES>(by_k[r]) * rk);
+        const float u = beta * (mixed[2 * D + i] - recalled);
+        const float read = fmaf(u, kq, decay * (kc_warp_sum<DELTA_LANES>(by_q[r]) * rq));
+        by_k[r] = u * rk;
         if (lane == 0)
             o[i] = read;
         square = fmaf(read, read, square);
+    }
+    __syncwarp(); /* k is read anew: there are no registers to keep it in */
+#pragma unroll
+    for (int c = 0; c < D / 32; c++) {
+        const float4 kv = k[DELTA_LANES * c];
+#pragma unroll
+        for (int r = 0; r < DELTA_ROWS; r++)
+            m[r][c] = delta_axpy(by_k[r], kv, decay, m[r][c]);
     }
     square += __shfl_xor_sync(KC_ALL_LANES, square, 8);
     return square + __shfl_xor_sync(KC_ALL_LANES, square, 16);
 }
 
-/* Two blocks of 256 threads fit a multiprocessor: 128 KiB of M on their way to it.  Loops over channels stay
- * rolled: M takes half of the registers, and what they would hold in advance is what spills. */
+/* What a thread has of a head beside M, for itself alone, all in shared memory because M has the registers:
+ * those below 3 D have a channel of the convolution each, those behind them a value of the result, the first
+ * of these the gates. */
 template <int D>
-__global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4)
+struct delta_head {
+    float *state;                        /* of all: M, then the window */
+    size_t at[4 * D];                    /* of the token's value in qkv or z */
+    float w[4][3 * D], window[3][3 * D]; /* oldest first */
+    float norm_w[D], a, dt;
+    float input[2][4 * D], alpha[2], beta[2]; /* of a token and of the next one, on its way: qkv, then z */
+};
+
+/* Values of a row of qkv or z. */
+template <int D>
+KERN_CUDA_FN size_t delta_width(const struct kern_cuda_delta *op)
+{
+    return (size_t)((int)threadIdx.x < 3 * D ? 2 * op->n_kh + op->n_vh : op->n_vh) * D;
+}
+
+/* All that the kernel in front does not write.  row: the first token's. */
+template <int D>
+KERN_CUDA_FN void delta_fetch_head(struct delta_head<D> *head, const struct kern_cuda_delta *op, float *state,
+                                   int h, int row)
+{
+    const int tid = (int)threadIdx.x, i = tid - 3 * D;
+    const size_t column = (size_t)(i < 0 ? delta_channel<D>(op, h, tid) : h * D + i),
+                 n_ch = delta_width<D>(op);
+
+    head->at[tid] = (size_t)row * n_ch + column;
+    if (tid == 0)
+        head->state = state;
+    if (i < 0) {
+        for (int tap = 0; tap < 4; tap++)
+            kc_cp_async_4(&head->w[tap][tid], op->conv_w + (size_t)tap * n_ch + column);
+        for (int tap = 0; tap < 3; tap++)
+            kc_cp_async_4(&head->window[tap][tid], state + D * D + tap * 3 * D + tid);
+    } else {
+        kc_cp_async_4(&head->norm_w[i], op->norm_w + i);
+    }
+    if (i == 0) {
+        kc_cp_async_4(&head->a, op->a + h);
+        kc_cp_async_4(&head->dt, op->dt + h);
+    }
+    kc_cp_async_commit();
+}
+
+template <int D>
+KERN_CUDA_FN void delta_fetch_token(struct delta_head<D> *head, const struct kern_cuda_delta *op, size_t at,
+                                    int to)
+{
+    const int tid = (int)threadIdx.x;
+
+    kc_cp_async_4(&head->input[to][tid], (tid < 3 * D ? op->qkv : op->z) + at);
+    if (tid == 3 * D) {
+        kc_cp_async_4(&head->alpha[to], op->alpha + at / D);
+        kc_cp_async_4(&head->beta[to], op->beta + at / D);
+    }
+    kc_cp_async_commit();
+}
+
+/* y = silu(convolution) of the thread's channel, and u joins its window. */
+template <int D>
+KERN_CUDA_FN float delta_conv(struct delta_head<D> *head, float u)
+{
+    const int i = (int)threadIdx.x;
+    const float w0 = head->window[0][i], w1 = head->window[1][i], w2 = head->window[2][i];
+
+    head->window[0][i] = w1;
+    head->window[1][i] = w2;
+    head->window[2][i] = u;
+    return delta_silu(
+        fmaf(head->w[3][i], u, fmaf(head->w[2][i], w2, fmaf(head->w[1][i], w1, head->w[0][i] * w0))));
+}
+
+/* A token's result i of the head, one a lane of whole warps.   squares [n]: the warps' parts of their sum */
+template <int D, int N>
+KERN_CUDA_FN void delta_finish(const struct kern_cuda_delta *op, size_t at, float o, const float *squares,
+                               float norm_w, float z)
+{
+    float sum = 0.0f;
+
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        sum += squares[i];
+    delta_put(op, at, o * (1.0f / sqrtf(sum / (float)D + op->eps)) * norm_w * delta_silu(z));
+}
+
+/* Two blocks of 512 threads fit a multiprocessor: 128 KiB of M on their way to it. */
+template <int D>
+__global__ static void __launch_bounds__(4 * D, D == 128 ? 2 : 4)
     delta_step(struct kern_cuda_delta op, enum delta_when part)
 {
-    enum { THREADS = 2 * D, WARPS = THREADS / KC_WARP };
-    KERN_CUDA_SMEM(float, conv_w, 4 * 3 * D);
-    KERN_CUDA_SMEM(float, window, 3 * 3 * D);
-    KERN_CUDA_SMEM(int, column, 3 * D);  /* of each channel in a row of qkv */
-    KERN_CUDA_SMEM(float, input, 3 * D); /* the next token's, on their way */
-    KERN_CUDA_SMEM(float, z, D);
+    enum { WARPS = 4 * D / KC_WARP };
+    KERN_CUDA_SMEM(struct delta_head<D>, head, 1);
     KERN_CUDA_SMEM(float, mixed, 3 * D); /* q, k, v of the token after convolution */
-    KERN_CUDA_SMEM(float, gate, 2);      /* decay, beta */
+    KERN_CUDA_SMEM(float, gates, 2);     /* decay, beta */
     KERN_CUDA_SMEM(float, o, D);
     KERN_CUDA_SMEM(float, squares, WARPS);
     const int tid = threadIdx.x, lane = tid % DELTA_LANES, j = tid / DELTA_LANES, h = blockIdx.x;
+    const int i = tid - 3 * D; /* of the result */
     const struct delta_rows rows = delta_rows_of(&op.step, blockIdx.y);
     const int t0 = part == DELTA_FIRST ? 0 : rows.chunk1, t1 = part == DELTA_FIRST ? rows.chunk0 : rows.n_tok;
 
@@ -156,63 +209,38 @@ __global__ static void __launch_bounds__(2 * D, D == 128 ? 2 : 4)
     float *const state = delta_state<D>(&op, rows.slot, h);
     float4 m[DELTA_ROWS][D / 32];
     delta_load<D>(m, state, j, lane);
-    const size_t n_ch = (size_t)(2 * op.n_kh + op.n_vh) * D;
-#pragma unroll 1
-    for (int i = tid; i < 3 * D; i += THREADS) {
-        column[i] = delta_channel<D>(&op, h, i);
-        const float *const w = op.conv_w + column[i];
-        for (int tap = 0; tap < 4; tap++)
-            conv_w[tap * 3 * D + i] = w[(size_t)tap * n_ch];
-        for (int tap = 0; tap < 3; tap++)
-            window[tap * 3 * D + i] = state[D * D + tap * 3 * D + i];
-    }
+    delta_fetch_head<D>(head, &op, state, h, rows.row0 + t0);
     if (part == DELTA_FIRST)
         kc_pdl_wait();
     kc_pdl_launch();
 
-    const float *const qkv = op.qkv + (size_t)rows.row0 * n_ch;
-#pragma unroll 1
-    for (int i = tid; i < 3 * D; i += THREADS)
-        kc_cp_async_4(input + i, qkv + (size_t)t0 * n_ch + (size_t)column[i]);
-    kc_cp_async_commit();
-    kc_cp_async_wait<0>(); /* each thread reads what it has copied itself */
-    for (int t = t0; t < t1; t++) {
-        const size_t row = (size_t)(rows.row0 + t),
-                     at = (row * (size_t)op.n_vh + (size_t)h) * D + (size_t)tid;
-#pragma unroll 1
-        for (int i = tid; i < 3 * D; i += THREADS) {
-            mixed[i] = delta_conv(conv_w + i, window + i, 3 * D, input[i]);
-            if (t + 1 < t1)
-                kc_cp_async_4(input + i, qkv + (size_t)(t + 1) * n_ch + (size_t)column[i]);
-        }
-        if (tid < D)
-            kc_cp_async_4(z + tid, op.z + at);
-        kc_cp_async_commit();
-        if (tid == THREADS - 1) {
-            gate[0] = expf(delta_log_decay(&op, row, h));
-            gate[1] = delta_beta(&op, row, h);
+    delta_fetch_token<D>(head, &op, head->at[tid], (t1 - t0) & 1);
+#pragma unroll 1 /* nothing may be kept over a token but M */
+    for (int n = t1 - t0; n > 0; n--) {
+        const int now = n & 1;
+        kc_cp_async_wait<0>(); /* each thread reads what it has copied itself */
+        if (n > 1)
+            delta_fetch_token<D>(head, &op, head->at[tid] + delta_width<D>(&op), 1 - now);
+        if (i < 0)
+            mixed[tid] = delta_conv<D>(head, head->input[now][tid]);
+        if (i == 0) {
+            gates[0] = expf(delta_log_decay(head->a, head->alpha[now] + head->dt));
+            gates[1] = delta_beta(head->beta[now]);
         }
         __syncthreads();
-        const float square = delta_token<D>(m, mixed, gate, j, lane, o);
+        const float square = delta_token<D>(m, mixed, gates, j, lane, o);
         if (tid % KC_WARP == 0)
             squares[tid / KC_WARP] = square;
-        kc_cp_async_wait<0>();
+        if (n == 1) /* on its way while the result is made */
+            delta_store<D>(head->state, m, j, lane);
         __syncthreads();
-        if (tid < D) { /* whole warps, each a group of the result */
-            float sum = 0.0f;
-#pragma unroll
-            for (int i = 0; i < WARPS; i++)
-                sum += squares[i];
-            const float scale = 1.0f / sqrtf(sum / (float)D + op.eps);
-            delta_put(&op, at, o[tid] * scale * op.norm_w[tid] * delta_silu(z[tid]));
-        }
+        if (i >= 0)
+            delta_finish<D, WARPS>(&op, head->at[tid], o[i], squares, head->norm_w[i], head->input[now][tid]);
+        head->at[tid] += delta_width<D>(&op);
     }
-
-    delta_store<D>(state, m, j, lane);
-#pragma unroll 1
-    for (int i = tid; i < 3 * D; i += THREADS)
+    if (i < 0)
         for (int tap = 0; tap < 3; tap++)
-            state[D * D + tap * 3 * D + i] = window[tap * 3 * D + i];
+            head->state[D * D + tap * 3 * D + tid] = head->window[tap][tid];
 }
 
 template <int D>
@@ -221,7 +249,7 @@ static int delta_launch(const struct kern_cuda_delta *op, const struct kern_batc
 {
     const dim3 grid((unsigned)op->n_vh, (unsigned)batch->n_span);
 
-    return kc_result(KERN_CUDA_LAUNCH(delta_step<D>, grid, dim3(2 * D), 0, stream, pdl, *op, part));
+    return kc_result(KERN_CUDA_LAUNCH(delta_step<D>, grid, dim3(4 * D), 0, stream, pdl, *op, part));
 }
 
 static int delta_part(const struct kern_cuda_delta *op, const struct kern_batch *batch, enum delta_when part,

@@ -107,8 +107,9 @@ __global__ static void __launch_bounds__(2 * D) chunk_prepare(struct kern_cuda_d
         u[1] = u[2];
         u[2] = now;
     }
+    const size_t gate = (size_t)(at.row + tid) * (size_t)op.n_vh + (size_t)h;
     if (is_v && tid < CHUNK)
-        log_decay[tid] = delta_log_decay(&op, (size_t)(at.row + tid), h);
+        log_decay[tid] = delta_log_decay(op.a[h], op.alpha[gate] + op.dt[h]);
     __syncthreads();
 
     float *const out = s.mixed + (size_t)at.row * s.n_ch + (size_t)(head * D);
@@ -128,9 +129,8 @@ __global__ static void __launch_bounds__(2 * D) chunk_prepare(struct kern_cuda_d
         float sum = 0.0f;
         for (int t = 0; t <= tid; t++)
             sum += log_decay[t];
-        const size_t to = (size_t)(at.row + tid) * s.n_vh + (size_t)h;
-        s.decay[to] = sum;
-        s.beta[to] = delta_beta(&op, (size_t)(at.row + tid), h);
+        s.decay[gate] = sum;
+        s.beta[gate] = delta_beta(op.beta[gate]);
     }
 }
 

@@ -67,17 +67,15 @@ KERN_CUDA_FN float delta_l2(float sum)
     return 1.0f / sqrtf(sum + 1e-6f);
 }
 
-/* a softplus(alpha + dt), <= 0. */
-KERN_CUDA_FN float delta_log_decay(const struct kern_cuda_delta *op, size_t row, int h)
+/* a softplus(x), <= 0; x: alpha + dt. */
+KERN_CUDA_FN float delta_log_decay(float a, float x)
 {
-    const float x = op->alpha[row * (size_t)op->n_vh + (size_t)h] + op->dt[h];
-
-    return op->a[h] * (fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))));
+    return a * (fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))));
 }
 
-KERN_CUDA_FN float delta_beta(const struct kern_cuda_delta *op, size_t row, int h)
+KERN_CUDA_FN float delta_beta(float beta)
 {
-    return 1.0f / (1.0f + expf(-op->beta[row * (size_t)op->n_vh + (size_t)h]));
+    return 1.0f / (1.0f + expf(-beta));
 }
 
 /* The result at [row][h][i], one value a lane of a warp. */
