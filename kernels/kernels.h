@@ -131,6 +131,26 @@ struct kern_head {
     float *hidden, *logits;
 };
 
+/* What sampling needs of rows of logits, so that they may stay where they are: the best of each, equal ones by id, and
+ * the normaliser of the model's own softmax.  -inf is no candidate.
+ *   logits [n_rows][n_vocab]     asked [n_rows] host: an id of each row whose logit is wanted, -1: none; NULL: none */
+enum { KERN_TOP = 256 };
+#define KERN_TOP_LSE_ERROR 1e-5             /* of lse, at most */
+struct kern_top_row {
+    bool is_bad;                            /* a logit is NaN or +inf; then nothing else is set */
+    int n;                                  /* of ids: KERN_TOP, or all that there are */
+    double lse;                             /* log of the sum of exp over the row; -inf: there is no candidate */
+    float asked;                            /* the logit that was asked for */
+    int32_t ids[KERN_TOP];                  /* best first */
+    float logits[KERN_TOP];                 /* theirs */
+};
+struct kern_top {
+    int n_rows, n_vocab;
+    const float *logits;
+    const int32_t *asked;
+    struct kern_top_row *ret_rows;          /* host, [n_rows] */
+};
+
 /* What one kind of phase has cost since the backend was opened, for reports: see struct kern's timed. */
 struct kern_stage {
     const char *name;                       /* "in", "gate+up"; static */
@@ -167,6 +187,7 @@ struct kern_ops {
     int (*delta)(struct kern *kern, const struct kern_delta *op);
     int (*attn)(struct kern *kern, const struct kern_attn *op);
     int (*head)(struct kern *kern, const struct kern_head *op);
+    int (*top)(struct kern *kern, const struct kern_top *op);        /* waits, as copy_out; NULL: rows are the host's anyway */
 
     /* Copies out up to n_max stages, in the order of a layer, and returns how many there are.  NULL: none. */
     int (*stages)(const struct kern *kern, struct kern_stage *ret_stages, int n_max);

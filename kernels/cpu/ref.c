@@ -476,6 +476,59 @@ static int ref_attn(struct kern *kern, const struct kern_attn *op)
     return 0;
 }
 
+/* sampling */
+
+/* Puts the candidate where it belongs among those that have come before it, which all have lower ids. */
+static void ref_top_put(struct kern_top_row *row, int32_t id, float logit)
+{
+    int at = row->n;
+
+    if (at == KERN_TOP && logit <= row->logits[KERN_TOP - 1])
+        return;
+    if (at < KERN_TOP)
+        row->n++;
+    else
+        at--; /* the last one goes */
+    for (; at > 0 && row->logits[at - 1] < logit; at--) {
+        row->ids[at] = row->ids[at - 1];
+        row->logits[at] = row->logits[at - 1];
+    }
+    row->ids[at] = id;
+    row->logits[at] = logit;
+}
+
+static void ref_top_row(const float *logits, int n_vocab, int32_t asked, struct kern_top_row *row)
+{
+    double sum = 0;
+
+    row->is_bad = false;
+    row->n = 0;
+    for (int32_t i = 0; i < n_vocab; i++) {
+        row->is_bad = row->is_bad || !(logits[i] < INFINITY); /* true for NaN as well */
+        if (logits[i] > -INFINITY)
+            ref_top_put(row, i, logits[i]);
+    }
+    if (row->is_bad)
+        return;
+    for (int32_t i = 0; i < n_vocab && row->n; i++)
+        sum += exp((double)logits[i] - (double)row->logits[0]);
+    row->lse = row->n ? (double)row->logits[0] + log(sum) : -INFINITY;
+    if (asked >= 0)
+        row->asked = logits[asked];
+}
+
+static int ref_top(struct kern *kern _unused_, const struct kern_top *op)
+{
+    for (int i = 0; i < op->n_rows; i++) {
+        const int32_t asked = op->asked ? op->asked[i] : -1;
+
+        if (asked >= op->n_vocab)
+            return err_origin(-EINVAL);
+        ref_top_row(op->logits + (int64_t)i * op->n_vocab, op->n_vocab, asked, &op->ret_rows[i]);
+    }
+    return 0;
+}
+
 /* opening */
 
 static void ref_free(struct kern *kern)
@@ -515,6 +568,7 @@ static const struct kern_ops ref_ops = {
     .delta = ref_delta,
     .attn = ref_attn,
     .head = ref_head,
+    .top = ref_top,
     .free = ref_free,
 };
 

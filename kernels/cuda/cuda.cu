@@ -133,6 +133,9 @@ static void cuda_cut_all(struct cuda *cuda, struct cuda_arena *cut)
     scratch->ff = cuda_cut_act(cut, n_row, s->n_ff, true, cuda->wide);
     scratch->delta = cuda_cut<float>(cut, kern_cuda_delta_scratch_bytes(s) / sizeof(float));
     scratch->attn = cuda_cut<uint8_t>(cut, kern_cuda_attn_scratch_bytes(s));
+    const size_t n_part = (size_t)KERN_CUDA_TOP_ROWS * (size_t)kern_cuda_top_n_part(s->n_vocab);
+    scratch->top_parts = cuda_cut<struct kern_cuda_top_part>(cut, n_part);
+    scratch->top_groups = cuda_cut<float>(cut, n_part * KERN_CUDA_TOP_GROUPS);
 }
 
 static int cuda_plan(struct kern *kern, const struct kern_shape *shape)
@@ -217,8 +220,8 @@ static const struct kern_ops cuda_ops = {
     cuda_norm_proj,     cuda_proj_add,
     cuda_mlp,           cuda_delta,
     cuda_attn,          cuda_head,
-    cuda_stages,        cuda_read,
-    cuda_free,
+    cuda_top,           cuda_stages,
+    cuda_read,          cuda_free,
 };
 
 /* Threads and instruction sets are the CPU's; with "auto" they are for the case that it serves. */

@@ -3,7 +3,7 @@
  * cuda.cu opens, plans and has the table; cuda_mem.cu is memory and weights, cuda_step.cu gathers the ops of
  * a step, cuda_ops.cu launches them.
  *
- * An op is not launched when it is called but noted: with head(), or when somebody asks for memory, the step
+ * An op is not launched when it is called but noted: with top(), or when somebody asks for memory, the step
  * is complete, what its kernels must know of it goes to the device in one copy, and they are launched in one
  * go. */
 #pragma once
@@ -16,6 +16,7 @@ extern "C" {
 #include "delta.h"
 #include "dev.cuh"
 #include "step.h"
+#include "top.h"
 
 enum {
     CUDA_OPS_MAX = 2048,  /* of one step: three a layer, and more layers than config.h lets through */
@@ -30,10 +31,11 @@ enum cuda_op_kind { /* in the order of a layer */
                     CUDA_ATTN,
                     CUDA_PROJ_ADD,
                     CUDA_MLP,
-                    CUDA_HEAD
+                    CUDA_HEAD,
+                    CUDA_TOP
 };
 
-enum { CUDA_STAGES = CUDA_HEAD + 1 };
+enum { CUDA_STAGES = CUDA_TOP + 1 };
 
 struct cuda_embed_op {
     const struct kern_mat *table;
@@ -52,16 +54,18 @@ struct cuda_op {
         struct kern_delta delta;
         struct kern_attn attn;
         struct kern_head head;
+        struct kern_top top;
     };
 };
 
 /* One step: what its kernels must know of it, twice, and its ops. */
 struct cuda_step {
     struct kern_cuda_step device; /* into device_base */
-    const int32_t *rows;          /* of head(), on the device */
+    const int32_t *rows, *asked;  /* of head() and of top(), on the device */
     uint8_t *host_base, *device_base;
-    size_t pages_at, all_bytes;                      /* the pages lie last: up to them everything is copied */
-    int32_t *n, *ids, *row_span, *host_rows, *pages; /* into host_base, pinned */
+    size_t pages_at, all_bytes; /* the pages lie last: up to them everything is copied */
+    int32_t *n, *ids, *row_span, *host_rows, *host_asked, *pages; /* into host_base, pinned */
+    struct kern_top_row *tops; /* owned, pinned: [max_tok] what top() gives, written by the device */
     struct kern_cuda_span *spans;
     int max_span, n_pages;
     const struct kern_batch *batch; /* borrowed until the step is launched; NULL: no mixer was called yet */
@@ -77,6 +81,8 @@ struct cuda_scratch {
     struct kern_cuda_act ff;  /* [max_tok][n_ff] silu(gate) * up */
     float *delta;             /* what their kernels need for themselves */
     uint8_t *attn;
+    struct kern_cuda_top_part *top_parts;
+    float *top_groups;
 };
 
 /* What decodes up to so many rows, but for the head: its ops, and the graph that was made of them. */
@@ -146,6 +152,7 @@ int cuda_mlp(struct kern *kern, const struct kern_mlp *op);
 int cuda_delta(struct kern *kern, const struct kern_delta *op);
 int cuda_attn(struct kern *kern, const struct kern_attn *op);
 int cuda_head(struct kern *kern, const struct kern_head *op);
+int cuda_top(struct kern *kern, const struct kern_top *op);
 
 /* cuda_graph.cu */
 int cuda_graph_init(struct cuda *cuda);

@@ -83,6 +83,7 @@ static void graph_widen(const struct cuda_graph *graph, struct cuda_op *op)
         op->attn.batch = &graph->batch;
         break;
     case CUDA_HEAD:
+    case CUDA_TOP:
         break;
     }
 }

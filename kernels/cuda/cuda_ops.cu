@@ -9,6 +9,7 @@
 #include "delta.cuh"
 #include "matmul.cuh"
 #include "norm.cuh"
+#include "top.cuh"
 
 /* products */
 
@@ -180,6 +181,25 @@ static int ops_head(struct cuda *cuda, const struct kern_head *op)
     return r < 0 ? r : ops_matmul(cuda, &act, op->n_rows, &op->mat, 1, false, &op->logits);
 }
 
+/* As many rows at a time as there is scratch for. */
+static int ops_top(struct cuda *cuda, const struct kern_top *top)
+{
+    struct kern_cuda_top op = {};
+    int r = 0;
+
+    op.n_vocab = top->n_vocab;
+    op.parts = cuda->scratch.top_parts;
+    op.groups = cuda->scratch.top_groups;
+    for (int i = 0; i < top->n_rows && r == 0; i += KERN_CUDA_TOP_ROWS) {
+        op.n_row = MIN(top->n_rows - i, (int)KERN_CUDA_TOP_ROWS);
+        op.logits = top->logits + (size_t)i * (size_t)top->n_vocab;
+        op.asked = cuda->step.asked + i;
+        op.out = cuda->step.tops + i;
+        r = kern_cuda_top_rows(&op, cuda->pdl, cuda->stream);
+    }
+    return r;
+}
+
 /* mixers */
 
 static int ops_delta(struct cuda *cuda, const struct kern_delta *delta)
@@ -265,6 +285,9 @@ int cuda_op_launch(struct cuda *cuda, const struct cuda_op *op)
         break;
     case CUDA_HEAD:
         r = ops_head(cuda, &op->head);
+        break;
+    case CUDA_TOP:
+        r = ops_top(cuda, &op->top);
         break;
     }
     return r < 0 ? cuda_trouble(cuda, err_origin(r)) : 0;

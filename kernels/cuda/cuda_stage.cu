@@ -5,7 +5,7 @@
 #include "cuda.cuh"
 
 static const char *const stage_names[CUDA_STAGES] /* of enum cuda_op_kind */ = {
-    "embed", "in", "delta", "attn", "out", "gate+up+down", "head"};
+    "embed", "in", "delta", "attn", "out", "gate+up+down", "head", "top"};
 
 void cuda_stage_deinit(struct cuda *cuda)
 {
@@ -86,6 +86,9 @@ static void stage_add(const struct cuda *cuda, const struct cuda_op *op, struct 
         break;
     case CUDA_HEAD:
         stage_add_mat(stage, op->head.mat, op->head.n_rows);
+        break;
+    case CUDA_TOP:
+        stage->bytes += (uint64_t)op->top.n_rows * (uint64_t)op->top.n_vocab * sizeof(float);
         break;
     }
 }

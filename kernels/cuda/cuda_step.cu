@@ -31,6 +31,7 @@ static void step_lay_out(struct cuda_step *s, const struct kern_shape *shape)
     const size_t n = step_cut(&used, 2 * sizeof(int32_t)), ids = step_cut(&used, n_tok * sizeof(int32_t)),
                  row_span = step_cut(&used, n_tok * sizeof(int32_t)),
                  rows = step_cut(&used, n_tok * sizeof(int32_t)),
+                 asked = step_cut(&used, n_tok * sizeof(int32_t)),
                  spans = step_cut(&used, (size_t)s->max_span * sizeof(struct kern_cuda_span));
 
     s->pages_at = used;
@@ -41,12 +42,14 @@ static void step_lay_out(struct cuda_step *s, const struct kern_shape *shape)
     s->ids = step_at<int32_t>(s->host_base, ids);
     s->row_span = step_at<int32_t>(s->host_base, row_span);
     s->host_rows = step_at<int32_t>(s->host_base, rows);
+    s->host_asked = step_at<int32_t>(s->host_base, asked);
     s->spans = step_at<struct kern_cuda_span>(s->host_base, spans);
     s->pages = step_at<int32_t>(s->host_base, s->pages_at);
     s->device.n = step_at<int32_t>(s->device_base, n);
     s->device.ids = step_at<int32_t>(s->device_base, ids);
     s->device.row_span = step_at<int32_t>(s->device_base, row_span);
     s->rows = step_at<int32_t>(s->device_base, rows);
+    s->asked = step_at<int32_t>(s->device_base, asked);
     s->device.spans = step_at<struct kern_cuda_span>(s->device_base, spans);
     s->device.pages = step_at<int32_t>(s->device_base, s->pages_at);
 }
@@ -54,7 +57,7 @@ static void step_lay_out(struct cuda_step *s, const struct kern_shape *shape)
 int cuda_step_init(struct cuda *cuda)
 {
     struct cuda_step *s = &cuda->step;
-    void *host = NULL, *device = NULL;
+    void *host = NULL, *device = NULL, *tops = NULL;
     int r;
 
     s->max_span = MIN(cuda->kern.shape.max_tok, (int)CUDA_SPANS_MAX);
@@ -70,6 +73,11 @@ int cuda_step_init(struct cuda *cuda)
     if (r < 0)
         return r;
     s->device_base = static_cast<uint8_t *>(device);
+    r = cuda_result(cuda, cudaHostAlloc(&tops, (size_t)cuda->kern.shape.max_tok * sizeof(*s->tops),
+                                        cudaHostAllocDefault));
+    if (r < 0)
+        return r;
+    s->tops = static_cast<struct kern_top_row *>(tops);
     memset(s->host_base, 0, s->all_bytes);
     step_lay_out(s, &cuda->kern.shape);
     r = cuda_result(cuda, cudaEventCreateWithFlags(&s->copied, cudaEventDisableTiming));
@@ -83,6 +91,7 @@ void cuda_step_deinit(struct cuda *cuda)
     if (s->copied)
         cudaEventDestroy(s->copied);
     cudaFreeHost(s->host_base);
+    cudaFreeHost(s->tops);
     cudaFree(s->device_base);
     free(s->ops);
 }
@@ -157,14 +166,16 @@ static int step_upload(struct cuda *cuda)
     return r < 0 ? r : cuda_result(cuda, cudaEventRecord(s->copied, cuda->stream));
 }
 
-/* Everything but the head, whose rows are picked anew each time, may be a graph. */
+/* Everything but head and top, whose rows are picked anew each time, may be a graph. */
 static int step_launch(struct cuda *cuda)
 {
     struct cuda_step *s = &cuda->step;
-    const int n_body = s->n_ops - (s->ops[s->n_ops - 1].kind == CUDA_HEAD);
     bool done = false;
-    int r = n_body ? cuda_graph_run(cuda, n_body, &done) : 0;
+    int n_body = s->n_ops, r;
 
+    while (n_body && s->ops[n_body - 1].kind >= CUDA_HEAD)
+        n_body--;
+    r = n_body ? cuda_graph_run(cuda, n_body, &done) : 0;
     for (int i = done ? n_body : 0; i < s->n_ops && r == 0; i++)
         r = cuda_op_launch(cuda, &s->ops[i]);
     return r;
@@ -289,5 +300,31 @@ int cuda_head(struct kern *kern, const struct kern_head *head)
     op->head = *head;
     for (int i = 0; i < head->n_rows; i++)
         cuda->step.host_rows[i] = head->rows[i];
-    return cuda_step_flush(cuda);
+    return 0;
+}
+
+int cuda_top(struct kern *kern, const struct kern_top *top)
+{
+    struct cuda *cuda = cuda_of(kern);
+    struct cuda_op *op = NULL;
+    int r;
+
+    if (top->n_rows < 1 || top->n_rows > kern->shape.max_tok || top->n_vocab < 1 ||
+        top->n_vocab > kern->shape.n_vocab)
+        return err_origin(-EINVAL);
+    for (int i = 0; top->asked && i < top->n_rows; i++)
+        if (top->asked[i] >= top->n_vocab)
+            return err_origin(-EINVAL);
+    r = step_note(cuda, CUDA_TOP, &op);
+    if (r < 0)
+        return r;
+    op->top = *top;
+    for (int i = 0; i < top->n_rows; i++)
+        cuda->step.host_asked[i] = top->asked ? top->asked[i] : -1;
+    r = cuda_step_flush(cuda);
+    if (r == 0)
+        r = cuda_result(cuda, cudaStreamSynchronize(cuda->stream));
+    if (r == 0)
+        memcpy(top->ret_rows, cuda->step.tops, (size_t)top->n_rows * sizeof(*top->ret_rows));
+    return r;
 }

@@ -6,6 +6,7 @@
 #include "tests/emu/emu_test.h"
 
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -141,7 +142,7 @@ static void little_open(struct little *l)
     l->kern = open_backend();
     shape.dim = DIM;
     shape.n_ff = DIM;
-    shape.n_vocab = VOCAB;
+    shape.n_vocab = DIM; /* what head() gives; the table has fewer */
     shape.n_qh = shape.n_kvh = 1;
     shape.d_attn = 64;
     shape.n_kh = 1;
@@ -173,8 +174,8 @@ static void little_close(struct little *l)
     l->kern->ops->free(l->kern);
 }
 
-/* A token of each of n sequences at pos. */
-static std::vector<float> little_step(struct little *l, int n, int pos)
+/* A token of each of n sequences at pos; top: of its logits, ret_rows and asked set. */
+static std::vector<float> little_step(struct little *l, int n, int pos, struct kern_top *top = NULL)
 {
     const int32_t ids[] = {pos % VOCAB, (pos + 3) % VOCAB, (2 * pos + 1) % VOCAB};
     const int rows[] = {0, 1, 2};
@@ -223,6 +224,12 @@ static std::vector<float> little_step(struct little *l, int n, int pos)
     assert_int_equal(ops->delta(l->kern, &delta), 0);
     assert_int_equal(ops->proj_add(l->kern, &out), 0);
     assert_int_equal(ops->head(l->kern, &head), 0);
+    if (top) {
+        top->n_rows = n;
+        top->n_vocab = DIM;
+        top->logits = l->logits;
+        assert_int_equal(ops->top(l->kern, top), 0);
+    }
     assert_int_equal(ops->copy_out(l->kern, logits.data(), l->logits, logits.size() * sizeof(float)), 0);
     return logits;
 }
@@ -253,6 +260,70 @@ static void test_graphs_give_the_bits_that_plain_launches_give(void **state)
     assert_int_equal(cuda_of(plain.kern)->n_graph_launches, 0);
     little_close(&graphs);
     little_close(&plain);
+}
+
+static void check_top(const struct kern_top_row *top, const float *logits)
+{
+    double sum = 0;
+
+    assert_false(top->is_bad);
+    assert_int_equal(top->n, DIM);
+    for (int i = 0; i < DIM; i++) {
+        sum += exp(double(logits[i]));
+        assert_true(top->logits[i] == logits[top->ids[i]]);
+        assert_true(i == 0 || top->logits[i] < top->logits[i - 1] ||
+                    (top->logits[i] == top->logits[i - 1] && top->ids[i] > top->ids[i - 1]));
+    }
+    assert_true(fabs(top->lse - log(sum)) < KERN_TOP_LSE_ERROR);
+}
+
+/* Launched plainly and behind a graph. */
+static void test_top_is_of_the_step_before_it(void **state)
+{
+    static const int32_t asked[ROWS] = {5, -1, DIM - 1};
+    struct kern_top_row tops[ROWS];
+    struct kern_top top = {};
+    struct little with, without;
+
+    top.asked = asked;
+    top.ret_rows = tops;
+    little_open(&with);
+    little_open(&without);
+    for (int i = 0; i < 6; i++) {
+        const int n = i % 2 ? ROWS : 1;
+        const std::vector<float> a = little_step(&with, n, i, &top), b = little_step(&without, n, i);
+        assert_memory_equal(a.data(), b.data(), a.size() * sizeof(float));
+        for (int row = 0; row < n; row++) {
+            check_top(&tops[row], &a[size_t(row) * DIM]);
+            if (asked[row] >= 0)
+                assert_true(tops[row].asked == a[size_t(row * DIM + asked[row])]);
+        }
+    }
+    assert_int_equal(cuda_of(with.kern)->n_graph_launches, cuda_of(without.kern)->n_graph_launches);
+    little_close(&with);
+    little_close(&without);
+}
+
+static void test_top_refuses_what_it_has_no_room_for(void **state)
+{
+    const int32_t outside[] = {DIM};
+    struct kern_top_row tops[17];
+    struct kern_top top = {};
+    struct little l;
+
+    little_open(&l);
+    top.n_rows = 17;
+    top.n_vocab = DIM;
+    top.logits = l.logits;
+    top.ret_rows = tops;
+    assert_int_equal(l.kern->ops->top(l.kern, &top), -EINVAL);
+    top.n_rows = 1;
+    top.asked = outside;
+    assert_int_equal(l.kern->ops->top(l.kern, &top), -EINVAL);
+    top.n_vocab = DIM + 1;
+    top.asked = NULL;
+    assert_int_equal(l.kern->ops->top(l.kern, &top), -EINVAL);
+    little_close(&l);
 }
 
 static void test_graphs_are_made_anew_for_other_operands(void **state)
@@ -303,16 +374,21 @@ static void test_stages_count_what_was_read(void **state)
     little_step(&l, 1, 0);
     l.kern->timed = true;
     little_step(&l, ROWS, 1);
-    little_step(&l, ROWS, 2);
+    struct kern_top_row tops[ROWS];
+    struct kern_top top = {};
+    top.ret_rows = tops;
+    little_step(&l, ROWS, 2, &top);
     assert_int_equal(l.kern->ops->stages(l.kern, stages, CUDA_STAGES), CUDA_STAGES);
     for (const struct kern_stage &s : stages) {
         const bool used = !strcmp(s.name, "embed") || !strcmp(s.name, "in") || !strcmp(s.name, "delta") ||
                           !strcmp(s.name, "out") || !strcmp(s.name, "head");
-        assert_int_equal(s.n, used ? 2 : 0);
-        assert_int_equal(s.ns > 0, used);
+        const bool is_top = !strcmp(s.name, "top");
+        assert_int_equal(s.n, used ? 2 : is_top);
+        assert_int_equal(s.ns > 0, used || is_top);
     }
     assert_int_equal(stages[1].bytes, 2 * l.in.bytes);
     assert_int_equal(stages[1].ops, 2 * ROWS * (2 + N_VH) * D * DIM);
+    assert_int_equal(stages[CUDA_TOP].bytes, ROWS * DIM * sizeof(float));
     assert_int_equal(stages[2].bytes, 2 * ROWS * l.kern->ops->delta_state_bytes(l.kern));
     little_close(&l);
 }
@@ -367,6 +443,8 @@ int main(void)
         cmocka_unit_test(test_what_is_missing_is_named),
         cmocka_unit_test(test_a_device_is_told_by_what_it_is),
         cmocka_unit_test(test_graphs_give_the_bits_that_plain_launches_give),
+        cmocka_unit_test(test_top_is_of_the_step_before_it),
+        cmocka_unit_test(test_top_refuses_what_it_has_no_room_for),
         cmocka_unit_test(test_graphs_are_made_anew_for_other_operands),
         cmocka_unit_test(test_kernels_that_start_early_wait),
         cmocka_unit_test(test_stages_count_what_was_read),

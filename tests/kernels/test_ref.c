@@ -481,6 +481,61 @@ static void check_refusal(const struct kern_options *options, int code, const ch
         fail_msg("\"%s\" does not say \"%s\"", fault.text, says);
 }
 
+/* sampling */
+
+static void test_top_is_the_best_first_and_of_equal_ones_the_lower_id(void **state)
+{
+    enum { N = 600 };
+    float logits[2 * N];
+    const int32_t asked[] = {3, -1};
+    struct kern_top_row rows[2];
+    const struct kern_top op = {
+        .n_rows = 2, .n_vocab = N, .logits = logits, .asked = asked, .ret_rows = rows};
+    struct kern *kern = kt_open("ref", NULL, 1);
+    double sum = 0;
+
+    (void)state;
+    for (int i = 0; i < N; i++) {
+        logits[i] = (float)(i / 2 % 200); /* the values of 0..399 once more from 400 on */
+        sum += exp((double)logits[i]);
+        logits[N + i] = i == 7 || i == 5 ? 0.5f : -INFINITY;
+    }
+    assert_int_equal(kern->ops->top(kern, &op), 0);
+    assert_false(rows[0].is_bad || rows[1].is_bad);
+    assert_int_equal(rows[0].n, KERN_TOP);
+    for (int i = 0; i < KERN_TOP; i++) { /* 200 is not reached by what begins again */
+        const int below = i < 2 * 100 ? i / 2 : 100 + (i - 200) / 4;
+        assert_true(rows[0].logits[i] == (float)(199 - below));
+        assert_true(rows[0].logits[i] == logits[rows[0].ids[i]]);
+        assert_true(!i || rows[0].logits[i] < rows[0].logits[i - 1] || rows[0].ids[i] > rows[0].ids[i - 1]);
+    }
+    assert_true(fabs(rows[0].lse - log(sum)) < 1e-9);
+    assert_true(rows[0].asked == 1.0f);
+    assert_int_equal(rows[1].n, 2);
+    assert_int_equal(rows[1].ids[0], 5);
+    assert_int_equal(rows[1].ids[1], 7);
+    assert_true(fabs(rows[1].lse - (0.5 + log(2.0))) < 1e-9);
+    kern_free(kern);
+}
+
+static void test_top_tells_what_is_no_row_of_logits(void **state)
+{
+    float logits[] = {1, 2, NAN, 3, INFINITY, 4, -INFINITY, -INFINITY};
+    const int32_t asked[] = {2, 2, 2, 2};
+    struct kern_top_row rows[4];
+    struct kern_top op = {.n_rows = 4, .n_vocab = 2, .logits = logits, .ret_rows = rows};
+    struct kern *kern = kt_open("ref", NULL, 1);
+
+    (void)state;
+    assert_int_equal(kern->ops->top(kern, &op), 0);
+    assert_true(!rows[0].is_bad && rows[1].is_bad && rows[2].is_bad && !rows[3].is_bad);
+    assert_int_equal(rows[3].n, 0);
+    assert_true(rows[3].lse == (double)-INFINITY);
+    op.asked = asked; /* an id that there is none of */
+    assert_int_equal(kern->ops->top(kern, &op), -EINVAL);
+    kern_free(kern);
+}
+
 static void test_open_refusals_say_what_there_is(void **state)
 {
     (void)state;
@@ -530,6 +585,8 @@ int main(void)
         cmocka_unit_test(test_sealed_weights_cannot_change_and_can_be_adopted),
         cmocka_unit_test(test_adopt_refuses_unsealed_and_wrong_size),
         cmocka_unit_test(test_state_memory_is_zero_and_cleared),
+        cmocka_unit_test(test_top_is_the_best_first_and_of_equal_ones_the_lower_id),
+        cmocka_unit_test(test_top_tells_what_is_no_row_of_logits),
         cmocka_unit_test(test_open_refusals_say_what_there_is),
         cmocka_unit_test(test_plan_refuses_a_second_time),
         cmocka_unit_test(test_free_takes_null),
