@@ -25,8 +25,7 @@ static int forward_layers(const struct model *model, struct state *s, const stru
     return 0;
 }
 
-static int forward_head(const struct model *model, struct state *s, const int *rows, int n_rows,
-                        float *ret_logits)
+static int forward_head(const struct model *model, struct state *s, const int *rows, int n_rows)
 {
     const struct kern_head head = {
         .n_rows = n_rows,
@@ -37,14 +36,14 @@ static int forward_head(const struct model *model, struct state *s, const int *r
         .mat = &model->weights.head,
         .logits = s->logits,
     };
-    size_t bytes = (size_t)n_rows * (size_t)model->config.n_vocab * sizeof(float);
-    int r = model->kern->ops->head(model->kern, &head);
 
-    return r ? r : model->kern->ops->copy_out(model->kern, ret_logits, s->logits, bytes);
+    return model->kern->ops->head(model->kern, &head);
 }
 
-int model_forward(struct model *model, struct state *s, const struct kern_batch *batch, const int *rows,
-                  int n_rows, float *ret_logits)
+/* Logits of the rows into the state.  Without rows it waits: who measures the step measures its work, also on
+ * a backend that runs behind. */
+static int forward_run(struct model *model, struct state *s, const struct kern_batch *batch, const int *rows,
+                       int n_rows)
 {
     int r;
 
@@ -55,7 +54,39 @@ int model_forward(struct model *model, struct state *s, const struct kern_batch 
         r = forward_layers(model, s, batch, n_rows > 0);
     if (r)
         return r;
-    if (!n_rows) /* who measures the step measures its work, also on a backend that runs behind */
-        return model->kern->ops->copy_out(model->kern, NULL, NULL, 0);
-    return forward_head(model, s, rows, n_rows, ret_logits);
+    return n_rows ? forward_head(model, s, rows, n_rows)
+                  : model->kern->ops->copy_out(model->kern, NULL, NULL, 0);
+}
+
+int model_forward(struct model *model, struct state *s, const struct kern_batch *batch, const int *rows,
+                  int n_rows, float *ret_logits)
+{
+    const size_t bytes = (size_t)n_rows * (size_t)model->config.n_vocab * sizeof(float);
+    int r = forward_run(model, s, batch, rows, n_rows);
+
+    return r || !n_rows ? r : model->kern->ops->copy_out(model->kern, ret_logits, s->logits, bytes);
+}
+
+int model_forward_top(struct model *model, struct state *s, const struct kern_batch *batch, const int *rows,
+                      int n_rows, const int32_t *asked, struct kern_top_row *ret_tops)
+{
+    const struct kern_top top = {
+        .n_rows = n_rows,
+        .n_vocab = model->config.n_vocab,
+        .logits = s->logits,
+        .asked = asked,
+        .ret_rows = ret_tops,
+    };
+    int r = forward_run(model, s, batch, rows, n_rows);
+
+    return r || !n_rows ? r : model->kern->ops->top(model->kern, &top);
+}
+
+int model_logits(struct model *model, struct state *s, int i_row, float *ret_logits)
+{
+    const size_t n = (size_t)model->config.n_vocab;
+
+    assert(i_row >= 0 && i_row < s->size.max_rows);
+    return model->kern->ops->copy_out(model->kern, ret_logits, s->logits + (size_t)i_row * n,
+                                      n * sizeof(float));
 }

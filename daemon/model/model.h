@@ -81,3 +81,10 @@ int state_put_slot_part(struct state *state, int slot, int part, const void *hos
  * slots below n_slots. */
 int model_forward(struct model *model, struct state *state, const struct kern_batch *batch, const int *rows,
                   int n_rows, float *ret_logits);
+
+/* The same, but the rows stay where they are, until the next step: of each comes what sampling mostly needs.
+ * asked as in struct kern_top.  Only where model->kern->ops->top is. */
+int model_forward_top(struct model *model, struct state *state, const struct kern_batch *batch,
+                      const int *rows, int n_rows, const int32_t *asked, struct kern_top_row *ret_tops);
+/* And one of them whole: rows[i_row] of the last step; ret_logits host, [n_vocab]. */
+int model_logits(struct model *model, struct state *state, int i_row, float *ret_logits);
