@@ -3,27 +3,11 @@
  * A full sort of a 248k vocabulary costs 20 ms, so nothing sorts more than it must: candidates lie in a
  * max-heap and are popped, best first, only as far as top_p or the draw asks; with top_k they are k entries
  * to begin with. */
-#include "sample.h"
+#include "sampler.h"
 
 #include <assert.h>
 #include <math.h>
 #include <string.h>
-
-struct sample_entry {
-    double x;
-    int32_t id;
-};
-
-struct sampler {
-    int n_vocab;
-    double *x;                 /* owned, [n_vocab] logits after bias and penalties; -inf: may not be chosen */
-    int32_t *count;            /* owned, [n_vocab] occurrences in the penalty window; zero between calls */
-    struct sample_entry *heap; /* owned, [n_vocab] */
-    int n_heap;                /* candidates that were not popped yet */
-    int32_t *ids;              /* owned, [n_vocab] candidates that were popped, best first */
-    double *best;              /* owned, [n_vocab] their values */
-    int n_best;
-};
 
 void sample_params_default(struct sample_params *params, bool thinking)
 {
@@ -104,10 +88,11 @@ int sampler_new(int n_vocab, struct sampler **ret_sampler)
     s->n_vocab = n_vocab;
     s->x = malloc(n * sizeof(*s->x));
     s->count = calloc(n, sizeof(*s->count));
+    s->place = calloc(n, sizeof(*s->place));
     s->heap = malloc(n * sizeof(*s->heap));
     s->ids = malloc(n * sizeof(*s->ids));
     s->best = malloc(n * sizeof(*s->best));
-    if (!s->x || !s->count || !s->heap || !s->ids || !s->best)
+    if (!s->x || !s->count || !s->place || !s->heap || !s->ids || !s->best)
         return err_origin(-ENOMEM);
     *ret_sampler = steal(&s);
     return SAMPLE_OK;
@@ -119,6 +104,7 @@ struct sampler *sampler_free(struct sampler *s)
         return NULL;
     free(s->x);
     free(s->count);
+    free(s->place);
     free(s->heap);
     free(s->ids);
     free(s->best);
@@ -146,15 +132,25 @@ static void sampler_ban(struct sampler *s, const bool *banned)
             s->x[i] = -INFINITY;
 }
 
-/* For each distinct token of the window, seen c times: x = x <= 0 ? x * repeat : x / repeat; x -= c *
- * frequency + presence. */
+double sample_penalised(const struct sample_params *p, double x, int32_t c)
+{
+    x = x <= 0 ? x * (double)p->repeat_penalty : x / (double)p->repeat_penalty;
+    return x - ((double)c * (double)p->frequency_penalty + (double)p->presence_penalty);
+}
+
+bool sample_penalises(const struct sample_params *p)
+{
+    return p->repeat_penalty != 1.0f || p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
+}
+
+/* Each distinct token of the window. */
 static void sampler_penalise(struct sampler *s, const struct sample_params *p, const int32_t *history,
                              size_t n_history)
 {
     size_t n = p->penalty_last_n < 0 ? n_history : MIN(n_history, (size_t)p->penalty_last_n);
     const int32_t *window = history + (n_history - n);
 
-    if (p->repeat_penalty == 1.0f && p->presence_penalty == 0.0f && p->frequency_penalty == 0.0f)
+    if (!sample_penalises(p))
         return;
     for (size_t i = 0; i < n; i++) {
         assert(window[i] >= 0 && window[i] < s->n_vocab);
@@ -162,12 +158,10 @@ static void sampler_penalise(struct sampler *s, const struct sample_params *p, c
     }
     for (size_t i = 0; i < n; i++) {
         const int32_t id = window[i], c = s->count[id];
-        double x = s->x[id];
 
         if (!c)
             continue; /* an earlier place of the window has dealt with it */
-        x = x <= 0 ? x * (double)p->repeat_penalty : x / (double)p->repeat_penalty;
-        s->x[id] = x - ((double)c * (double)p->frequency_penalty + (double)p->presence_penalty);
+        s->x[id] = sample_penalised(p, s->x[id], c);
         s->count[id] = 0;
     }
 }
@@ -188,7 +182,7 @@ static int sampler_load(struct sampler *s, const struct sample_params *p, const 
 
 /* candidates */
 
-static bool sample_better(const struct sample_entry *a, const struct sample_entry *b)
+bool sample_better(const struct sample_entry *a, const struct sample_entry *b)
 {
     return a->x > b->x || (a->x == b->x && a->id < b->id);
 }
@@ -236,7 +230,7 @@ static void sampler_select(struct sampler *s, int k)
     s->n_best = 0;
 }
 
-static bool sampler_pop(struct sampler *s)
+bool sampler_pop(struct sampler *s)
 {
     if (!s->n_heap)
         return false;
@@ -248,8 +242,16 @@ static bool sampler_pop(struct sampler *s)
     return true;
 }
 
+/* Sums of a few candidates are taken best first, so that they are the same however the candidates were found.
+ */
+static void sampler_pop_few(struct sampler *s)
+{
+    while (s->n_heap && s->n_best + s->n_heap <= SAMPLER_FEW && sampler_pop(s))
+        ;
+}
+
 /* Sum of exp((x - max) / temperature) over all candidates; the best one has been popped. */
-static double sampler_mass(const struct sampler *s, double temperature)
+double sampler_mass(const struct sampler *s, double temperature)
 {
     double mass = 0;
 
@@ -260,15 +262,21 @@ static double sampler_mass(const struct sampler *s, double temperature)
     return mass;
 }
 
+int sampler_reach(struct sampler *s, double want)
+{
+    double sum = 1.0; /* the best one's exp(0) */
+    int n = 1;
+
+    while (sum < want && (n < s->n_best || sampler_pop(s)))
+        sum += exp(s->best[n++] - s->best[0]);
+    return n;
+}
+
 static void sampler_keep_top_p(struct sampler *s, double top_p)
 {
-    double want, sum = 1.0; /* the best one's exp(0) */
-
     if (top_p >= 1.0)
         return;
-    want = top_p * sampler_mass(s, 1.0);
-    while (sum < want && sampler_pop(s))
-        sum += exp(s->best[s->n_best - 1] - s->best[0]);
+    s->n_best = sampler_reach(s, top_p * sampler_mass(s, 1.0));
     s->n_heap = 0;
 }
 
@@ -287,6 +295,14 @@ static void sampler_keep_min_p(struct sampler *s, double min_p)
             s->heap[n++] = s->heap[i];
     s->n_heap = n;
     sample_heapify(s->heap, n, true);
+    sampler_pop_few(s);
+}
+
+void sampler_keep(struct sampler *s, const struct sample_params *p)
+{
+    sampler_pop_few(s);
+    sampler_keep_top_p(s, (double)p->top_p);
+    sampler_keep_min_p(s, (double)p->min_p);
 }
 
 /* Leaves what top_k, top_p, min_p and temperature 0 keep, at least the best one, which is popped. */
@@ -295,8 +311,7 @@ static int sampler_filter(struct sampler *s, const struct sample_params *p)
     sampler_select(s, p->temperature == 0.0f ? 1 : p->top_k);
     if (!sampler_pop(s))
         return SAMPLE_E_NAN;
-    sampler_keep_top_p(s, (double)p->top_p);
-    sampler_keep_min_p(s, (double)p->min_p);
+    sampler_keep(s, p);
     return SAMPLE_OK;
 }
 
@@ -323,7 +338,7 @@ void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t ret_o
 }
 
 /* [0, 1) with 53 random bits: the first two words of the block at this position. */
-static double sample_uniform(uint64_t seed, uint64_t position)
+double sample_uniform(uint64_t seed, uint64_t position)
 {
     const uint32_t counter[4] = {(uint32_t)position, 0, 0, 0},
                    key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
@@ -333,14 +348,10 @@ static double sample_uniform(uint64_t seed, uint64_t position)
     return (double)(((uint64_t)out[0] << 32 | out[1]) >> 11) * 0x1p-53;
 }
 
-/* Index into ids of the token at which the cumulated probability first exceeds u. */
-static int sampler_draw(struct sampler *s, double temperature, double u)
+int sampler_at(struct sampler *s, double temperature, double want)
 {
-    double want, sum = 0;
+    double sum = 0;
 
-    if (temperature == 0.0)
-        return 0;
-    want = u * sampler_mass(s, temperature);
     for (int i = 0; i < s->n_best || sampler_pop(s); i++) {
         sum += exp((s->best[i] - s->best[0]) / temperature);
         if (sum > want)
@@ -348,6 +359,15 @@ static int sampler_draw(struct sampler *s, double temperature, double u)
     }
     return s->n_best -
            1; /* the two sums were added in different orders: u was closer to 1 than their rounding */
+}
+
+int sampler_draw(struct sampler *s, const struct sample_params *p, uint64_t position)
+{
+    const double temperature = (double)p->temperature;
+
+    if (temperature == 0.0)
+        return 0;
+    return sampler_at(s, temperature, sample_uniform(p->seed, position) * sampler_mass(s, temperature));
 }
 
 /* Log of the sum of exp of what was loaded, which is the row as the model gave it. */
@@ -395,7 +415,7 @@ int sampler_pick(struct sampler *s, const struct sample_params *params, const fl
         r = sampler_filter(s, params);
     if (r)
         return r;
-    i = sampler_draw(s, (double)params->temperature, sample_uniform(params->seed, position));
+    i = sampler_draw(s, params, position);
     choice.id = s->ids[i];
     if (n_logprobs >= 0)
         sampler_logprobs(s, logits, n_logprobs, &choice);

@@ -30,7 +30,7 @@ struct sample_params {
  * docs/MODEL.md. */
 void sample_params_default(struct sample_params *params, bool thinking);
 /* 0, or SAMPLE_E_RANGE with the fault naming the parameter, its value and its range. */
-enum { SAMPLE_OK, SAMPLE_E_RANGE, SAMPLE_E_NAN };
+enum { SAMPLE_OK, SAMPLE_E_RANGE, SAMPLE_E_NAN, SAMPLE_E_MORE };
 int sample_params_check(const struct sample_params *params, int n_vocab, struct fault *fault);
 
 enum { SAMPLE_TOP_MAX = 20 };
@@ -42,7 +42,7 @@ struct sample_choice {
     float top_logprob[SAMPLE_TOP_MAX];
 };
 
-struct sampler; /* scratch for n_vocab values, 40 bytes each; one per thread */
+struct sampler; /* scratch for n_vocab values, 42 bytes each; one per thread */
 int sampler_new(int n_vocab, struct sampler **ret_sampler);
 struct sampler *sampler_free(struct sampler *s);
 CLEANUP_FUNC(struct sampler, sampler_free)
@@ -62,6 +62,19 @@ int sampler_pick(struct sampler *s, const struct sample_params *params, const fl
 /* The log-probability of one id by the model's own softmax, as sampler_pick() gives it.  SAMPLE_E_NAN as
  * there. */
 int sampler_score(struct sampler *s, const float *logits, int32_t id, float *ret_logprob);
+
+/* The same two from what a backend says of a row (kernels.h), which is enough for nearly every pick: it gives
+ * the token that the row would give, or SAMPLE_E_MORE if that cannot be told without the row.  Then
+ * sampler_pick() has the token, and sample_tell() gives it the logprobs that it would have had here: log
+ * probabilities always come from the backend's normaliser where there is one, so that they do not depend on
+ * the way. */
+struct kern_top_row;
+int sampler_pick_top(struct sampler *s, const struct sample_params *params, const struct kern_top_row *top,
+                     const bool *banned, const int32_t *history, size_t n_history, uint64_t position,
+                     int n_logprobs, struct sample_choice *ret_choice);
+void sample_tell(const struct kern_top_row *top, float logit, int n_logprobs, struct sample_choice *choice);
+/* Of the id that the row was asked for. */
+int sample_score_top(const struct kern_top_row *top, float *ret_logprob);
 
 /* The filtered distribution itself, best first, for tests and qwend-probe: pointers into the sampler, valid
  * until its next use. */

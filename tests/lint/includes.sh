@@ -27,6 +27,7 @@ tests:             proto/ kernels/ daemon/ client/ tests/
 # Sources that are a layer of their own: pure code that more than one layer links.
 files='
 daemon/engine/sample.c: proto/base.h
+daemon/engine/sample_top.c: proto/base.h kernels/*
 '
 # system headers that only these folders may include: header-prefix folder...
 foreign='

@@ -1,0 +1,44 @@
+/* sampler.h - the inside of struct sampler; included by sample.c and sample_top.c, which find the candidates
+ * of a draw each in its own way and share what follows. */
+#pragma once
+
+#include "sample.h"
+
+enum { SAMPLER_FEW = 256 }; /* no less than KERN_TOP */
+
+struct sample_entry {
+    double x;
+    int32_t id;
+};
+
+struct sampler {
+    int n_vocab;
+    double *x;      /* owned, [n_vocab] logits after bias and penalties; -inf: may not be chosen */
+    int32_t *count; /* owned, [n_vocab] occurrences in the penalty window; zero between calls */
+    int16_t *place; /* owned, [n_vocab] 1 + an id's place in a row's candidates; zero between calls */
+    struct sample_entry *heap; /* owned, [n_vocab] */
+    int n_heap;                /* candidates that were not popped yet */
+    int32_t *ids;              /* owned, [n_vocab] candidates that were popped, best first */
+    double *best;              /* owned, [n_vocab] their values */
+    int n_best;
+};
+
+/* What a token that was seen c times has left, and whether that can be other than what it had. */
+double sample_penalised(const struct sample_params *p, double x, int32_t c);
+bool sample_penalises(const struct sample_params *p);
+
+bool sample_better(const struct sample_entry *a, const struct sample_entry *b);
+bool sampler_pop(struct sampler *s); /* the best of the heap to ids and best; false: it is empty */
+
+/* All below: the best candidate has been popped.  Masses are relative to it: its own is 1. */
+double sampler_mass(const struct sampler *s, double temperature); /* of all candidates */
+int sampler_reach(struct sampler *s,
+                  double want); /* how many of the best have this mass at temperature 1; or all */
+void sampler_keep(struct sampler *s,
+                  const struct sample_params *p); /* what top_p and min_p leave of the candidates */
+
+double sample_uniform(uint64_t seed, uint64_t position);
+/* Index into ids of the candidate at which the mass first exceeds want; of the one that is drawn at the
+ * position. */
+int sampler_at(struct sampler *s, double temperature, double want);
+int sampler_draw(struct sampler *s, const struct sample_params *p, uint64_t position);
