@@ -36,6 +36,8 @@ void engine_deinit(struct engine *e)
     free(e->ids);
     free(e->rows);
     free(e->logits);
+    free(e->tops);
+    free(e->asked);
     free(e->banned);
     free(e->stops_at);
     free(e->stops_fim);

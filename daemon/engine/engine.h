@@ -80,7 +80,10 @@ struct engine {
     struct kern_span *spans;  /* [n_slots] */
     int32_t *ids;             /* [max_tok] */
     int *rows;                /* [n_slots] */
-    float *logits;            /* [n_slots][n_vocab] */
+    float *logits; /* [n_slots][n_vocab]; with tops, one row: that of which they did not tell enough */
+    struct kern_top_row *tops; /* [n_slots] of the rows; NULL: the backend gives the rows themselves */
+    int32_t *asked;            /* [n_slots] the id of each row that is scored; -1: none */
+    uint64_t n_fetched;        /* rows that were needed whole */
     struct sched sched;
     uint64_t n_steps, beat_ns, beat_cache_bytes, beat_disk_bytes; /* the last three: of the last Beat */
     uint64_t
@@ -146,6 +149,12 @@ void engine_publish_close(struct engine *e);
 /* step.c */
 bool engine_has_work(const struct engine *e);
 int engine_step(struct engine *e);
+
+/* rows.c - what a step's rows say, whether the backend gives them or the best of each.  row counts from 0 in
+ * the order of the step.  SAMPLE_OK, SAMPLE_E_NAN, < 0. */
+int engine_forward(struct engine *e, const struct kern_batch *batch, int n_rows);
+int engine_row_pick(struct engine *e, const struct seq *seq, int row, struct sample_choice *ret_choice);
+int engine_row_score(struct engine *e, int row, int32_t id, float *ret_logprob);
 
 /* selftest.c.  0; STATUS_NUMERICS with the fault set; < 0. */
 int engine_selftest(struct engine *e, struct fault *fault);

@@ -423,9 +423,13 @@ static int engine_load_scratch(struct engine *e)
     e->spans = calloc(n_slots, sizeof(*e->spans));
     e->ids = calloc((size_t)e->max_tok, sizeof(*e->ids));
     e->rows = calloc(n_slots, sizeof(*e->rows));
-    e->logits = calloc(n_slots * n_vocab, sizeof(*e->logits));
+    e->asked = calloc(n_slots, sizeof(*e->asked));
+    if (e->kern->ops->top)
+        e->tops = calloc(n_slots, sizeof(*e->tops));
+    e->logits = calloc((e->kern->ops->top ? 1 : n_slots) * n_vocab, sizeof(*e->logits));
     if (!e->banned || !e->stops_at || !e->stops_fim || !e->tables || !e->seqs || !e->items || !e->picks ||
-        !e->item_slots || !e->spans || !e->ids || !e->rows || !e->logits)
+        !e->item_slots || !e->spans || !e->ids || !e->rows || !e->asked || !e->logits ||
+        (e->kern->ops->top && !e->tops))
         return err_origin(-ENOMEM);
     engine_load_tables(e);
     return sampler_new(e->n_vocab, &e->sampler);

@@ -83,7 +83,12 @@ static int score_refuse(struct engine *e, struct seq *seq, int at)
     return r;
 }
 
-int score_advance(struct engine *e, struct seq *seq, int n_rows, const float *logits)
+int32_t score_id(const struct seq *seq, int i)
+{
+    return seq->ids[seq->n_prompt + seq->n_scored + i];
+}
+
+int score_advance(struct engine *e, struct seq *seq, int row0, int n_rows)
 {
     float logprobs[SCORE_ROWS_MAX];
     bool is_last;
@@ -91,10 +96,9 @@ int score_advance(struct engine *e, struct seq *seq, int n_rows, const float *lo
 
     assert(n_rows <= SCORE_ROWS_MAX);
     for (int i = 0; i < n_rows; i++) {
-        const int at = seq->n_prompt + seq->n_scored + i;
-
-        if (sampler_score(e->sampler, logits + (size_t)i * (size_t)e->n_vocab, seq->ids[at], &logprobs[i]))
-            return score_refuse(e, seq, at);
+        r = engine_row_score(e, row0 + i, score_id(seq, i), &logprobs[i]);
+        if (r)
+            return r < 0 ? r : score_refuse(e, seq, seq->n_prompt + seq->n_scored + i);
     }
     seq->n_scored += n_rows;
     is_last = seq->n_scored == seq->max_tokens;

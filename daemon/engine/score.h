@@ -19,6 +19,8 @@ void score_begin(struct seq *seq, const struct token_ids *continuation, int n_do
 void score_cut_picks(struct engine *e, int n_picks);
 /* How many rows a piece of n_tok needs: those of the tokens before one that has no score yet. */
 int score_n_rows(const struct seq *seq, int n_tok);
-/* Its n_tok were read: says what their rows [n_rows][n_vocab] make of the continuation; the last word drops
+/* The token whose score the i-th of those rows has. */
+int32_t score_id(const struct seq *seq, int i);
+/* Its n_tok were read: says what the step's rows from row0 on make of the continuation; the last word drops
  * the sequence.  0, UPLINK_E_EOF, < 0. */
-int score_advance(struct engine *e, struct seq *seq, int n_rows, const float *logits);
+int score_advance(struct engine *e, struct seq *seq, int row0, int n_rows);

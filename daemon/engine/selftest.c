@@ -16,16 +16,30 @@ static int selftest_step(struct engine *e, int n, double *ret_ns)
 {
     const struct kern_span span = {.n_tok = n, .pages = e->tables} /* all zero: page 0 */;
     const struct kern_batch batch = {.n_tok = n, .n_span = 1, .ids = e->ids, .spans = &span};
-    const int row = n - 1;
     uint64_t t0;
     int r = state_clear_slot(e->state, 0);
 
     if (r)
         return r;
+    e->rows[0] = n - 1;
+    e->asked[0] = -1;
     t0 = clock_now_ns();
-    r = model_forward(e->model, e->state, &batch, &row, 1, e->logits);
+    r = engine_forward(e, &batch, 1);
     *ret_ns = (double)(clock_now_ns() - t0);
-    return r;
+    return r || !e->tops ? r : model_logits(e->model, e->state, 0, e->logits);
+}
+
+static int selftest_check_top(const struct engine *e, struct fault *fault)
+{
+    int best = 0;
+
+    for (int i = 1; i < e->n_vocab; i++)
+        best = e->logits[i] > e->logits[best] ? i : best;
+    if (e->tops->is_bad || e->tops->ids[0] != best)
+        return fault_set(fault, STATUS_NUMERICS,
+                         "self-test: the backend %s finds another best token than its row of logits has",
+                         e->kern->ops->name);
+    return 0;
 }
 
 static int selftest_check(const struct engine *e, struct fault *fault)
@@ -36,7 +50,7 @@ static int selftest_check(const struct engine *e, struct fault *fault)
                 fault, STATUS_NUMERICS,
                 "self-test: the model gives %g for token %d; the file or the backend %s is broken",
                 (double)e->logits[i], i, e->kern->ops->name);
-    return 0;
+    return e->tops ? selftest_check_top(e, fault) : 0;
 }
 
 int engine_selftest(struct engine *e, struct fault *fault)

@@ -93,20 +93,21 @@ static int engine_pack(struct engine *e, int n_picks, struct kern_batch *ret_bat
         };
         for (int k = 0; k < e->picks[i].n_tok; k++)
             e->ids[n_tok++] = seq->ids[seq->n_read + k];
-        for (int k = engine_pick_rows(e, i); k > 0; k--)
-            e->rows[n_rows++] = n_tok - k;
+        for (int n = engine_pick_rows(e, i), k = 0; k < n; k++) {
+            e->asked[n_rows] = seq->scores ? score_id(seq, k) : -1;
+            e->rows[n_rows++] = n_tok - n + k;
+        }
     }
     *ret_batch = (struct kern_batch){.n_tok = n_tok, .n_span = n_picks, .ids = e->ids, .spans = e->spans};
     return n_rows;
 }
 
 /* Samples the next token of one sequence and says what came of it. */
-static int engine_advance(struct engine *e, struct seq *seq, const float *logits)
+static int engine_advance(struct engine *e, struct seq *seq, int row)
 {
     struct sample_choice choice;
     const int slot = seq->slot;
-    int r = sampler_pick(e->sampler, &seq->sampling, logits, e->banned, seq->ids, (size_t)seq->n_ids,
-                         (uint64_t)seq->n_ids, seq->n_logprobs, &choice);
+    int r = engine_row_pick(e, seq, row, &choice);
 
     if (r == SAMPLE_E_NAN) {
         struct fault fault;
@@ -143,8 +144,7 @@ static int engine_warm_end(struct engine *e, struct seq *seq)
 
 static int engine_sample(struct engine *e, int n_picks)
 {
-    const float *logits = e->logits;
-    int r = 0;
+    int row = 0, r = 0;
 
     for (int i = 0; !r && i < n_picks; i++) {
         struct seq *seq = engine_picked(e, i);
@@ -153,12 +153,12 @@ static int engine_sample(struct engine *e, int n_picks)
         seq->n_read += e->picks[i].n_tok;
         r = engine_cache_on_read(e, seq);
         if (!r && seq->scores)
-            r = score_advance(e, seq, n_rows, logits);
+            r = score_advance(e, seq, row, n_rows);
         else if (!r && n_rows)
-            r = engine_advance(e, seq, logits);
+            r = engine_advance(e, seq, row);
         else if (!r && seq->warms && !seq_n_pending(seq))
             r = engine_warm_end(e, seq);
-        logits += (size_t)n_rows * (size_t)e->n_vocab;
+        row += n_rows;
     }
     return r;
 }
@@ -189,7 +189,7 @@ int engine_step(struct engine *e)
     engine_cut_picks(e, n_picks);
     score_cut_picks(e, n_picks);
     n_rows = engine_pack(e, n_picks, &batch);
-    r = model_forward(e->model, e->state, &batch, e->rows, n_rows, e->logits);
+    r = engine_forward(e, &batch, n_rows);
     if (r)
         return r; /* the backend is unusable: this process ends, the broker replays */
     now = clock_now_ns();
