@@ -358,6 +358,15 @@ KERN_CUDA_FN void kc_mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint3
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/* (a & mask) | bits in one instruction, which nvcc makes two of where both are constants. */
+KERN_CUDA_FN uint32_t kc_and_or(uint32_t a, uint32_t mask, uint32_t bits)
+{
+    uint32_t d;
+
+    asm("lop3.b32 %0, %1, %2, %3, 0xea;" : "=r"(d) : "r"(a), "r"(mask), "r"(bits));
+    return d;
+}
+
 /* Two f16 in a word, each rounded once to nearest even, subnormals kept. */
 KERN_CUDA_FN uint32_t kc_half2_add(uint32_t a, uint32_t b)
 {

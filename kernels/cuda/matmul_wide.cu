@@ -2,10 +2,11 @@
  * rate.
  *
  * A block takes 128 rows of weights and 128 rows of activations, columns here; a warp 32 by 64 of them, so
- * that a fragment of either feeds two products and more.  Both come through rings of three tiles of k, with
- * one barrier a tile.  Weights become f16 on their way from shared memory to registers (tile_half.cuh); their
- * scales are rounded once for each 256, a tile ahead.  Blocks of the same weights and other columns run side
- * by side: the weights come from memory once.
+ * that a fragment of either feeds two products and more.  Both come through rings of tiles of k, with one
+ * barrier a tile.  Weights become f16 on their way from shared memory to registers (tile_half.cuh); their
+ * scales are rounded once for each 256.  Everything is a step ahead of the products, which never wait for it:
+ * so it takes half of the registers, and a multiprocessor has one block.  Blocks of the same weights and
+ * other columns run side by side: the weights come from memory once.
  *
  * A result depends on its row and its matrix alone, not on the number of rows; it is not what the integer
  * kernels give. */
@@ -24,7 +25,8 @@ enum {
     WIDE_OF_WARP = 2,                             /* that a warp multiplies */
     WIDE_WARP_COLUMNS = 64,
     WIDE_8 = WIDE_WARP_COLUMNS / 8,
-    WIDE_RING = 3,                         /* tiles of k */
+    WIDE_RING = 4,                         /* tiles of k, of columns */
+    WIDE_WORDS = 3,                        /* the same of weights, which are in registers a tile earlier */
     WIDE_STEPS = KERN_CUDA_TILE_K / 16,    /* of a tile */
     WIDE_ROW_BYTES = 2 * KERN_CUDA_TILE_K, /* of a column in a tile */
     WIDE_CHUNKS = WIDE_ROW_BYTES / 16,     /* of 16 bytes */
@@ -52,80 +54,80 @@ struct wide_part {
     int column0, n_column;
 };
 
-/* Where each warp's row tile begins in its planes is kept here as well, and read once a tile: registers are
- * short. */
 template <enum quant_type T>
 struct wide_smem {
     using kind = tile_kind<T>;
     static constexpr int tiles_at = WIDE_RING * WIDE_STAGE, tiles_bytes = WIDE_TILES * kind::tile_bytes,
-                         scales_at = tiles_at + WIDE_RING * tiles_bytes,
+                         scales_at = tiles_at + WIDE_WORDS * tiles_bytes,
                          scales_bytes = WIDE_TILES * WIDE_SCALES * (int)sizeof(uint2),
                          raw_at = scales_at + 2 * scales_bytes,
-                         sources_at = raw_at + WIDE_TILES * kind::scale_bytes,
-                         bytes = sources_at + WIDE_WARPS * (int)sizeof(struct tile_source);
+                         bytes = raw_at + WIDE_TILES * kind::scale_bytes;
+};
+
+/* What a thread fetches next: its chunk of every 32nd column, its part of its warp's row tile. */
+struct wide_source {
+    const uint16_t *act;
+    int k, place; /* k: of the chunk, n_in and more: there is none.  place: of the weights */
+    struct tile_source tile;
 };
 
 /* A row tile may lie past the matrix's last: it then computes what is not for use, of the last. */
 template <enum quant_type T>
-KERN_CUDA_FN void wide_open(uint8_t *shared, const struct wide_op &op, const struct wide_part &part)
+KERN_CUDA_FN void wide_source_open(struct wide_source &from, const struct wide_op &op,
+                                   const struct wide_part &part)
 {
-    const int warp = (int)threadIdx.x / KC_WARP, of_mat = op.glu ? WIDE_TILES / 2 : WIDE_TILES;
+    const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
+    const int of_mat = op.glu ? WIDE_TILES / 2 : WIDE_TILES;
     const struct kern_cuda_tiles &mat = op.mats[op.glu ? warp / of_mat : part.mat];
     const int row_tile =
         MIN(part.row0 / KERN_CUDA_TILE_ROWS + warp % of_mat, CEIL_DIV(mat.n_out, KERN_CUDA_TILE_ROWS) - 1);
-    struct tile_source from;
 
-    tile_source_open<T>(from, mat, (size_t)row_tile * (size_t)CEIL_DIV(mat.n_in, KERN_CUDA_BLOCK_K), 0);
-    if (threadIdx.x % KC_WARP == 0)
-        reinterpret_cast<struct tile_source *>(shared + wide_smem<T>::sources_at)[warp] = from;
-    __syncwarp();
+    from.k = (int)threadIdx.x % WIDE_CHUNKS * 8;
+    from.place = 0;
+    from.act =
+        op.in.h + (size_t)(part.column0 + (int)threadIdx.x / WIDE_CHUNKS) * (size_t)mat.n_in + (size_t)from.k;
+    tile_source_open<T>(from.tile, mat, (size_t)row_tile * (size_t)CEIL_DIV(mat.n_in, KERN_CUDA_BLOCK_K),
+                        lane);
 }
 
-/* Scales of block b. */
+/* The scales of the next block. */
 template <enum quant_type T>
-KERN_CUDA_FN void wide_fetch_scales(uint8_t *shared, int b)
+KERN_CUDA_FN void wide_fetch_scales(struct wide_source &from, uint8_t *shared)
 {
     using kind = tile_kind<T>;
-    const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
-    struct tile_source from =
-        reinterpret_cast<const struct tile_source *>(shared + wide_smem<T>::sources_at)[warp];
 
-    from.scale += b * (kind::row_bytes * KERN_CUDA_TILE_ROWS) + lane * 16;
-    from.d += b * (2 * KERN_CUDA_TILE_ROWS) + lane * 16;
-    tile_fetch_scales<T>(shared + wide_smem<T>::raw_at + warp * kind::scale_bytes, from, lane);
+    tile_fetch_scales<T>(shared + wide_smem<T>::raw_at + (int)threadIdx.x / KC_WARP * kind::scale_bytes,
+                         from.tile, (int)threadIdx.x % KC_WARP);
+    from.tile.scale += kind::row_bytes * KERN_CUDA_TILE_ROWS;
+    from.tile.d += 2 * KERN_CUDA_TILE_ROWS;
 }
 
-/* Tile i of k into its place in the rings; with the last tile of a block the scales of the next.  Columns
- * and values that there are none of are zeros.  act: the thread's chunk of the first tile, of its first
- * column, in chunks. */
+/* The next tile of k, tile i, into its place in the rings.  Columns and values that there are none of are
+ * zeros; behind the last tile its weights come again, so that there is nothing to decide. */
 template <enum quant_type T>
-KERN_CUDA_FN void wide_fetch(uint8_t *shared, const struct wide_op &op, const struct wide_part &part,
-                             uint32_t act, int i, int place)
+KERN_CUDA_FN void wide_fetch(struct wide_source &from, uint8_t *shared, const struct wide_op &op,
+                             const struct wide_part &part, int i)
 {
     using smem = wide_smem<T>;
     using kind = tile_kind<T>;
     const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP, n_in = op.mats[0].n_in;
     const int column = (int)threadIdx.x / WIDE_CHUNKS, chunk = (int)threadIdx.x % WIDE_CHUNKS;
+    const bool more = (i + 1) * KERN_CUDA_TILE_K < n_in;
     /* the same chunk of eight columns in eight places: ldmatrix reads them at a time */
     uint8_t *const to =
-        shared + place * WIDE_STAGE + column * WIDE_ROW_BYTES + (chunk ^ column % WIDE_CHUNKS) * 16;
+        shared + i % WIDE_RING * WIDE_STAGE + column * WIDE_ROW_BYTES + (chunk ^ column % WIDE_CHUNKS) * 16;
 
-    if (i * KERN_CUDA_TILE_K < n_in) {
-        struct tile_source from =
-            reinterpret_cast<const struct tile_source *>(shared + smem::sources_at)[warp];
-        from.code += i * kind::code_bytes + lane * 16;
-        from.high += i * kind::high_bytes + lane * (kind::high_bytes / KC_WARP);
-        tile_fetch<T>(shared + smem::tiles_at + place * smem::tiles_bytes + warp * kind::tile_bytes, from, 0,
-                      lane);
+    tile_fetch<T>(shared + smem::tiles_at + from.place * smem::tiles_bytes + warp * kind::tile_bytes,
+                  from.tile, 0, lane);
 #pragma unroll
-        for (int j = 0; j < WIDE_COLUMNS; j += WIDE_THREADS / WIDE_CHUNKS)
-            kc_cp_async_16_or_zero(
-                to + j * WIDE_ROW_BYTES,
-                op.in.h + (size_t)(act + (uint32_t)(i * WIDE_CHUNKS) + (uint32_t)(j * (n_in / 8))) * 8,
-                column + j < part.n_column && i * KERN_CUDA_TILE_K + chunk * 8 < n_in);
-        if (i % 4 == 3 && (i + 1) * KERN_CUDA_TILE_K < n_in)
-            wide_fetch_scales<T>(shared, i / 4 + 1);
-    }
+    for (int j = 0; j < WIDE_COLUMNS; j += WIDE_THREADS / WIDE_CHUNKS)
+        kc_cp_async_16_or_zero(to + j * WIDE_ROW_BYTES, from.act + (size_t)j * (size_t)n_in,
+                               column + j < part.n_column && from.k < n_in);
+    from.act += KERN_CUDA_TILE_K;
+    from.k += KERN_CUDA_TILE_K;
+    from.place = from.place + 1 < WIDE_WORDS ? from.place + 1 : 0;
+    from.tile.code += more ? kind::code_bytes : 0;
+    from.tile.high += more ? kind::high_bytes : 0;
     kc_cp_async_commit();
 }
 
@@ -146,84 +148,137 @@ struct wide_sums {
     float f[WIDE_OF_WARP][WIDE_8][4];
 };
 
-/* Adds tile i of a block.  tiles, scales: of the warp's first row tile; column: where the lane's own begins
- * for ldmatrix, of which four matrices are columns 0 to 7 and 8 to 15, each with both halves of a step. */
+/* A lane's part of the two row tiles, with their scales. */
 template <enum quant_type T>
-KERN_CUDA_FN void wide_tile(struct wide_sums &sums, const uint8_t *tiles, const uint32_t *scales,
-                            const uint8_t *shared, int column)
+struct wide_weights {
+    struct tile_words<T> words[WIDE_OF_WARP];
+    uint2 scale[WIDE_OF_WARP][2];
+};
+
+/* Of tile i, whose place in the ring is given. */
+template <enum quant_type T>
+KERN_CUDA_FN void wide_read(struct wide_weights<T> &w, const uint8_t *shared, int row_tile, int i, int place)
 {
+    using smem = wide_smem<T>;
     const int lane = (int)threadIdx.x % KC_WARP;
+    const uint8_t *const tiles =
+        shared + smem::tiles_at + place * smem::tiles_bytes + row_tile * tile_kind<T>::tile_bytes;
+    const uint2 *const scales =
+        reinterpret_cast<const uint2 *>(shared + smem::scales_at + i / 4 % 2 * smem::scales_bytes) +
+        row_tile * WIDE_SCALES + i % 4 * KERN_CUDA_TILE_ROWS + lane / 4;
 
 #pragma unroll
-    for (int s = 0; s < 2; s++) {
-        struct tile_words<T>
-            words[WIDE_OF_WARP]; /* read once more for the second half: registers are short */
-        uint32_t scale[WIDE_OF_WARP][2];
-#pragma unroll
-        for (int t = 0; t < WIDE_OF_WARP; t++) {
-            tile_read<T>(words[t], tiles + t * tile_kind<T>::tile_bytes, lane);
-            scale[t][0] = scales[(t * WIDE_SCALES + lane / 4) * 2 + s];
-            scale[t][1] = scales[(t * WIDE_SCALES + lane / 4 + 8) * 2 + s];
-        }
-#pragma unroll
-        for (int step = 0; step < 2; step++) {
-            const uint8_t *const chunk = shared + (column ^ (4 * s + 2 * step) * 16);
-            uint32_t a[WIDE_OF_WARP][4];
-#pragma unroll
-            for (int t = 0; t < WIDE_OF_WARP; t++)
-                tile_half_fragment<T>(a[t], words[t], s, step, scale[t]);
-#pragma unroll
-            for (int j = 0; j < WIDE_8; j += 2) {
-                uint32_t b[4];
-                kc_ldmatrix_x4(b, chunk + 8 * j * WIDE_ROW_BYTES);
-                const uint32_t first[2] = {b[0], b[1]}, second[2] = {b[2], b[3]};
-#pragma unroll
-                for (int t = 0; t < WIDE_OF_WARP; t++) {
-                    kc_mma_f16(sums.f[t][j], a[t], first);
-                    kc_mma_f16(sums.f[t][j + 1], a[t], second);
-                }
-            }
-        }
+    for (int t = 0; t < WIDE_OF_WARP; t++) {
+        tile_read<T>(w.words[t], tiles + t * tile_kind<T>::tile_bytes, lane);
+        w.scale[t][0] = scales[t * WIDE_SCALES];
+        w.scale[t][1] = scales[t * WIDE_SCALES + 8];
     }
 }
 
+/* Fragments of both row tiles for step 0 to 3 of a tile. */
+struct wide_fragments {
+    uint32_t a[WIDE_OF_WARP][4];
+};
+
+template <enum quant_type T>
+KERN_CUDA_FN void wide_take(struct wide_fragments &to, const struct wide_weights<T> &w, int step)
+{
+    const int s = step / 2;
+
+#pragma unroll
+    for (int t = 0; t < WIDE_OF_WARP; t++) {
+        const uint32_t scale[2] = {s ? w.scale[t][0].y : w.scale[t][0].x,
+                                   s ? w.scale[t][1].y : w.scale[t][1].x};
+        tile_half_fragment<T>(to.a[t], w.words[t], s, step % 2, scale);
+    }
+}
+
+/* Fragments of the warp's columns for a step: two registers for each eight. */
+struct wide_columns {
+    uint32_t b[WIDE_8 / 2][4];
+};
+
+/* column: where the lane's own begins for ldmatrix, of which four matrices are columns 0 to 7 and 8 to 15,
+ * each with both halves of a step. */
+KERN_CUDA_FN void wide_load(struct wide_columns &to, const uint8_t *shared, int column, int step)
+{
+    const uint8_t *const chunk = shared + (column ^ step * 32);
+
+#pragma unroll
+    for (int j = 0; j < WIDE_8 / 2; j++)
+        kc_ldmatrix_x4(to.b[j], chunk + 16 * j * WIDE_ROW_BYTES);
+}
+
+KERN_CUDA_FN void wide_add(struct wide_sums &sums, const struct wide_fragments &from,
+                           const struct wide_columns &columns)
+{
+#pragma unroll
+    for (int j = 0; j < WIDE_8; j++) {
+        const uint32_t b[2] = {columns.b[j / 2][j % 2 * 2], columns.b[j / 2][j % 2 * 2 + 1]};
+#pragma unroll
+        for (int t = 0; t < WIDE_OF_WARP; t++)
+            kc_mma_f16(sums.f[t][j], from.a[t], b);
+    }
+}
+
+/* The barrier stands in the middle of a tile, with the fragments behind it at hand: what is fetched, and the
+ * next tile's weights, are read and taken apart while products go on. */
 template <enum quant_type T>
 KERN_CUDA_FN void wide_tiles(struct wide_sums &sums, uint8_t *shared, const struct wide_op &op,
                              const struct wide_part &part)
 {
-    using smem = wide_smem<T>;
     const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
-    const int row_tile = warp / 2 * WIDE_OF_WARP, column0 = warp % 2 * WIDE_WARP_COLUMNS;
+    const int row_tile = warp / 2 * WIDE_OF_WARP;
+    const int column0 = (warp % 2 * WIDE_WARP_COLUMNS + lane / 16 * 8 + lane % 8) * WIDE_ROW_BYTES +
+                        (lane / 8 % 2 ^ lane % WIDE_CHUNKS) * 16;
     const int n_tile = CEIL_DIV(op.mats[0].n_in, KERN_CUDA_TILE_K);
-    const int column =
-        (column0 + lane / 16 * 8 + lane % 8) * WIDE_ROW_BYTES + (lane / 8 % 2 ^ lane % WIDE_CHUNKS) * 16;
-    const uint8_t *const tiles = shared + smem::tiles_at + row_tile * tile_kind<T>::tile_bytes;
-    const uint32_t *const scales =
-        reinterpret_cast<const uint32_t *>(shared + smem::scales_at) + row_tile * WIDE_SCALES * 2;
-    const uint32_t act = (part.column0 + threadIdx.x / WIDE_CHUNKS) * (uint32_t)(op.mats[0].n_in / 8) +
-                         threadIdx.x % WIDE_CHUNKS;
+    const bool busy = warp % 2 * WIDE_WARP_COLUMNS < part.n_column;
+    struct wide_fragments even, odd; /* of steps */
+    struct wide_weights<T> weights;
+    struct wide_columns columns;
+    struct wide_source from;
     int place = 0;
 
-    wide_open<T>(shared, op, part);
-    wide_fetch_scales<T>(shared, 0);
-    kc_cp_async_commit();
+    wide_source_open<T>(from, op, part);
+    wide_fetch_scales<T>(from, shared);
     for (int i = 0; i < WIDE_RING - 1; i++)
-        wide_fetch<T>(shared, op, part, act, i, i);
-    kc_cp_async_wait<WIDE_RING - 1>();
+        wide_fetch<T>(from, shared, op, part, i);
+    kc_cp_async_wait<WIDE_RING - 2>();
     __syncwarp();
     wide_expand<T>(shared, 0);
+    __syncthreads();
+    wide_read<T>(weights, shared, row_tile, 0, 0);
+    wide_take<T>(even, weights, 0);
 #pragma unroll 1
     for (int i = 0; i < n_tile; i++) {
-        kc_cp_async_wait<WIDE_RING - 2>();
-        __syncthreads(); /* tile i is there for all, and the one before is read */
-        wide_fetch<T>(shared, op, part, act, i + WIDE_RING - 1, place ? place - 1 : WIDE_RING - 1);
-        if (i % 4 == 3 && i + 1 < n_tile)
+        const int column = column0 + i % WIDE_RING * WIDE_STAGE;
+        if (busy) {
+            wide_load(columns, shared, column, 0);
+            wide_take<T>(odd, weights, 1);
+            wide_add(sums, even, columns);
+            wide_load(columns, shared, column, 1);
+            wide_take<T>(even, weights, 2);
+            wide_add(sums, odd, columns);
+            wide_load(columns, shared, column, 2);
+            wide_take<T>(odd, weights, 3);
+        }
+        kc_cp_async_wait<WIDE_RING - 3>();
+        __syncthreads(); /* tile i + 1 is there for all, i - 1 is read, and the weights of i are */
+        place = place + 1 < WIDE_WORDS ? place + 1 : 0;
+        if (i % 4 == 0 && i + 4 < n_tile)
+            wide_fetch_scales<T>(from, shared);
+        if (i % 4 == 2 && i + 2 < n_tile)
             wide_expand<T>(shared, i / 4 + 1);
-        if (column0 < part.n_column)
-            wide_tile<T>(sums, tiles + place * smem::tiles_bytes,
-                         scales + (i / 4 % 2 * (WIDE_TILES * WIDE_SCALES) + i % 4 * KERN_CUDA_TILE_ROWS) * 2,
-                         shared, column + place * WIDE_STAGE);
-        place = place + 1 < WIDE_RING ? place + 1 : 0;
+        if (busy) {
+            wide_add(sums, even, columns);
+            wide_fetch<T>(from, shared, op, part, i + WIDE_RING - 1);
+            wide_load(columns, shared, column, 3);
+            wide_read<T>(weights, shared, row_tile, i + 1, place);
+            wide_take<T>(even, weights, 0);
+            wide_add(sums, odd, columns);
+        } else {
+            wide_fetch<T>(from, shared, op, part, i + WIDE_RING - 1);
+        }
     }
     kc_cp_async_wait<0>();
 }

@@ -125,12 +125,13 @@ KERN_CUDA_FN void tile_half_codes(uint32_t (&pair)[2], const struct tile_words<T
         const uint32_t high = kind::six && s ? w.high.y : w.high.x;
 #pragma unroll
         for (int i = 0; i < 2; i++) {
-            uint32_t bits = word >> 8 * i & 0x000f000fu << 4 * s;
+            uint32_t bits = 0x64006400u;
             if constexpr (kind::five)
-                bits |= tile_half_shift(high, 4 - j - 8 * i) & 0x00100010u << 4 * s;
+                bits = kc_and_or(tile_half_shift(high, 4 - j - 8 * i), 0x00100010u << 4 * s, bits);
             if constexpr (kind::six)
-                bits |= tile_half_shift(high, 4 + 4 * s - 2 * j - 8 * i) & 0x00300030u << 4 * s;
-            bits |= 0x64006400u;
+                bits =
+                    kc_and_or(tile_half_shift(high, 4 + 4 * s - 2 * j - 8 * i), 0x00300030u << 4 * s, bits);
+            bits = kc_and_or(word >> 8 * i, 0x000f000fu << 4 * s, bits);
             pair[i] = s ? kc_half2_fma(bits, 0x2c002c00u, kind::six ? 0xd600d600u : 0xd400d400u)
                         : kc_half2_add(bits, kind::six ? 0xe420e420u : 0xe400e400u);
         }

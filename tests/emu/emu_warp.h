@@ -261,6 +261,11 @@ static inline void kc_mma_bf16(float (&d)[4], const uint32_t (&a)[4], const uint
     emu_mma(EMU_MMA_BF16, 16, d, a, b, file, line);
 }
 
+static inline uint32_t kc_and_or(uint32_t a, uint32_t mask, uint32_t bits)
+{
+    return (a & mask) | bits;
+}
+
 /* pairs of f16 in a word */
 
 static inline uint32_t kc_half2_add(uint32_t a, uint32_t b)

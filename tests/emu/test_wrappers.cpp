@@ -150,6 +150,7 @@ static void check_int(const unsigned *in, const unsigned *out, int n, int i)
             CHECK_EQUAL(out[row * n + i], want[row], "integer intrinsic, row", row);
     const double exact = double(half_from_bits(0x3f800000u | a >> 9)) * 3.0 + double(0.1f);
     CHECK_EQUAL(out[10 * n + i], half_bits(float(exact)), "fmaf", i);
+    CHECK_EQUAL(out[12 * n + i], (a & b) | c, "kc_and_or", i);
     const double e = exp(double(float(int(b)) / 1e9f)), got = double(half_from_bits(out[11 * n + i]));
     if (fabs(got - e) > 2e-7 * e)
         fail_msg("expf: %g, expected %g", got, e);

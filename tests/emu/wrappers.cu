@@ -2,7 +2,7 @@
  * it in the emulation, tests/lint/nvcc.sh compiles it for each architecture. */
 #include "kernels/cuda/dev.cuh"
 
-enum { WRAP_WARP_ROWS = 22, WRAP_INT_ROWS = 12, WRAP_HALF_ROWS = 8, WRAP_HALF2_ROWS = 5 };
+enum { WRAP_WARP_ROWS = 22, WRAP_INT_ROWS = 13, WRAP_HALF_ROWS = 8, WRAP_HALF2_ROWS = 5 };
 
 /* One warp.  in [32]   out [WRAP_WARP_ROWS][32] */
 __global__ void wrap_warp(const unsigned *in, unsigned *out)
@@ -59,6 +59,7 @@ __global__ void wrap_int(const unsigned *in, unsigned *out, int n)
     out[9 * n + i] =
         __float_as_uint(__uint_as_float(a >> 2)) + (unsigned)__float_as_int(__int_as_float((int)(b >> 2)));
     out[10 * n + i] = __float_as_uint(fmaf(__uint_as_float(0x3f800000u | a >> 9), 3.0f, 0.1f));
+    out[12 * n + i] = kc_and_or(a, b, c);
     out[11 * n + i] = __float_as_uint(expf((float)(int)b / 1e9f));
 }
 
