@@ -21,14 +21,25 @@ KERN_CUDA_FN int act_code(float v, float per)
     return __float2int_rn(fminf(fmaxf(v * per, -127.0f), 127.0f));
 }
 
+/* A magnitude's bits are ordered as it is, with what is no number above all others: one maximum says both. */
+KERN_CUDA_FN uint32_t act_bits(float v)
+{
+    return __float_as_uint(v) & 0x7fffffffu;
+}
+
+KERN_CUDA_FN bool act_broken(uint32_t most)
+{
+    return most >= 0x7f800000u;
+}
+
 /* One group by a whole warp, lane l has value l.  q and group are the group's own; NULL: not wanted. */
 KERN_CUDA_FN void act_put_32(float v, int8_t *q, struct kern_cuda_group *group)
 {
     const int lane = (int)threadIdx.x % KC_WARP;
-    const float most = kc_warp_max(fabsf(v));
-    const bool broken = __any_sync(KC_ALL_LANES, v - v != 0.0f);
-    const float d = act_step(most, broken), per = act_per(d);
-    const int code = broken ? 0 : act_code(v, per), sum = kc_warp_sum(code);
+    const uint32_t most = __reduce_max_sync(KC_ALL_LANES, act_bits(v));
+    const bool broken = act_broken(most);
+    const float d = act_step(__uint_as_float(most), broken), per = act_per(d);
+    const int code = broken ? 0 : act_code(v, per), sum = __reduce_add_sync(KC_ALL_LANES, code);
 
     if (q)
         q[lane] = (int8_t)code;
@@ -38,25 +49,29 @@ KERN_CUDA_FN void act_put_32(float v, int8_t *q, struct kern_cuda_group *group)
     }
 }
 
-/* One group by eight lanes beside each other, all 32 lanes of the warp together: lane l has values 4 (l % 8)
- * and the next three.  q is where these four go; NULL: not wanted, which may differ between lanes.  group
- * likewise, of the first of the eight. */
-KERN_CUDA_FN void act_put_4(const float4 &v, char4 *q, struct kern_cuda_group *group)
+/* One group by four lanes beside each other, all 32 lanes of the warp together: lane l has values 8 (l % 4)
+ * and the next seven.  q is where these eight go; NULL: not wanted, which may differ between lanes.  group
+ * likewise, of the first of the four. */
+KERN_CUDA_FN void act_put_8(const float (&v)[8], uint2 *q, struct kern_cuda_group *group)
 {
-    const float most = kc_warp_max<8>(fmaxf(fmaxf(fabsf(v.x), fabsf(v.y)), fmaxf(fabsf(v.z), fabsf(v.w))));
-    const bool broken = kc_warp_sum<8>(v.x - v.x + (v.y - v.y) + (v.z - v.z) + (v.w - v.w)) != 0.0f;
-    const float d = act_step(most, broken), per = act_per(d);
-    char4 c = {0, 0, 0, 0};
+    uint32_t most = 0, words[2] = {};
+    int sum = 0;
 
-    if (!broken) {
-        c.x = (signed char)act_code(v.x, per);
-        c.y = (signed char)act_code(v.y, per);
-        c.z = (signed char)act_code(v.z, per);
-        c.w = (signed char)act_code(v.w, per);
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        most = act_bits(v[i]) > most ? act_bits(v[i]) : most;
+    most = kc_warp_max<4>(most);
+    const bool broken = act_broken(most);
+    const float d = act_step(__uint_as_float(most), broken), per = act_per(d);
+#pragma unroll
+    for (int i = 0; i < 8; i++) {
+        const int code = broken ? 0 : act_code(v[i], per);
+        sum += code;
+        words[i / 4] |= ((uint32_t)code & 0xffu) << 8 * (i % 4);
     }
-    const int sum = kc_warp_sum<8>(c.x + c.y + c.z + c.w);
+    sum = kc_warp_sum<4>(sum);
     if (q)
-        *q = c;
+        *q = make_uint2(words[0], words[1]);
     if (group) {
         group->d = d;
         group->dsum = d * (float)sum;

@@ -457,6 +457,17 @@ KERN_CUDA_FN float kc_warp_max(float v)
 }
 
 template <int N = KC_WARP>
+KERN_CUDA_FN uint32_t kc_warp_max(uint32_t v)
+{
+#pragma unroll
+    for (int m = N / 2; m; m /= 2) {
+        const uint32_t other = __shfl_xor_sync(KC_ALL_LANES, v, m);
+        v = other > v ? other : v;
+    }
+    return v;
+}
+
+template <int N = KC_WARP>
 KERN_CUDA_FN int kc_warp_sum(int v)
 {
 #pragma unroll

@@ -4,74 +4,98 @@
 #include "act.cuh"
 
 enum {
-    NORM_THREADS = 1024,
+    NORM_THREADS = 512,
     NORM_WARPS = NORM_THREADS / KC_WARP,
-    NORM_MOST = KERN_CUDA_NORM_MAX / 4 / NORM_THREADS, /* times four values that a thread keeps */
+    NORM_EACH = 8,                                             /* values beside each other */
+    NORM_MOST = KERN_CUDA_NORM_MAX / NORM_EACH / NORM_THREADS, /* times these that a thread keeps */
 };
 
 /* Sum over the block in a fixed order; every thread gets it.  Called once by a kernel. */
 KERN_CUDA_FN float norm_block_sum(float v)
 {
     KERN_CUDA_SMEM(float, part, NORM_WARPS);
-    const int lane = (int)threadIdx.x % KC_WARP;
+    const int warp = (int)threadIdx.x / KC_WARP, n_warp = (int)blockDim.x / KC_WARP;
+    float sum[4] = {}; /* four short chains instead of a long one */
 
     v = kc_warp_sum(v);
-    if (lane == 0)
-        part[threadIdx.x / KC_WARP] = v;
+    if (threadIdx.x % KC_WARP == 0)
+        part[warp] = v;
     __syncthreads();
-    return kc_warp_sum(lane < (int)blockDim.x / KC_WARP ? part[lane] : 0.0f);
+#pragma unroll
+    for (int i = 0; i < NORM_WARPS; i++)
+        sum[i % 4] += i < n_warp ? part[i] : 0.0f;
+    return sum[0] + sum[1] + (sum[2] + sum[3]);
 }
 
-KERN_CUDA_FN float norm_square(const float4 &x, float sum)
+/* Eight values from 8 i on; those from n on are what there is not. */
+KERN_CUDA_FN void norm_load(float (&x)[NORM_EACH], const float *from, int i, int n, float missing)
 {
-    return fmaf(x.x, x.x, fmaf(x.y, x.y, fmaf(x.z, x.z, fmaf(x.w, x.w, sum))));
+    const float4 *const p = reinterpret_cast<const float4 *>(from) + 2 * (size_t)i;
+    const float4 none = make_float4(missing, missing, missing, missing);
+    const float4 a = from && i < n ? p[0] : none, b = from && i < n ? p[1] : none;
+
+    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
+    x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
 }
 
-/* One block a row, which it keeps in registers: V times four values a thread.  For one row this is all
- * latency: the weights are on their way before the kernel in front has ended. */
+/* Eight values to row positions from `at` on, in whatever forms are wanted; all lanes of the warp together,
+ * with there false where a lane has none. */
+KERN_CUDA_FN void norm_put(const struct kern_cuda_act &act, size_t at, const float (&v)[NORM_EACH],
+                           bool there)
+{
+    const float4 a = make_float4(v[0], v[1], v[2], v[3]), b = make_float4(v[4], v[5], v[6], v[7]);
+
+    if (there && act.f) {
+        reinterpret_cast<float4 *>(act.f + at)[0] = a;
+        reinterpret_cast<float4 *>(act.f + at)[1] = b;
+    }
+    if (there && act.h) {
+        act_put_half_4(act.h, at, a);
+        act_put_half_4(act.h, at + 4, b);
+    }
+    if (act.q)
+        act_put_8(v, there ? reinterpret_cast<uint2 *>(act.q + at) : nullptr,
+                  there && at % KERN_CUDA_GROUP == 0 ? act.group + at / KERN_CUDA_GROUP : nullptr);
+}
+
+/* One block a row, which it keeps in registers: V times eight values a thread.  For one row this is all
+ * latency: the weights are on their way before the kernel in front has ended, and values beside each other in
+ * a thread leave little to be shuffled, of which a multiprocessor does one warp's a clock. */
 template <int V>
 __global__ static void __launch_bounds__(NORM_THREADS) norm_q8(struct kern_cuda_norm op)
 {
-    const size_t row = blockIdx.x, at = row * (size_t)op.dim;
-    const float4 *const weights = reinterpret_cast<const float4 *>(op.w);
-    const int n = op.dim / 4;
-    float4 x[V], w[V];
-    float sum = 0.0f;
+    const size_t row = blockIdx.x;
+    const int n = op.dim / NORM_EACH;
+    float x[V][NORM_EACH], w[V][NORM_EACH], sum = 0.0f;
 
 #pragma unroll
-    for (int j = 0; j < V; j++) {
-        const int i = (int)(threadIdx.x + j * blockDim.x);
-        w[j] = op.w && i < n ? weights[i] : make_float4(1.0f, 1.0f, 1.0f, 1.0f);
-    }
+    for (int j = 0; j < V; j++)
+        norm_load(w[j], op.w, (int)(threadIdx.x + j * blockDim.x), n, 1.0f);
     kc_pdl_wait();
     kc_pdl_launch();
-    const size_t from = op.rows ? (size_t)op.rows[row] : row;
-    const float4 *const src = reinterpret_cast<const float4 *>(op.x + from * (size_t)op.dim);
+    const float *const src = op.x + (op.rows ? (size_t)op.rows[row] : row) * (size_t)op.dim;
 #pragma unroll
-    for (int j = 0; j < V; j++) {
-        const int i = (int)(threadIdx.x + j * blockDim.x);
-        x[j] = i < n ? src[i] : make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-        sum = norm_square(x[j], sum);
-    }
+    for (int j = 0; j < V; j++)
+        norm_load(x[j], src, (int)(threadIdx.x + j * blockDim.x), n, 0.0f);
+#pragma unroll
+    for (int j = 0; j < V; j++)
+#pragma unroll
+        for (int e = 0; e < NORM_EACH; e++)
+            sum = fmaf(x[j][e], x[j][e], sum);
     const float scale = op.w ? 1.0f / sqrtf(norm_block_sum(sum) / (float)op.dim + op.eps) : 1.0f;
 #pragma unroll
     for (int j = 0; j < V; j++) {
         const int i = (int)(threadIdx.x + j * blockDim.x);
-        const float4 v = make_float4(x[j].x * scale * w[j].x, x[j].y * scale * w[j].y,
-                                     x[j].z * scale * w[j].z, x[j].w * scale * w[j].w);
-        if (i < n && op.act.f)
-            reinterpret_cast<float4 *>(op.act.f + at)[i] = v;
-        if (i < n && op.act.h)
-            act_put_half_4(op.act.h, at + 4 * (size_t)i, v);
-        if (op.act.q)
-            act_put_4(v, i < n ? reinterpret_cast<char4 *>(op.act.q + at) + i : nullptr,
-                      i < n && i % 8 == 0 ? op.act.group + at / KERN_CUDA_GROUP + i / 8 : nullptr);
+#pragma unroll
+        for (int e = 0; e < NORM_EACH; e++)
+            x[j][e] = x[j][e] * scale * w[j][e];
+        norm_put(op.act, row * (size_t)op.dim + NORM_EACH * (size_t)i, x[j], i < n);
     }
 }
 
 extern "C" int kern_cuda_norm_q8(const struct kern_cuda_norm *op, bool pdl, cudaStream_t stream)
 {
-    const int n = op->dim / 4, n_warp = (n + KC_WARP - 1) / KC_WARP;
+    const int n = op->dim / NORM_EACH, n_warp = (n + KC_WARP - 1) / KC_WARP;
     const dim3 grid((unsigned)op->n_row),
         block((unsigned)(n_warp < NORM_WARPS ? n_warp * KC_WARP : NORM_THREADS));
 
