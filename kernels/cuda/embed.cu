@@ -21,19 +21,21 @@ KERN_CUDA_FN float embed_value(enum quant_type type, const uint8_t *row, int i)
     }
 }
 
-/* A block a row.  Byte by byte, but the bytes that a warp asks for lie beside each other. */
+/* A thread a value, so that a row costs one wait for memory after that for its id.  Byte by byte, but the
+ * bytes that a warp asks for lie beside each other. */
 __global__ static void __launch_bounds__(EMBED_THREADS)
     embed_rows(struct kern_cuda_embed op, size_t row_bytes)
 {
+    const int i = (int)(blockIdx.y * EMBED_THREADS + threadIdx.x);
+
     kc_pdl_wait();
     kc_pdl_launch();
+    if (i >= op.n_in)
+        return;
     const int id = op.ids[blockIdx.x];
     const bool known = id >= 0 && id < op.n_vocab;
-    const uint8_t *const row = op.rows + (known ? (size_t)id : 0) * row_bytes;
-    float *const x = op.x + (size_t)blockIdx.x * (size_t)op.n_in;
-
-    for (int i = (int)threadIdx.x; i < op.n_in; i += EMBED_THREADS)
-        x[i] = known ? embed_value(op.type, row, i) : NAN;
+    op.x[(size_t)blockIdx.x * (size_t)op.n_in + (size_t)i] =
+        known ? embed_value(op.type, op.rows + (size_t)id * row_bytes, i) : NAN;
 }
 
 extern "C" int kern_cuda_embed_rows(const struct kern_cuda_embed *op, bool pdl, cudaStream_t stream)
@@ -42,6 +44,7 @@ extern "C" int kern_cuda_embed_rows(const struct kern_cuda_embed *op, bool pdl, 
 
     if (op->n_row < 1 || op->n_vocab < 1 || op->n_in < 1 || op->n_in % info->n_block)
         return -EINVAL;
-    return kc_result(KERN_CUDA_LAUNCH(embed_rows, dim3((unsigned)op->n_row), dim3(EMBED_THREADS), 0, stream,
-                                      pdl, *op, quant_row_bytes(info, op->n_in)));
+    const dim3 grid((unsigned)op->n_row, (unsigned)((op->n_in + EMBED_THREADS - 1) / EMBED_THREADS));
+    return kc_result(KERN_CUDA_LAUNCH(embed_rows, grid, dim3(EMBED_THREADS), 0, stream, pdl, *op,
+                                      quant_row_bytes(info, op->n_in)));
 }
