@@ -252,7 +252,7 @@ static int bench_run(const struct probe_verb *verb, int argc, char **argv)
 
 const struct probe_verb probe_bench = {
     "bench",
-    "MODEL [--prefill N] [--decode N] [--rows N,...] [--reps N] [--backend ref|cpu] [--isa NAME] [--kv "
+    "MODEL [--prefill N] [--decode N] [--rows N,...] [--reps N] [--backend ref|cpu|cuda] [--isa NAME] [--kv "
     "f32|f16|q8_0] "
     "[--threads N] "
     "[--chunk N] [--stages] [--json]",

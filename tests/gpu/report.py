@@ -100,11 +100,13 @@ def stage_table():
     rows, plain = stages(), read_gb_s()
     if not rows:
         return
-    yield from ("", "## Stages, a step", "| phase | stage | µs | of the step | GB/s" + (f" | of a read's {plain:,.0f} |" if plain else " |"),
+    yield from ("", "## Stages, a step",
+                "| phase | stage | µs | of the step | GB/s |" + (f" of a read's {plain:,.0f} |" if plain else ""),
                 "|---|---|--:|--:|--:|" + ("--:|" if plain else ""))
     for phase, name, us, gb in rows:
         step = sum(other for of, _, other, _ in rows if of == phase)
-        yield (f"| {phase} | {name} | {us:,.0f} | {100 * us / step:.0f} % | {gb:,.0f} |" + (f" {100 * gb / plain:.0f} % |" if plain else ""))
+        yield (f"| {phase} | {name} | {us:,.0f} | {100 * us / step:.0f} % | {gb:,.0f} |" +
+               (f" {100 * gb / plain:.0f} % |" if plain else ""))
 
 
 def kernels(step):
@@ -138,7 +140,8 @@ def service_table():
     found = services()
     if found:
         yield from ("", "## The service", "| figure | measured | |", "|---|--:|---|")
-        yield from (f"| {name} | {value:,.1f} {FIGURES[name][1]} | {FIGURES[name][2]} |" for name, value in found.items() if name in FIGURES)
+        yield from (f"| {name} | {value:,.1f} {FIGURES[name][1]} | {FIGURES[name][2]} |" for name, value in found.items()
+                    if name in FIGURES)
         yield from (f"- {line}" for line in log("serve") if line.startswith("ok "))
 
 
