@@ -182,9 +182,10 @@ static int bench_model(const struct probe_model *pm, const struct probe_model_op
     int n_vocab = pm->model->config.n_vocab, r;
     _cleanup_(probe_run_freep) struct probe_run *run = NULL;
     _cleanup_(freep) int *ids = calloc((size_t)b->prefill + 1, sizeof(*ids));
-    _cleanup_(freep) float *logits = malloc((size_t)o->rows * (size_t)n_vocab * sizeof(float));
+    const bool tops = pm->kern->ops->top; /* then no logits come here, as in an engine */
+    _cleanup_(freep) float *logits = tops ? NULL : malloc((size_t)o->rows * (size_t)n_vocab * sizeof(float));
 
-    if (!ids || !logits)
+    if (!ids || (!logits && !tops))
         return probe_error("no memory");
     r = bench_alloc(pm, b);
     if (!r)

@@ -17,6 +17,7 @@ struct probe_run {
     int32_t *pages;                     /* owned, [n_seq][CEIL_DIV(max_ctx, KERN_PAGE_TOK)] */
     int32_t *ids;                       /* owned, [n_seq * chunk] */
     struct kern_span *spans;            /* owned, [n_seq] */
+    struct kern_top_row *tops;          /* owned, [max_rows] */
     struct kern_batch batch;
 };
 
@@ -29,11 +30,12 @@ struct probe_run *probe_run_free(struct probe_run *run)
     free(run->pages);
     free(run->ids);
     free(run->spans);
+    free(run->tops);
     free(run);
     return NULL;
 }
 
-static int probe_run_alloc(struct probe_run *run)
+static int probe_run_alloc(struct probe_run *run, int max_rows)
 {
     size_t n_seq = (size_t)run->n_seq, n_pages = (size_t)CEIL_DIV(run->max_ctx, KERN_PAGE_TOK);
 
@@ -41,7 +43,8 @@ static int probe_run_alloc(struct probe_run *run)
     run->pages = calloc(n_seq * n_pages, sizeof(*run->pages));
     run->ids = calloc(n_seq * (size_t)run->chunk, sizeof(*run->ids));
     run->spans = calloc(n_seq, sizeof(*run->spans));
-    if (!run->neighbours || !run->pages || !run->ids || !run->spans)
+    run->tops = calloc((size_t)max_rows, sizeof(*run->tops));
+    if (!run->neighbours || !run->pages || !run->ids || !run->spans || !run->tops)
         return probe_error("no memory for batches of %zu x %d tokens", n_seq, run->chunk);
     for (size_t s = 0; s < n_seq; s++)
         for (size_t p = 0; p < n_pages; p++)
@@ -74,7 +77,7 @@ int probe_run_new(const struct probe_model *pm, const struct probe_model_options
     run->max_ctx = max_ctx;
     run->n_neighbours = o->neighbours;
     run->n_seq = size.n_slots;
-    r = probe_run_alloc(run);
+    r = probe_run_alloc(run, size.max_rows);
     if (r)
         return r;
     *ret_run = steal(&run);
@@ -155,6 +158,15 @@ static int probe_run_fill(struct probe_run *run, const int *ids, int n, int *ret
     return r;
 }
 
+static int probe_run_forward(struct probe_run *run, const int *rows, int n_rows, float *ret_logits)
+{
+    int r = ret_logits || !n_rows
+                ? model_forward(run->model, run->state, &run->batch, rows, n_rows, ret_logits)
+                : model_forward_top(run->model, run->state, &run->batch, rows, n_rows, NULL, run->tops);
+
+    return r ? probe_fault("forward", r, &(struct fault){0}) : 0;
+}
+
 int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows, int n_rows,
                    float *ret_logits)
 {
@@ -165,16 +177,15 @@ int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows
         return r;
     for (int i = 0; i < n_rows; i++)
         batch_rows[i] = row0 + rows[i];
-    r = model_forward(run->model, run->state, &run->batch, batch_rows, n_rows, ret_logits);
-    if (r)
-        return probe_fault("forward", r, &(struct fault){0});
-    run->pos += n;
-    return 0;
+    r = probe_run_forward(run, batch_rows, n_rows, ret_logits);
+    if (!r)
+        run->pos += n;
+    return r;
 }
 
 int probe_run_rows(struct probe_run *run, int n_rows, int id, float *ret_logits)
 {
-    int rows[PROBE_ROWS_MAX], r;
+    int rows[PROBE_ROWS_MAX];
 
     run->batch = (struct kern_batch){.ids = run->ids, .spans = run->spans};
     for (int i = 0; i < n_rows; i++) {
@@ -182,8 +193,7 @@ int probe_run_rows(struct probe_run *run, int n_rows, int id, float *ret_logits)
         rows[i] = i;
     }
     run->pos++;
-    r = model_forward(run->model, run->state, &run->batch, rows, n_rows, ret_logits);
-    return r ? probe_fault("forward", r, &(struct fault){0}) : 0;
+    return probe_run_forward(run, rows, n_rows, ret_logits);
 }
 
 /* One piece from *at on: at most chunk ids, and at most PROBE_ROWS_MAX of the wanted positions from *i_pos

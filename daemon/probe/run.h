@@ -18,7 +18,8 @@ CLEANUP_FUNC(struct probe_run, probe_run_free)
 enum { PROBE_ROWS_MAX = 64 };               /* logit rows of one step: 64 MB of them at 248,320 tokens */
 int probe_run_reset(struct probe_run *run); /* the next step begins a new sequence */
 /* Feeds n <= options->chunk ids; logits of their rows[n_rows <= PROBE_ROWS_MAX], ascending, into ret_logits
- * [n_rows][n_vocab]. */
+ * [n_rows][n_vocab].  ret_logits NULL, here and below, only where the backend has top(): it is asked for the
+ * best of each row, as in an engine, and nobody looks at them. */
 int probe_run_step(struct probe_run *run, const int *ids, int n, const int *rows, int n_rows,
                    float *ret_logits);
 /* Which logits of a sequence are wanted, and who takes them, a few rows [n_rows][n_vocab] at a time. */

@@ -51,7 +51,8 @@ int gpu_run_open(struct gpu_run *run, const char *backend, const char *path, int
     run->n_vocab = run->model->config.n_vocab;
     run->pages = calloc((size_t)n_seq * (size_t)run->n_page, sizeof(*run->pages));
     run->logits = calloc((size_t)n_seq * (size_t)run->n_vocab, sizeof(*run->logits));
-    if (!run->pages || !run->logits)
+    run->tops = calloc((size_t)n_seq, sizeof(*run->tops));
+    if (!run->pages || !run->logits || !run->tops)
         return -ENOMEM;
     gpu_run_deal(run, n_short, n_pages);
     return 0;
@@ -65,6 +66,7 @@ void gpu_run_close(struct gpu_run *run)
     gguf_free(run->gguf);
     free(run->pages);
     free(run->logits);
+    free(run->tops);
 }
 
 int gpu_run_clear(struct gpu_run *run, int seq)
@@ -96,5 +98,7 @@ int gpu_run_decode(struct gpu_run *run, int n_seq, int pos)
         rows[i] = i;
     }
     const struct kern_batch batch = {.n_tok = n_seq, .n_span = n_seq, .ids = ids, .spans = spans};
-    return model_forward(run->model, run->state, &batch, rows, n_seq, run->logits);
+    if (!run->kern->ops->top)
+        return model_forward(run->model, run->state, &batch, rows, n_seq, run->logits);
+    return model_forward_top(run->model, run->state, &batch, rows, n_seq, NULL, run->tops);
 }

@@ -9,9 +9,10 @@ struct gpu_run {
     struct model *model;
     struct state *state;
     int n_vocab, n_seq, chunk;
-    int32_t *pages; /* [n_seq][CEIL_DIV(max_ctx, KERN_PAGE_TOK)] */
-    int n_page;     /* of each */
-    float *logits;  /* [n_seq][n_vocab] */
+    int32_t *pages;            /* [n_seq][CEIL_DIV(max_ctx, KERN_PAGE_TOK)] */
+    int n_page;                /* of each */
+    float *logits;             /* [n_seq][n_vocab] */
+    struct kern_top_row *tops; /* [n_seq] */
 };
 
 /* Each sequence has short_ctx positions of its own; sequence 0 has max_ctx, in the others' memory where they
@@ -22,5 +23,6 @@ void gpu_run_close(struct gpu_run *run);
 int gpu_run_clear(struct gpu_run *run, int seq);
 /* n tokens of sequence 0 at pos; logits of the last, or NULL. */
 int gpu_run_step(struct gpu_run *run, const int32_t *ids, int n, int pos, float *ret_logits);
-/* One token of each of n_seq sequences, all at pos; logits of all. */
+/* One token of each of n_seq sequences, all at pos; as for an engine: tops of all, or logits where the
+ * backend gives no tops. */
 int gpu_run_decode(struct gpu_run *run, int n_seq, int pos);

@@ -263,6 +263,44 @@ static void ops_check_head(enum quant_type type, int dim, int n_vocab, bool hidd
     ops_release();
 }
 
+/* The same ids and logits; the normaliser to what kernels.h promises. */
+static bool ops_same_top(const struct kern_top_row *a, const struct kern_top_row *b)
+{
+    const size_t n = (size_t)a->n;
+
+    return !a->is_bad && !b->is_bad && a->n == b->n && a->asked == b->asked &&
+           fabs(a->lse - b->lse) <= KERN_TOP_LSE_ERROR && !memcmp(a->ids, b->ids, n * sizeof(*a->ids)) &&
+           !memcmp(a->logits, b->logits, n * sizeof(*a->logits));
+}
+
+/* scale 0: all are equal. */
+static void ops_check_top(int n_rows, int n_vocab, float scale)
+{
+    const struct ops_pair logits = ops_floats((size_t)n_rows * (size_t)n_vocab, scale);
+    _cleanup_(freep) struct kern_top_row *want = calloc((size_t)n_rows, sizeof(*want)),
+                                         *got = calloc((size_t)n_rows, sizeof(*got));
+    int32_t asked[OPS_MAX_TOK];
+    int n_same = 0;
+
+    for (int i = 0; i < n_rows; i++)
+        asked[i] = i * 7 % n_vocab;
+    for (int i = 0; i < 2; i++) {
+        const struct kern_top op = {.n_rows = n_rows,
+                                    .n_vocab = n_vocab,
+                                    .logits = logits.at[i],
+                                    .asked = asked,
+                                    .ret_rows = i == REF ? want : got};
+        const int r = ops.kern[i]->ops->top(ops.kern[i], &op);
+        if (r < 0)
+            ops_failed("top", r);
+    }
+    for (int i = 0; i < n_rows; i++)
+        n_same += ops_same_top(&got[i], &want[i]);
+    gpu_check(n_same == n_rows, "top", "%d of %d rows of %d logits up to %g are ref's", n_same, n_rows,
+              n_vocab, (double)scale);
+    ops_release();
+}
+
 /* mixers */
 
 /* A step of three sequences: a long one, and two of a few rows each; the next goes on from there.  Pages lie
@@ -502,6 +540,9 @@ static void ops_run_products(const char *backend, const struct kern_shape *shape
         }
         ops_check_head(QUANT_Q6_K, shape->dim, 1000, true);
         ops_check_head(QUANT_F16, shape->dim, 50, false);
+        ops_check_top(1, shape->n_vocab, 20.0f);
+        ops_check_top(17, shape->n_vocab - 1, 20.0f);
+        ops_check_top(2, shape->n_vocab, 0.0f);
     }
     ops_end();
 }
@@ -522,7 +563,7 @@ int gpu_ops(const char *backend, int argc, char **argv)
                                     .max_ctx = OPS_MAX_CTX};
     const struct kern_shape large = {.dim = 4096,
                                      .n_ff = 12288,
-                                     .n_vocab = 1000,
+                                     .n_vocab = 248320,
                                      .n_qh = 16,
                                      .n_kvh = 4,
                                      .d_attn = 256,

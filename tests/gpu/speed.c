@@ -132,8 +132,11 @@ static int speed_table(struct gpu_run *run, int context, int n)
     return r;
 }
 
-static bool speed_is_finite(const struct gpu_run *run)
+/* Of the last decode. */
+static bool speed_is_finite(struct gpu_run *run)
 {
+    if (model_logits(run->model, run->state, 0, run->logits) < 0)
+        return false;
     for (int i = 0; i < run->n_vocab; i++)
         if (!isfinite(run->logits[i]))
             return false;
