@@ -66,8 +66,9 @@ static inline __host__ __device__ struct chunk_scratch chunk_scratch_of(const st
 template <int D>
 KERN_CUDA_FN void chunk_fetch(float *to, const float *from, size_t stride, int tid)
 {
-    for (int i = tid; i < CHUNK * D / 4; i += CHUNK_THREADS) {
-        const int row = i / (D / 4), at = i % (D / 4) * 4;
+#pragma unroll
+    for (int i0 = 0; i0 < CHUNK * D / 4; i0 += CHUNK_THREADS) {
+        const int i = i0 + tid, row = i / (D / 4), at = i % (D / 4) * 4;
         kc_cp_async_16(to + row * (D + CHUNK_PAD) + at, from + (size_t)row * stride + (size_t)at);
     }
 }
@@ -240,71 +241,55 @@ __global__ static void __launch_bounds__(CHUNK_THREADS) chunk_solve(struct kern_
         (is_w ? w[(size_t)t * s.n_vh * D] : v[(size_t)t * s.n_ch]) = x[t];
 }
 
-/* Where chunk_scan keeps things: M and V' of its value channels, and two buffers for what a chunk brings. */
+/* Where chunk_scan keeps things: M and V' of its value channels, and two buffers for what a chunk brings, one
+ * read while the other one fills. */
 template <int D>
 struct chunk_room {
-    float m[CHUNK_VALUES][D + CHUNK_PAD];          /* [value][key] */
-    float writes[CHUNK_VALUES][CHUNK + CHUNK_PAD]; /* V' [value][token] */
-    float decay[CHUNK];
+    float m[CHUNK_VALUES][D + CHUNK_PAD];                  /* [value][key] */
+    float writes[CHUNK_VALUES][CHUNK + CHUNK_PAD];         /* V' [value][token] */
+    float decay[2][CHUNK];                                 /* of this chunk and of the next */
     float first[CHUNK * (MAX(D, (int)CHUNK) + CHUNK_PAD)]; /* W, then P */
     float second[CHUNK * (D + CHUNK_PAD)];                 /* Q, then K */
 };
 
-/* A thread's part of [CHUNK][CHUNK_VALUES]: tokens t0, t0 + 16.., values j0, j0 + 16. */
-enum { SCAN_TOKENS = 4, SCAN_VALUES = 2 };
+/* A thread's part of [CHUNK][CHUNK_VALUES]: tokens t0, t0 + 32, values j0, j0 + 8..: six loads for 32
+ * multiplications, none of which meets a bank twice. */
+enum {
+    SCAN_TOKENS = 2,
+    SCAN_VALUES = 4,
+    SCAN_T = CHUNK / SCAN_TOKENS,
+    SCAN_J = CHUNK_VALUES / SCAN_VALUES,
+};
+static_assert(SCAN_T * SCAN_J == CHUNK_THREADS, "each thread has a part, and all have all");
 
-/* sums_w, sums_q [token][value] = W M, Q M */
-template <int D>
-KERN_CUDA_FN void scan_read(float (&by_w)[SCAN_TOKENS][SCAN_VALUES], float (&by_q)[SCAN_TOKENS][SCAN_VALUES],
-                            const struct chunk_room<D> *room, int t0, int j0)
-{
-    for (int c = 0; c < D; c += 4) {
-        float4 m[SCAN_VALUES];
-#pragma unroll
-        for (int j = 0; j < SCAN_VALUES; j++)
-            m[j] = chunk_load(&room->m[j0 + j * (CHUNK_VALUES / SCAN_VALUES)][c]);
-#pragma unroll
-        for (int i = 0; i < SCAN_TOKENS; i++) {
-            const int at = (t0 + i * (CHUNK / SCAN_TOKENS)) * (D + CHUNK_PAD) + c;
-            const float4 w = chunk_load(room->first + at), q = chunk_load(room->second + at);
-#pragma unroll
-            for (int j = 0; j < SCAN_VALUES; j++) {
-                by_w[i][j] = delta_dot(w, m[j], by_w[i][j]);
-                by_q[i][j] = delta_dot(q, m[j], by_q[i][j]);
-            }
-        }
-    }
-}
-
-/* o [token][value] += P V' */
-template <int D>
-KERN_CUDA_FN void scan_mix(float (&o)[SCAN_TOKENS][SCAN_VALUES], const struct chunk_room<D> *room, int t0,
+/* sums [token][value] += A B^T.   a [CHUNK][N]   b [CHUNK_VALUES][N], rows CHUNK_PAD longer */
+template <int N>
+KERN_CUDA_FN void scan_dot(float (&sums)[SCAN_TOKENS][SCAN_VALUES], const float *a, const float *b, int t0,
                            int j0)
 {
-    for (int s = 0; s < CHUNK; s += 4) {
+#pragma unroll 4
+    for (int c = 0; c < N; c += 4) {
         float4 v[SCAN_VALUES];
 #pragma unroll
         for (int j = 0; j < SCAN_VALUES; j++)
-            v[j] = chunk_load(&room->writes[j0 + j * (CHUNK_VALUES / SCAN_VALUES)][s]);
+            v[j] = chunk_load(b + (j0 + j * SCAN_J) * (N + CHUNK_PAD) + c);
 #pragma unroll
         for (int i = 0; i < SCAN_TOKENS; i++) {
-            const float4 p =
-                chunk_load(room->first + (t0 + i * (CHUNK / SCAN_TOKENS)) * (CHUNK + CHUNK_PAD) + s);
+            const float4 u = chunk_load(a + (t0 + i * SCAN_T) * (N + CHUNK_PAD) + c);
 #pragma unroll
             for (int j = 0; j < SCAN_VALUES; j++)
-                o[i][j] = delta_dot(p, v[j], o[i][j]);
+                sums[i][j] = delta_dot(u, v[j], sums[i][j]);
         }
     }
 }
 
-/* M = e^(G_last) M + V' K, V' decayed to the chunk's end.  A thread has four keys of as many value channels
+/* M = kept M + V' K, V' decayed to the chunk's end.  A thread has four keys of as many value channels
  * as there are, which share what it reads of K. */
 template <int D>
-KERN_CUDA_FN void scan_write(struct chunk_room<D> *room, int tid)
+KERN_CUDA_FN void scan_write(struct chunk_room<D> *room, float kept, int tid)
 {
     enum { APART = CHUNK_THREADS / (D / 4), N = CHUNK_VALUES / APART };
     const int j0 = tid / (D / 4), c = tid % (D / 4) * 4;
-    const float kept = expf(room->decay[CHUNK - 1]);
     float4 sum[N];
 
 #pragma unroll
@@ -331,6 +316,101 @@ KERN_CUDA_FN void scan_write(struct chunk_room<D> *room, int tid)
         *reinterpret_cast<float4 *>(&room->m[j0 + j * APART][c]) = sum[j];
 }
 
+/* What a chunk's threads share of its rows. */
+struct scan_chunk {
+    float *v;                   /* U, then O, of the block's value channels [CHUNK][n_ch] */
+    const float *q, *k;         /* [CHUNK][n_ch] */
+    const float *w, *p, *decay; /* [CHUNK][n_vh][D], [CHUNK], [1] */
+};
+
+template <int D>
+KERN_CUDA_FN struct scan_chunk scan_chunk_of(const struct kern_cuda_delta *op, const struct chunk_scratch *s,
+                                             int row, int h, int slice)
+{
+    float *const mixed = s->mixed + (size_t)row * s->n_ch;
+    const size_t at = (size_t)row * s->n_vh + (size_t)h;
+    const int g = h % op->n_kh;
+
+    return scan_chunk{mixed + (2 * op->n_kh + h) * D + slice * CHUNK_VALUES,
+                      mixed + g * D,
+                      mixed + (op->n_kh + g) * D,
+                      s->w + at * D,
+                      s->p + at * CHUNK,
+                      s->decay + at};
+}
+
+/* One chunk.  W and Q are on their way; so are the next one's at the end, or two empty groups.  Each product
+ * waits for what it reads alone, and what follows is fetched into what it has read.   now: its decay */
+template <int D>
+KERN_CUDA_FN void scan_chunk_run(struct chunk_room<D> *room, const struct chunk_scratch *s,
+                                 const struct scan_chunk *at, const struct scan_chunk *next, bool more,
+                                 int now, int tid)
+{
+    const int t0 = tid / SCAN_J, j0 = tid % SCAN_J;
+    const float *const decay = room->decay[now];
+    float write[SCAN_TOKENS][SCAN_VALUES], by_w[SCAN_TOKENS][SCAN_VALUES] = {},
+                                           o[SCAN_TOKENS][SCAN_VALUES] = {};
+
+#pragma unroll
+    for (int i = 0; i < SCAN_TOKENS; i++)
+#pragma unroll
+        for (int j = 0; j < SCAN_VALUES; j++)
+            write[i][j] = at->v[(size_t)(t0 + i * SCAN_T) * s->n_ch + (size_t)(j0 + j * SCAN_J)];
+    const float next_decay = more && tid < CHUNK ? next->decay[(size_t)tid * s->n_vh] : 0.0f;
+    kc_cp_async_wait<1>();
+    __syncthreads();
+    scan_dot<D>(by_w, room->first, room->m[0], t0, j0);
+    __syncthreads();
+    chunk_fetch<CHUNK>(room->first, at->p, s->n_vh * CHUNK, tid);
+    kc_cp_async_commit();
+#pragma unroll
+    for (int i = 0; i < SCAN_TOKENS; i++)
+#pragma unroll
+        for (int j = 0; j < SCAN_VALUES; j++) {
+            write[i][j] -= by_w[i][j];
+            room->writes[j0 + j * SCAN_J][t0 + i * SCAN_T] = write[i][j];
+        }
+    kc_cp_async_wait<1>();
+    __syncthreads();
+    scan_dot<D>(o, room->second, room->m[0], t0, j0);
+    __syncthreads();
+    chunk_fetch<D>(room->second, at->k, s->n_ch, tid);
+    kc_cp_async_commit();
+#pragma unroll
+    for (int i = 0; i < SCAN_TOKENS; i++) {
+        const float worth = expf(decay[t0 + i * SCAN_T]);
+#pragma unroll
+        for (int j = 0; j < SCAN_VALUES; j++)
+            o[i][j] *= worth;
+    }
+    kc_cp_async_wait<1>();
+    __syncthreads();
+    scan_dot<CHUNK>(o, room->first, room->writes[0], t0, j0);
+    __syncthreads();
+    if (more)
+        chunk_fetch<D>(room->first, next->w, s->n_vh * D, tid);
+    kc_cp_async_commit();
+#pragma unroll
+    for (int i = 0; i < SCAN_TOKENS; i++) {
+        const int t = t0 + i * SCAN_T;
+        const float worth = expf(decay[CHUNK - 1] - decay[t]);
+#pragma unroll
+        for (int j = 0; j < SCAN_VALUES; j++) {
+            at->v[(size_t)t * s->n_ch + (size_t)(j0 + j * SCAN_J)] = o[i][j];
+            room->writes[j0 + j * SCAN_J][t] = write[i][j] * worth;
+        }
+    }
+    if (tid < CHUNK)
+        room->decay[1 - now][tid] = next_decay;
+    kc_cp_async_wait<1>();
+    __syncthreads();
+    scan_write<D>(room, expf(decay[CHUNK - 1]), tid);
+    __syncthreads();
+    if (more)
+        chunk_fetch<D>(room->second, next->q, s->n_ch, tid);
+    kc_cp_async_commit();
+}
+
 /* Chunk after chunk of a span: 32 value channels of a head a block. */
 template <int D>
 __global__ static void __launch_bounds__(CHUNK_THREADS, 1) chunk_scan(struct kern_cuda_delta op, int n_tok)
@@ -338,7 +418,6 @@ __global__ static void __launch_bounds__(CHUNK_THREADS, 1) chunk_scan(struct ker
     KERN_CUDA_SMEM_DYNAMIC(struct chunk_room<D>, room);
     const int tid = (int)threadIdx.x, h = (int)blockIdx.x / (D / CHUNK_VALUES),
               slice = (int)blockIdx.x % (D / CHUNK_VALUES);
-    const int t0 = tid / 16, j0 = tid % 16;
     const struct delta_rows rows = delta_rows_of(&op.step, blockIdx.y);
     const struct chunk_scratch s = chunk_scratch_of<D>(&op, n_tok);
 
@@ -347,49 +426,19 @@ __global__ static void __launch_bounds__(CHUNK_THREADS, 1) chunk_scan(struct ker
     if (rows.chunk0 >= rows.chunk1)
         return;
     float *const state = delta_state<D>(&op, rows.slot, h), *const mine = state + slice * CHUNK_VALUES * D;
+    struct scan_chunk at = scan_chunk_of<D>(&op, &s, rows.row0 + rows.chunk0, h, slice);
+    chunk_fetch<D>(room->first, at.w, s.n_vh * D, tid);
+    kc_cp_async_commit();
+    chunk_fetch<D>(room->second, at.q, s.n_ch, tid);
+    kc_cp_async_commit();
     for (int i = tid; i < CHUNK_VALUES * D; i += CHUNK_THREADS)
         room->m[i / D][i % D] = mine[i];
-    for (int t = rows.chunk0; t < rows.chunk1; t += CHUNK) {
-        const size_t row = (size_t)(rows.row0 + t);
-        float *const v = s.mixed + row * s.n_ch + (size_t)((2 * op.n_kh + h) * D + slice * CHUNK_VALUES);
-        const float *const keys = s.mixed + row * s.n_ch + (size_t)(h % op.n_kh * D);
-        float by_w[SCAN_TOKENS][SCAN_VALUES] = {}, o[SCAN_TOKENS][SCAN_VALUES] = {};
-
-        chunk_fetch<D>(room->first, s.w + (row * s.n_vh + (size_t)h) * D, s.n_vh * D, tid);
-        chunk_fetch<D>(room->second, keys, s.n_ch, tid);
-        kc_cp_async_commit();
-        if (tid < CHUNK)
-            room->decay[tid] = s.decay[(row + (size_t)tid) * s.n_vh + (size_t)h];
-        kc_cp_async_wait<0>();
-        __syncthreads();
-        scan_read<D>(by_w, o, room, t0, j0);
-        __syncthreads();
-        chunk_fetch<CHUNK>(room->first, s.p + (row * s.n_vh + (size_t)h) * CHUNK, s.n_vh * CHUNK, tid);
-        chunk_fetch<D>(room->second, keys + op.n_kh * D, s.n_ch, tid);
-        kc_cp_async_commit();
-#pragma unroll
-        for (int i = 0; i < SCAN_TOKENS; i++)
-#pragma unroll
-            for (int j = 0; j < SCAN_VALUES; j++) {
-                const int at = t0 + i * (CHUNK / SCAN_TOKENS), to = j0 + j * (CHUNK_VALUES / SCAN_VALUES);
-                room->writes[to][at] = v[(size_t)at * s.n_ch + (size_t)to] - by_w[i][j];
-                o[i][j] *= expf(room->decay[at]);
-            }
-        kc_cp_async_wait<0>();
-        __syncthreads();
-        scan_mix<D>(o, room, t0, j0);
-#pragma unroll
-        for (int i = 0; i < SCAN_TOKENS; i++)
-#pragma unroll
-            for (int j = 0; j < SCAN_VALUES; j++)
-                v[(size_t)(t0 + i * (CHUNK / SCAN_TOKENS)) * s.n_ch +
-                  (size_t)(j0 + j * (CHUNK_VALUES / SCAN_VALUES))] = o[i][j];
-        __syncthreads();
-        for (int i = tid; i < CHUNK_VALUES * CHUNK; i += CHUNK_THREADS)
-            room->writes[i / CHUNK][i % CHUNK] *= expf(room->decay[CHUNK - 1] - room->decay[i % CHUNK]);
-        __syncthreads();
-        scan_write<D>(room, tid);
-        __syncthreads();
+    if (tid < CHUNK)
+        room->decay[0][tid] = at.decay[(size_t)tid * s.n_vh];
+    for (int t = rows.chunk0, now = 0; t < rows.chunk1; t += CHUNK, now = 1 - now) {
+        const struct scan_chunk next = scan_chunk_of<D>(&op, &s, rows.row0 + t + CHUNK, h, slice);
+        scan_chunk_run<D>(room, &s, &at, &next, t + CHUNK < rows.chunk1, now, tid);
+        at = next;
     }
     for (int i = tid; i < CHUNK_VALUES * D; i += CHUNK_THREADS)
         mine[i] = room->m[i / D][i % D];
