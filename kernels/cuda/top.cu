@@ -22,7 +22,7 @@ enum {
     PICK_THREADS = 1024,
     PICK_WARPS = PICK_THREADS / KC_WARP,
     PICK_MOST = PICK_THREADS, /* candidates: a thread ranks one */
-    GATHER_EACH = 4,
+    GATHER_EACH = 8,
     PICK_ENOUGH = 320, /* groups: closer to KERN_TOP would cost another round of bisection */
 };
 
@@ -249,7 +249,7 @@ KERN_CUDA_FN double top_lse(const struct kern_cuda_top_part *parts, int n_part, 
     return (double)max + log(sum);
 }
 
-__global__ static void __launch_bounds__(PICK_THREADS) top_pick(struct kern_cuda_top op, int n_part)
+__global__ static void __launch_bounds__(PICK_THREADS, 1) top_pick(struct kern_cuda_top op, int n_part)
 {
     KERN_CUDA_SMEM(int, sums, 2 * PICK_WARPS);
     KERN_CUDA_SMEM(float, maxima, PICK_WARPS);
