@@ -1,10 +1,10 @@
 /* ops.c - gpu_driver ops: each op of a backend against ref's, on small and odd shapes and, with --large, on a
  * 9B's.
  *
- * ref multiplies with exact activations, a GPU with int8 ones: so this shows that the right operands meet in
- * the right places and to what share of their size results differ; that each kernel computes its scheme bit
- * for bit is tests/kernels' business. Inputs are random, so a wrong operand is wrong by the size of the
- * result. */
+ * ref multiplies with exact activations, a GPU with int8 or f16 ones: so this shows that the right operands
+ * meet in the right places and to what share of their size results differ; that each kernel computes its
+ * scheme bit for bit is tests/kernels' business. Inputs are random, so a wrong operand is wrong by the size
+ * of the result. */
 #include "gpu.h"
 
 #include <math.h>
@@ -12,13 +12,15 @@
 #include <string.h>
 
 /* Of the result's own rms: int8 activations of uniform values round by 0.3 %, a few of them in a row by more.
- */
-static const double OPS_QUANTISED = 0.015, OPS_F32 = 2e-5, OPS_F16_KV = 1e-3, OPS_Q8_KV = 0.015;
+ * f16 ones and weights rounded to f16 by 0.04 %. */
+static const double OPS_QUANTISED = 0.015, OPS_F16 = 1e-3, OPS_F32 = 2e-5, OPS_F16_KV = 1e-3,
+                    OPS_Q8_KV = 0.015;
 
 static const enum quant_type ops_types[] = {QUANT_F32,  QUANT_F16,    QUANT_BF16,  QUANT_Q4_0, QUANT_Q4_1,
                                             QUANT_Q5_0, QUANT_Q5_1,   QUANT_Q8_0,  QUANT_Q4_K, QUANT_Q5_K,
                                             QUANT_Q6_K, QUANT_IQ4_NL, QUANT_IQ4_XS};
 
+enum { OPS_FLOATS = 3 }; /* that stand first */
 enum { OPS_MEMS = 64, OPS_MAX_TOK = 48, OPS_MAX_CTX = 512 };
 
 /* The two backends, and what one check has allocated of each. */
@@ -127,11 +129,14 @@ static void ops_compare(const char *name, const char *what, const struct ops_pai
     gpu_check(share <= limit, name, "%s differs by %.2e of its size (at most %.1e)", what, share, limit);
 }
 
-static double ops_limit(enum quant_type type)
+enum { OPS_FEW = 32 }; /* rows that are never f16 */
+
+static double ops_limit(enum quant_type type, int n_tok)
 {
     const bool f32 = type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16;
+    const bool f16 = n_tok > OPS_FEW && strstr(ops.kern[OURS]->numerics_id, "-f16");
 
-    return f32 ? OPS_F32 : OPS_QUANTISED;
+    return f32 ? OPS_F32 : f16 ? OPS_F16 : OPS_QUANTISED;
 }
 
 /* products */
@@ -185,7 +190,7 @@ static void ops_check_norm_proj(enum quant_type type, int n_tok, int dim, int n_
     }
     for (int m = 0; m < 4; m++) {
         snprintf(what, sizeof(what), "out %d", m);
-        ops_compare(name, what, &out[m], ops_limit((enum quant_type)mats[m].mat[0].type));
+        ops_compare(name, what, &out[m], ops_limit((enum quant_type)mats[m].mat[0].type, n_tok));
     }
     ops_release();
 }
@@ -204,7 +209,7 @@ static void ops_check_proj_add(enum quant_type type, int n_tok, int dim, int n_i
         if (r < 0)
             ops_failed(name, r);
     }
-    ops_compare(name, "x", &x, ops_limit(type));
+    ops_compare(name, "x", &x, ops_limit(type, n_tok));
     ops_release();
 }
 
@@ -230,7 +235,7 @@ static void ops_check_mlp(enum quant_type type, int n_tok, int dim, int n_ff)
         if (r < 0)
             ops_failed(name, r);
     }
-    ops_compare(name, "x", &x, 2 * ops_limit(type)); /* two products in a row */
+    ops_compare(name, "x", &x, 2 * ops_limit(type, n_tok)); /* two products in a row */
     ops_release();
 }
 
@@ -257,7 +262,7 @@ static void ops_check_head(enum quant_type type, int dim, int n_vocab, bool hidd
         if (r < 0)
             ops_failed(name, r);
     }
-    ops_compare(name, "logits", &logits, ops_limit(type));
+    ops_compare(name, "logits", &logits, ops_limit(type, (int)ARRAY_SIZE(rows)));
     if (hidden)
         ops_compare(name, "hidden", &h, OPS_F32);
     ops_release();
@@ -525,7 +530,8 @@ static void ops_run_mixers(const char *backend, struct kern_shape shape)
     }
 }
 
-static void ops_run_products(const char *backend, const struct kern_shape *shape)
+/* Large: of prompts two types, since ref takes seconds for each. */
+static void ops_run_products(const char *backend, const struct kern_shape *shape, bool is_large)
 {
     static const int n_toks[] = {1, 3, 16, 33};
 
@@ -538,6 +544,12 @@ static void ops_run_products(const char *backend, const struct kern_shape *shape
             ops_check_proj_add(ops_types[i], n_tok, shape->dim, shape->n_qh * shape->d_attn);
             ops_check_mlp(ops_types[i], n_toks[(i + 1) % ARRAY_SIZE(n_toks)], shape->dim, shape->n_ff);
         }
+        for (size_t i = OPS_FLOATS; i < (is_large ? OPS_FLOATS : ARRAY_SIZE(ops_types)); i++) {
+            ops_check_norm_proj(ops_types[i], 33 + (int)i, shape->dim, shape->n_vh * shape->d_delta, true);
+            ops_check_mlp(ops_types[i], 33 + (int)i, shape->dim, shape->n_ff);
+        }
+        ops_check_proj_add(QUANT_Q4_K, OPS_MAX_TOK, shape->dim, shape->n_qh * shape->d_attn);
+        ops_check_proj_add(QUANT_Q6_K, OPS_MAX_TOK, shape->dim, shape->n_qh * shape->d_attn);
         ops_check_head(QUANT_Q6_K, shape->dim, 1000, true);
         ops_check_head(QUANT_F16, shape->dim, 50, false);
         ops_check_top(1, shape->n_vocab, 20.0f);
@@ -577,7 +589,7 @@ int gpu_ops(const char *backend, int argc, char **argv)
 
     if (argc > 1 && !is_large)
         return 2;
-    ops_run_products(backend, is_large ? &large : &tiny);
+    ops_run_products(backend, is_large ? &large : &tiny, is_large);
     ops_run_mixers(backend, is_large ? large : tiny);
     return gpu_n_failed() > 0;
 }
