@@ -96,13 +96,19 @@ KERN_CUDA_FN uint16_t act_half(float v)
     return __half_as_ushort(__float2half_rn(cut + (v - v))); /* NaN for infinities as well */
 }
 
-/* Value i, a multiple of four, and the next three. */
-KERN_CUDA_FN void act_put_half_4(uint16_t *h, size_t i, const float4 &v)
+/* Value i, a multiple of eight, and the next seven. */
+KERN_CUDA_FN void act_put_half_8(uint16_t *h, size_t i, const float (&v)[8])
 {
-    uint32_t *const to = reinterpret_cast<uint32_t *>(h + act_half_at(i));
+    uint2 *const to = reinterpret_cast<uint2 *>(h + act_half_at(i));
+    uint32_t pair[4];
 
-    to[0] = (uint32_t)act_half(v.x) | (uint32_t)act_half(v.z) << 16;
-    to[4] = (uint32_t)act_half(v.y) | (uint32_t)act_half(v.w) << 16;
+#pragma unroll
+    for (int j = 0; j < 4; j++) { /* even ones of both fours, odd ones */
+        const int first = j % 2 * 4 + j / 2;
+        pair[j] = (uint32_t)act_half(v[first]) | (uint32_t)act_half(v[first + 2]) << 16;
+    }
+    to[0] = make_uint2(pair[0], pair[1]);
+    to[2] = make_uint2(pair[2], pair[3]);
 }
 
 /* Group of 32 values of rows by a warp, in whatever forms are wanted: lane l has value l, which lies at `at`.
@@ -115,4 +121,19 @@ KERN_CUDA_FN void act_put(const struct kern_cuda_act &act, size_t at, float v)
         act.h[act_half_at(at)] = act_half(v);
     if (act.q)
         act_put_32(v, act.q + at / KERN_CUDA_GROUP * KERN_CUDA_GROUP, act.group + at / KERN_CUDA_GROUP);
+}
+
+/* Eight values to row positions from `at` on, in whatever forms are wanted; all lanes of the warp together,
+ * which lie as for act_put_8(), with there false where a lane has none. */
+KERN_CUDA_FN void act_put_row_8(const struct kern_cuda_act &act, size_t at, const float (&v)[8], bool there)
+{
+    if (there && act.f) {
+        reinterpret_cast<float4 *>(act.f + at)[0] = make_float4(v[0], v[1], v[2], v[3]);
+        reinterpret_cast<float4 *>(act.f + at)[1] = make_float4(v[4], v[5], v[6], v[7]);
+    }
+    if (there && act.h)
+        act_put_half_8(act.h, at, v);
+    if (act.q)
+        act_put_8(v, there ? reinterpret_cast<uint2 *>(act.q + at) : nullptr,
+                  there && at % KERN_CUDA_GROUP == 0 ? act.group + at / KERN_CUDA_GROUP : nullptr);
 }

@@ -162,7 +162,7 @@ static int cuda_plan(struct kern *kern, const struct kern_shape *shape)
     return r < 0 ? r : cuda_graph_init(cuda);
 }
 
-/* plan() takes some 120 MiB for a 9B, its kernels and graphs some more; the rest is for a screen that wakes
+/* plan() takes some 150 MiB for a 9B, its kernels and graphs some more; the rest is for a screen that wakes
  * up. */
 static uint64_t cuda_free_bytes(struct kern *kern)
 {

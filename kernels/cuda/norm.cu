@@ -38,26 +38,6 @@ KERN_CUDA_FN void norm_load(float (&x)[NORM_EACH], const float *from, int i, int
     x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
 }
 
-/* Eight values to row positions from `at` on, in whatever forms are wanted; all lanes of the warp together,
- * with there false where a lane has none. */
-KERN_CUDA_FN void norm_put(const struct kern_cuda_act &act, size_t at, const float (&v)[NORM_EACH],
-                           bool there)
-{
-    const float4 a = make_float4(v[0], v[1], v[2], v[3]), b = make_float4(v[4], v[5], v[6], v[7]);
-
-    if (there && act.f) {
-        reinterpret_cast<float4 *>(act.f + at)[0] = a;
-        reinterpret_cast<float4 *>(act.f + at)[1] = b;
-    }
-    if (there && act.h) {
-        act_put_half_4(act.h, at, a);
-        act_put_half_4(act.h, at + 4, b);
-    }
-    if (act.q)
-        act_put_8(v, there ? reinterpret_cast<uint2 *>(act.q + at) : nullptr,
-                  there && at % KERN_CUDA_GROUP == 0 ? act.group + at / KERN_CUDA_GROUP : nullptr);
-}
-
 /* One block a row, which it keeps in registers: V times eight values a thread.  For one row this is all
  * latency: the weights are on their way before the kernel in front has ended, and values beside each other in
  * a thread leave little to be shuffled, of which a multiprocessor does one warp's a clock. */
@@ -89,7 +69,7 @@ __global__ static void __launch_bounds__(NORM_THREADS) norm_q8(struct kern_cuda_
 #pragma unroll
         for (int e = 0; e < NORM_EACH; e++)
             x[j][e] = x[j][e] * scale * w[j][e];
-        norm_put(op.act, row * (size_t)op.dim + NORM_EACH * (size_t)i, x[j], i < n);
+        act_put_row_8(op.act, row * (size_t)op.dim + NORM_EACH * (size_t)i, x[j], i < n);
     }
 }
 
