@@ -49,12 +49,11 @@ KERN_CUDA_FN void act_put_32(float v, int8_t *q, struct kern_cuda_group *group)
     }
 }
 
-/* One group by four lanes beside each other, all 32 lanes of the warp together: lane l has values 8 (l % 4)
- * and the next seven.  q is where these eight go; NULL: not wanted, which may differ between lanes.  group
- * likewise, of the first of the four. */
-KERN_CUDA_FN void act_put_8(const float (&v)[8], uint2 *q, struct kern_cuda_group *group)
+/* This lane's part of a group that four lanes beside each other have, eight values each, all 32 lanes of the
+ * warp together: its codes, their sum, and the group's step. */
+KERN_CUDA_FN int act_codes_8(uint32_t (&words)[2], float &d, const float (&v)[8])
 {
-    uint32_t most = 0, words[2] = {};
+    uint32_t most = 0;
     int sum = 0;
 
 #pragma unroll
@@ -62,14 +61,27 @@ KERN_CUDA_FN void act_put_8(const float (&v)[8], uint2 *q, struct kern_cuda_grou
         most = act_bits(v[i]) > most ? act_bits(v[i]) : most;
     most = kc_warp_max<4>(most);
     const bool broken = act_broken(most);
-    const float d = act_step(__uint_as_float(most), broken), per = act_per(d);
+    d = act_step(__uint_as_float(most), broken);
+    const float per = act_per(d);
+    words[0] = words[1] = 0;
 #pragma unroll
     for (int i = 0; i < 8; i++) {
         const int code = broken ? 0 : act_code(v[i], per);
         sum += code;
         words[i / 4] |= ((uint32_t)code & 0xffu) << 8 * (i % 4);
     }
-    sum = kc_warp_sum<4>(sum);
+    return sum;
+}
+
+/* One group by four lanes beside each other, all 32 lanes of the warp together: lane l has values 8 (l % 4)
+ * and the next seven.  q is where these eight go; NULL: not wanted, which may differ between lanes.  group
+ * likewise, of the first of the four. */
+KERN_CUDA_FN void act_put_8(const float (&v)[8], uint2 *q, struct kern_cuda_group *group)
+{
+    uint32_t words[2];
+    float d;
+    const int sum = kc_warp_sum<4>(act_codes_8(words, d, v));
+
     if (q)
         *q = make_uint2(words[0], words[1]);
     if (group) {

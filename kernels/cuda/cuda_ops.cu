@@ -84,22 +84,30 @@ static int ops_norm(struct cuda *cuda, const float *x, const float *w, float eps
     return kern_cuda_norm_q8(&norm, cuda->pdl, cuda->stream);
 }
 
-/* out[i] = mats[i] in, or += */
+/* out[i] = mats[i] in, or +=, without `in` yet. */
+static int ops_stack(const struct cuda *cuda, int n_row, const struct kern_mat *const *mats, int n_mat,
+                     bool add, float *const *out, struct kern_cuda_matmul *op)
+{
+    int r = 0;
+
+    op->n_row = n_row;
+    op->n_mat = n_mat;
+    op->add = add;
+    op->n_sm = cuda->n_sm;
+    for (int i = 0; i < n_mat && r == 0; i++) {
+        r = ops_tiles(mats[i], &op->mats[i]);
+        op->out[i] = out[i];
+    }
+    return r;
+}
+
 static int ops_matmul(struct cuda *cuda, const struct kern_cuda_act *in, int n_row,
                       const struct kern_mat *const *mats, int n_mat, bool add, float *const *out)
 {
     struct kern_cuda_matmul op = {};
-    int r = 0;
+    const int r = ops_stack(cuda, n_row, mats, n_mat, add, out, &op);
 
-    op.n_row = n_row;
-    op.n_mat = n_mat;
-    op.add = add;
     op.in = *in;
-    op.n_sm = cuda->n_sm;
-    for (int i = 0; i < n_mat && r == 0; i++) {
-        r = ops_tiles(mats[i], &op.mats[i]);
-        op.out[i] = out[i];
-    }
     return r < 0 ? r : kern_cuda_matmul_rows(&op, cuda->pdl, cuda->stream);
 }
 
@@ -123,8 +131,15 @@ static int ops_norm_proj(struct cuda *cuda, const struct kern_norm_proj *op)
 {
     struct kern_cuda_act act =
         ops_wanted(cuda->scratch.in, ops_is_wide(cuda, op->n_tok), op->mats, op->n_mat);
-    int r;
+    struct kern_cuda_matmul one = {};
+    int r = ops_stack(cuda, op->n_tok, op->mats, op->n_mat, false, op->out, &one);
 
+    if (r < 0)
+        return r;
+    if (op->norm_w && kern_cuda_matmul_norms(&one)) {
+        one.norm = {op->x, op->norm_w, op->eps};
+        return kern_cuda_matmul_rows(&one, cuda->pdl, cuda->stream);
+    }
     if (!op->norm_w && act.f) { /* x itself is what they read */
         act.f = NULL;
         r = act.q || act.h ? ops_norm(cuda, op->x, NULL, 0, op->n_tok, op->mats[0]->n_in, NULL, &act) : 0;
@@ -153,7 +168,7 @@ static int ops_mlp(struct cuda *cuda, const struct kern_mlp *mlp)
     const bool wide = ops_is_wide(cuda, mlp->n_tok) && mlp->gate->type == mlp->up->type;
     const struct kern_cuda_act in = ops_wanted(cuda->scratch.in, wide, in_mats, 2);
     struct kern_cuda_gate_up op = {};
-    int r = ops_norm(cuda, mlp->x, mlp->norm_w, mlp->eps, mlp->n_tok, mlp->gate->n_in, NULL, &in);
+    int r;
 
     op.n_row = mlp->n_tok;
     op.in = in;
@@ -161,10 +176,13 @@ static int ops_mlp(struct cuda *cuda, const struct kern_mlp *mlp)
     if (!ops_reads_f32(mlp->down))
         op.out.f = NULL;
     op.n_sm = cuda->n_sm;
-    if (r == 0)
-        r = ops_tiles(mlp->gate, &op.gate);
+    r = ops_tiles(mlp->gate, &op.gate);
     if (r == 0)
         r = ops_tiles(mlp->up, &op.up);
+    if (r == 0 && kern_cuda_gate_up_norms(&op))
+        op.norm = {mlp->x, mlp->norm_w, mlp->eps};
+    else if (r == 0)
+        r = ops_norm(cuda, mlp->x, mlp->norm_w, mlp->eps, mlp->n_tok, mlp->gate->n_in, NULL, &in);
     if (r == 0)
         r = kern_cuda_gate_up_rows(&op, cuda->pdl, cuda->stream);
     return r < 0 ? r : ops_matmul(cuda, &op.out, mlp->n_tok, &mlp->down, 1, true, &mlp->x);

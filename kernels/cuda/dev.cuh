@@ -39,6 +39,9 @@
 #define KERN_CUDA_BLOCKS(roomy, small)                                                                       \
     (KERN_CUDA_SM == 80 || KERN_CUDA_SM == 90 || KERN_CUDA_SM == 100 ? (roomy) : (small))
 
+/* The same of one with 227 KiB, or another. */
+#define KERN_CUDA_BLOCKS_227(with, other) (KERN_CUDA_SM == 90 || KERN_CUDA_SM == 100 ? (with) : (other))
+
 #define KERN_CUDA_FN static __device__ __forceinline__
 
 #define KERN_CUDA_NAME "cuda" /* the backend's */
@@ -199,6 +202,12 @@ KERN_CUDA_FN uint16_t kc_ld_l2(const uint16_t *p)
     return v;
 }
 
+/* A line of memory on its way into L2. */
+KERN_CUDA_FN void kc_prefetch(const void *p)
+{
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(p));
+}
+
 KERN_CUDA_FN uint32_t kc_smem_address(const void *p)
 {
     return static_cast<uint32_t>(__cvta_generic_to_shared(p));
@@ -311,6 +320,16 @@ KERN_CUDA_FN void kc_mma_s8_k32(int (&d)[4], const uint32_t (&a)[4], const uint3
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 }
 
+/* A of unsigned bytes. */
+KERN_CUDA_FN void kc_mma_u8s8_k32(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2])
+{
+    asm volatile(
+        "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+}
+
 KERN_CUDA_FN void kc_mma_s8_k16(int (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1])
 {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.s32.s8.s8.s32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
@@ -417,7 +436,7 @@ KERN_CUDA_FN uint32_t kc_half2_high(uint32_t a)
 
 #include <errno.h>
 
-enum { KC_WARP = 32 };
+enum { KC_WARP = 32, KC_LINE = 128 /* bytes */ };
 #define KC_ALL_LANES 0xffffffffu
 
 /* As the rest of the tree has it: 0 or negative errno.  What a kernel did wrong is sticky: the engine exits.

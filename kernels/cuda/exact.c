@@ -2,13 +2,23 @@
  *
  * The scheme.  A row of n_in values is cut into blocks of 256, the blocks into slices (kern_cuda_n_slice()):
  *   out = sum over slices, in order, from 0, of
- *     f = 0, then in order of k, for each group of 32 with activations d, dsum, xq:
- *       f = s (w d) + f                    fused; s the sum of q xq, exact; w the group's scale, rounded to
- * f32 f = m dsum + f                     fused; types with a minimum only, m rounded to f32 with q the signed
- * value (offset taken off), and w = d_block scale_g   m = -(dmin min_g)    Q4_K, Q5_K; IQ4_XS without m w =
- * d_block           m = m_block          types of 32 values a block Q6_K: s = the sum over both halves of 16
- * of scale times the sum of q xq, exact; w = d_block Float weights: lane l of 32 has values 4 l to 4 l + 3 of
- * each 128; f = w x + f, fused, in order of k; then lanes are added in a butterfly, 16 apart first. */
+ *     f = 0, then for each tile of 64, in order of k: f = f + p
+ *     p = 0, then for both groups of 32 of the tile, with activations d, dsum, xq:
+ *       p = s (w d) + p     fused; s the sum of q xq, exact; w the group's scale, rounded to f32
+ *       p = m dsum + p      fused; types with a minimum only, m rounded to f32
+ *
+ * with q the signed value (offset taken off), and
+ *
+ *   Q4_K, Q5_K             w = d_block scale_g     m = -(dmin min_g)
+ *   IQ4_XS                 w = d_block scale_g
+ *   types of 32 a block    w = d_block             m = m_block
+ *   Q6_K                   w = d_block, s the sum over both halves of 16 of scale times the sum of q xq,
+ * exact
+ *
+ * Tiles are summed apart so that a kernel of one row can have the lanes of a warp compute different ones.
+ *
+ * Float weights: lane l of 32 has values 4 l to 4 l + 3 of each 128; f = w x + f, fused, in order of k; then
+ * lanes are added in a butterfly, 16 apart first. */
 #include "exact.h"
 
 #include <math.h>
@@ -73,12 +83,16 @@ static float exact_slice(enum quant_type type, const uint8_t *row, const struct 
 {
     const struct quant_info *const info = quant_find(type);
     struct block b = {0};
-    float f = 0;
+    float f = 0, p = 0;
 
     for (int k = k0; k < k1; k += 32) {
         if (k % info->n_block == 0)
             block_read(type, row + quant_row_bytes(info, k), &b);
-        f = exact_group(type, &b, k % info->n_block / 32, x->q + k, x->group + k / 32, f);
+        p = exact_group(type, &b, k % info->n_block / 32, x->q + k, x->group + k / 32, p);
+        if (k % KERN_CUDA_TILE_K == 32 || k + 32 >= k1) {
+            f += p;
+            p = 0;
+        }
     }
     return f;
 }

@@ -2,13 +2,16 @@
 #include "matmul.cuh"
 
 #include "matmul_large.cuh"
+#include "matmul_one.cuh"
 #include "matmul_small.cuh"
 #include "matmul_wide.cuh"
 
 extern "C" int kern_cuda_matmul_init(void)
 {
-    int r = matmul_small_init();
+    int r = matmul_one_init();
 
+    if (r == 0)
+        r = matmul_small_init();
     if (r == 0)
         r = matmul_large_init();
     return r == 0 ? matmul_wide_init() : r;
@@ -20,10 +23,14 @@ static bool matmul_is_float(const struct kern_cuda_tiles *t)
 }
 
 /* The rows fit the matrix, and what it reads of them is there. */
-static bool matmul_takes(const struct kern_cuda_tiles *t, int n_in, const struct kern_cuda_act *in)
+static bool matmul_takes(const struct kern_cuda_tiles *t, int n_in, const struct kern_cuda_act *in,
+                         const struct kern_cuda_row_norm *norm)
 {
-    return t->n_in == n_in && t->n_out >= 1 && t->data &&
-           (matmul_is_float(t) ? in->f != NULL : in->h || (in->q && in->group));
+    if (t->n_in != n_in || t->n_out < 1 || !t->data)
+        return false;
+    if (norm->x)
+        return norm->w != NULL;
+    return matmul_is_float(t) ? in->f != NULL : in->h || (in->q && in->group);
 }
 
 /* Those of the stack that are floats, or those that are not. */
@@ -40,6 +47,18 @@ static struct kern_cuda_matmul matmul_part(const struct kern_cuda_matmul *op, bo
     return part;
 }
 
+extern "C" bool kern_cuda_matmul_norms(const struct kern_cuda_matmul *op)
+{
+    return op->n_row == 1 && matmul_one_norms(op->mats[0].n_in) && matmul_one_takes(op->mats, op->n_mat);
+}
+
+extern "C" bool kern_cuda_gate_up_norms(const struct kern_cuda_gate_up *op)
+{
+    const struct kern_cuda_tiles mats[] = {op->gate, op->up};
+
+    return op->n_row == 1 && matmul_one_norms(op->gate.n_in) && matmul_one_takes_glu(mats);
+}
+
 extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
 {
     int r = 0;
@@ -47,8 +66,12 @@ extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl
     if (op->n_row < 1 || op->n_mat < 1 || op->n_mat > KERN_CUDA_STACK || op->n_sm < 1)
         return -EINVAL;
     for (int i = 0; i < op->n_mat; i++)
-        if (!matmul_takes(&op->mats[i], op->mats[0].n_in, &op->in) || !op->out[i])
+        if (!matmul_takes(&op->mats[i], op->mats[0].n_in, &op->in, &op->norm) || !op->out[i])
             return -EINVAL;
+    if (op->norm.x && !kern_cuda_matmul_norms(op))
+        return -EINVAL;
+    if (op->n_row == 1 && !op->in.h && matmul_one_takes(op->mats, op->n_mat))
+        return matmul_one(op, pdl, stream);
     if (op->n_row <= KERN_CUDA_FEW && !op->in.h)
         return matmul_small(op, pdl, stream);
     const struct kern_cuda_matmul floats = matmul_part(op, true), others = matmul_part(op, false);
@@ -60,15 +83,19 @@ extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl
 extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
 {
     const int n_in = op->gate.n_in, n_out = op->gate.n_out;
+    const struct kern_cuda_tiles mats[] = {op->gate, op->up};
 
     if (op->n_row < 1 || op->n_sm < 1 || n_out % KERN_CUDA_GROUP || op->up.n_out != n_out ||
-        !matmul_takes(&op->gate, n_in, &op->in) || !matmul_takes(&op->up, n_in, &op->in))
+        !matmul_takes(&op->gate, n_in, &op->in, &op->norm) ||
+        !matmul_takes(&op->up, n_in, &op->in, &op->norm) || (op->norm.x && !kern_cuda_gate_up_norms(op)))
         return -EINVAL;
     if (op->in.h) /* whatever form is wanted */
         return op->gate.type == op->up.type && !matmul_is_float(&op->gate) ? matmul_wide_glu(op, pdl, stream)
                                                                            : -EINVAL;
     if (!op->out.q || !op->out.group)
         return -EINVAL;
+    if (op->n_row == 1 && matmul_one_takes_glu(mats))
+        return matmul_one_glu(op, pdl, stream);
     if (op->n_row <= KERN_CUDA_FEW || op->gate.type != op->up.type || matmul_is_float(&op->gate))
         return matmul_small_glu(op, pdl, stream);
     return matmul_large_glu(op, pdl, stream);

@@ -11,6 +11,10 @@
 /* Once per device, before the first launch and outside of a capture: leave for shared memory over 48 KiB. */
 extern "C" int kern_cuda_matmul_init(void);
 
+/* Would they take a row that is to be normed first? */
+extern "C" bool kern_cuda_matmul_norms(const struct kern_cuda_matmul *op);
+extern "C" bool kern_cuda_gate_up_norms(const struct kern_cuda_gate_up *op);
+
 extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);
 extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream);
 extern "C" int kern_cuda_embed_rows(const struct kern_cuda_embed *op, bool pdl, cudaStream_t stream);

@@ -13,16 +13,24 @@ enum {
     KERN_CUDA_FEW = 32,  /* rows up to which reading the weights once more costs less than idle columns */
 };
 
+/* A row that a product norms and quantises for itself, as kern_cuda_norm_q8() would.
+ *   x, w [n_in] f32     x NULL: none, the rows are quantised already */
+struct kern_cuda_row_norm {
+    const float *x, *w;
+    float eps;
+};
+
 /* out[i] = mats[i] in, or out[i] += it, for each matrix of the stack.
  *   in [n_row][n_in]     out[i] [n_row][mats[i].n_out] f32     mats with data, all of the same n_in
- * in.f is read by F32, F16 and BF16 alone, by all others in.h where it is not NULL, else in.q and in.group.
- */
+ * in.f is read by F32, F16 and BF16 alone, by all others in.h where it is not NULL, else in.q and in.group;
+ * with norm.x none of them. */
 struct kern_cuda_matmul {
     int n_row, n_mat;
     bool add;
     struct kern_cuda_act in;
     struct kern_cuda_tiles mats[KERN_CUDA_STACK];
     float *out[KERN_CUDA_STACK];
+    struct kern_cuda_row_norm norm;
     int n_sm; /* of the device: how a launch is cut, never what it computes */
 };
 
@@ -32,6 +40,7 @@ struct kern_cuda_gate_up {
     int n_row;
     struct kern_cuda_act in, out;
     struct kern_cuda_tiles gate, up;
+    struct kern_cuda_row_norm norm;
     int n_sm;
 };
 

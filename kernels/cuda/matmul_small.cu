@@ -9,6 +9,7 @@
 #include "matmul_small.cuh"
 
 #include "act.cuh"
+#include "matmul_float.cuh"
 #include "matmul_step.cuh"
 
 enum {
@@ -16,8 +17,7 @@ enum {
     SMALL_THREADS = SMALL_WARPS * KC_WARP,
     SMALL_RING = 4, /* tiles; of a block, so that a tile's place is its number in the block */
     SMALL_COLUMN = KERN_CUDA_TILE_ROWS + 4, /* floats between columns of sums: rows in other banks */
-    SMALL_ONE = 64, /* tiles of a slice, of which one row fits beside any ring: rows of 32768 values */
-    SMALL_SHARED = 98 << 10, /* at most, of the 99 KiB that every device can give a block */
+    SMALL_SHARED = 98 << 10,                /* at most, of the 99 KiB that every device can give a block */
 };
 
 struct small_op {
@@ -130,8 +130,6 @@ KERN_CUDA_FN void small_write_partial(float *to, const struct mm_sums<N> &sums, 
 {
     const int g = lane / 4, q = lane % 4;
 
-    if (N == 1 && q)
-        return;
 #pragma unroll
     for (int j = 0; j < mm_sums<N>::n_8; j++)
 #pragma unroll
@@ -192,7 +190,7 @@ KERN_CUDA_FN void small_block(struct mm_sums<N> &sums, const struct small_feed &
                               const struct small_share &share, int n, uint8_t *slot, int lane)
 {
     using kind = tile_kind<T>;
-    const int n_row = N == 1 ? 1 : range.n_row, slot_bytes = (int)mm_slot_bytes(N, n_row);
+    const int slot_bytes = (int)mm_slot_bytes(N, range.n_row);
     const bool more = feed.left > 0;
     uint8_t *tile = feed.ring;
 
@@ -205,11 +203,11 @@ KERN_CUDA_FN void small_block(struct mm_sums<N> &sums, const struct small_feed &
     for (int i = 0; i < SMALL_RING; i++) {
         kc_cp_async_wait<SMALL_RING - 1>();
         __syncwarp();
-        mm_tile<T, N>(sums, tile, scales, slot, n_row, i, lane);
+        mm_tile<T, N>(sums, tile, scales, slot, range.n_row, i, lane);
         __syncwarp();
         if (more)
             tile_fetch<T>(tile, feed.from, i, lane);
-        if (N > 1 && more && !feed.whole) /* one row always fits: small_run() */
+        if (more && !feed.whole)
             small_stage<N>(op, range, slot, (share.block0 + feed.b) * 4 + i, lane);
         kc_cp_async_commit();
         tile += kind::tile_bytes;
@@ -232,7 +230,7 @@ KERN_CUDA_FN void small_tiles(const struct small_op &op, const struct small_rang
 
     feed.ring = smem.ring + warp * op.ring_bytes;
     feed.stage = smem.stage + (size_t)(warp * op.n_slot) * mm_slot_bytes(N, range.n_row);
-    feed.whole = N == 1 || op.n_slot >= 4 * CEIL_DIV(n_block, n_slice);
+    feed.whole = op.n_slot >= 4 * CEIL_DIV(n_block, n_slice);
     feed.b = 0;
     feed.left =
         (range.n_tile - share.tile + share.step - 1) / share.step * share.n_block; /* 0 if it has no tile */
@@ -258,71 +256,31 @@ KERN_CUDA_FN void small_tiles(const struct small_op &op, const struct small_rang
     kc_cp_async_wait<0>();
 }
 
-/* Four weights of a row from the file, from value i on. */
-template <enum quant_type T>
-KERN_CUDA_FN float4 small_weights(const uint8_t *row, int i)
-{
-    if constexpr (T == QUANT_F32) {
-        const uint4 v = kc_ld_stream(reinterpret_cast<const uint4 *>(row + 4 * (size_t)i));
-        return {__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z), __uint_as_float(v.w)};
-    } else {
-        const uint2 v = kc_ld_stream(reinterpret_cast<const uint2 *>(row + 2 * (size_t)i));
-        if constexpr (T == QUANT_F16)
-            return {tile_half(v.x), tile_half(v.x >> 16), tile_half(v.y), tile_half(v.y >> 16)};
-        else
-            return {__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u),
-                    __uint_as_float(v.y << 16), __uint_as_float(v.y & 0xffff0000u)};
-    }
-}
-
-/* Two rows of weights times up to C rows of activations from column0 on, by a warp. */
-template <enum quant_type T, int N, int C>
-KERN_CUDA_FN void small_float_rows(const struct small_op &op, const struct small_range &range,
-                                   const struct small_smem &smem, int tile, int column0)
-{
-    const struct kern_cuda_tiles &t = op.mats[range.mat];
-    const int lane = (int)threadIdx.x % KC_WARP, in_tile = (int)threadIdx.x / KC_WARP * 2;
-    const int row0 = (range.tile0 + tile) * KERN_CUDA_TILE_ROWS + in_tile;
-    const size_t row_bytes = (size_t)t.n_in * (T == QUANT_F32 ? 4 : 2);
-    const uint8_t *const rows[2] = {t.data + (size_t)MIN(row0, t.n_out - 1) * row_bytes,
-                                    t.data + (size_t)MIN(row0 + 1, t.n_out - 1) * row_bytes};
-    float sum[2][C] = {};
-
-    for (int i = 4 * lane; i < t.n_in; i += 4 * KC_WARP) {
-        const float4 w[2] = {small_weights<T>(rows[0], i), small_weights<T>(rows[1], i)};
-#pragma unroll
-        for (int c = 0; c < C; c++) {
-            const size_t row = (size_t)(range.row0 + MIN(column0 + c, range.n_row - 1)) * (size_t)t.n_in;
-            const float4 x = *reinterpret_cast<const float4 *>(op.in.f + row + i);
-#pragma unroll
-            for (int r = 0; r < 2; r++)
-                sum[r][c] =
-                    fmaf(w[r].w, x.w, fmaf(w[r].z, x.z, fmaf(w[r].y, x.y, fmaf(w[r].x, x.x, sum[r][c]))));
-        }
-    }
-#pragma unroll
-    for (int r = 0; r < 2; r++)
-#pragma unroll
-        for (int c = 0; c < C; c++) {
-            const float v = kc_warp_sum(sum[r][c]);
-            if (lane == 0 && column0 + c < range.n_row)
-                small_put<N>(op, range, smem, tile, in_tile + r, column0 + c, v);
-        }
-}
-
 template <enum quant_type T, int N>
 KERN_CUDA_FN void small_floats(const struct small_op &op, const struct small_range &range,
                                const struct small_smem &smem, enum small_turn turn)
 {
-    constexpr int n = N == 1 ? 1 : 4;
+    constexpr int n = 4; /* rows of activations at a time */
+    const int lane = (int)threadIdx.x % KC_WARP, in_tile = (int)threadIdx.x / KC_WARP * 2;
+    const struct kern_cuda_tiles &t = op.mats[range.mat];
 
     if (turn == SMALL_FIRST) {
         kc_pdl_wait();
         kc_pdl_launch();
     }
     for (int tile = 0; tile < range.n_tile; tile++)
-        for (int column0 = 0; column0 < range.n_row; column0 += n)
-            small_float_rows<T, N, n>(op, range, smem, tile, column0);
+        for (int column0 = 0; column0 < range.n_row; column0 += n) {
+            float sum[2][n];
+            mm_float_rows<T, n>(sum, t, (range.tile0 + tile) * KERN_CUDA_TILE_ROWS + in_tile,
+                                op.in.f + (size_t)(range.row0 + column0) * (size_t)t.n_in,
+                                range.n_row - column0);
+#pragma unroll
+            for (int r = 0; r < 2; r++)
+#pragma unroll
+                for (int c = 0; c < n; c++)
+                    if (lane == 0 && column0 + c < range.n_row)
+                        small_put<N>(op, range, smem, tile, in_tile + r, column0 + c, sum[r][c]);
+        }
 }
 
 template <int N>
@@ -369,9 +327,8 @@ KERN_CUDA_FN void small_quantise(const struct small_op &op, const struct small_r
 
 /* As many blocks as shared memory leaves room for. */
 template <int N>
-__global__ static void __launch_bounds__(SMALL_THREADS, N == 1   ? KERN_CUDA_BLOCKS(3, 2)
-                                                        : N == 8 ? KERN_CUDA_BLOCKS(2, 1)
-                                                                 : 1) matmul_small_rows(struct small_op op)
+__global__ static void __launch_bounds__(SMALL_THREADS, N == 8 ? KERN_CUDA_BLOCKS(2, 1) : 1)
+    matmul_small_rows(struct small_op op)
 {
     KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
     struct small_range range = {0, 0, 0, 0, 0};
@@ -474,15 +431,12 @@ static int small_cut(struct small_op *op, int n_column, int n_sm)
 
 static int small_run(struct small_op *op, int n_sm, bool pdl, cudaStream_t stream)
 {
-    const bool one = op->n_row == 1 && small_slice(op) <= SMALL_ONE;
-    const int n_column = one ? 1 : op->n_row <= 8 ? 8 : 16;
+    const int n_column = op->n_row <= 8 ? 8 : 16;
     const dim3 grid((unsigned)small_cut(op, n_column, n_sm),
                     (unsigned)CEIL_DIV(op->n_row, (int)MATMUL_SMALL_ROWS)),
         block(SMALL_THREADS);
     const size_t shared = small_choose_shared(op, n_column);
 
-    if (n_column == 1)
-        return kc_result(KERN_CUDA_LAUNCH(matmul_small_rows<1>, grid, block, shared, stream, pdl, *op));
     if (n_column == 8)
         return kc_result(KERN_CUDA_LAUNCH(matmul_small_rows<8>, grid, block, shared, stream, pdl, *op));
     return kc_result(KERN_CUDA_LAUNCH(matmul_small_rows<16>, grid, block, shared, stream, pdl, *op));
@@ -522,8 +476,6 @@ int matmul_small_init(void)
     const cudaFuncAttribute shared = cudaFuncAttributeMaxDynamicSharedMemorySize;
     int r;
 
-    r = kc_result(cudaFuncSetAttribute(matmul_small_rows<1>, shared, SMALL_SHARED));
-    if (r == 0)
-        r = kc_result(cudaFuncSetAttribute(matmul_small_rows<8>, shared, SMALL_SHARED));
+    r = kc_result(cudaFuncSetAttribute(matmul_small_rows<8>, shared, SMALL_SHARED));
     return r == 0 ? kc_result(cudaFuncSetAttribute(matmul_small_rows<16>, shared, SMALL_SHARED)) : r;
 }

@@ -18,11 +18,10 @@ TILE_FN size_t mm_slot_bytes(int n_column, int n_row)
     return (size_t)n_row * MM_ROW_BYTES + MM_GROUPS * (size_t)n_column * sizeof(struct kern_cuda_group);
 }
 
-/* What a lane has of 16 x N sums: rows g and g + 8, columns 8 j + 2 q and the next.  N = 1: every lane has
- * column 0, and half of the work. */
+/* What a lane has of 16 x N sums: rows g and g + 8, columns 8 j + 2 q and the next. */
 template <int N>
 struct mm_sums {
-    static constexpr int n_8 = N == 1 ? 1 : N / 8, n_column = N == 1 ? 1 : 2;
+    static constexpr int n_8 = N / 8, n_column = 2;
     float f[n_8][2][n_column] = {}; /* [eight columns][row][column] */
 };
 
@@ -71,17 +70,12 @@ template <int N>
 KERN_CUDA_FN void mm_group_of(struct kern_cuda_group (&x)[mm_sums<N>::n_column],
                               const struct kern_cuda_group *groups, int j, int lane)
 {
-    if constexpr (N == 1) {
-        const float2 v = *reinterpret_cast<const float2 *>(groups);
-        x[0].d = v.x;
-        x[0].dsum = v.y;
-    } else {
-        const float4 v = *reinterpret_cast<const float4 *>(groups + 8 * j + 2 * (lane % 4));
-        x[0].d = v.x;
-        x[0].dsum = v.y;
-        x[1].d = v.z;
-        x[1].dsum = v.w;
-    }
+    const float4 v = *reinterpret_cast<const float4 *>(groups + 8 * j + 2 * (lane % 4));
+
+    x[0].d = v.x;
+    x[0].dsum = v.y;
+    x[1].d = v.z;
+    x[1].dsum = v.w;
 }
 
 /* Adds tile i of a block.  scales: of that block; slot: of that tile, with n_row <= N rows: columns past them
@@ -108,6 +102,7 @@ KERN_CUDA_FN void mm_tile(struct mm_sums<N> &sums, const uint8_t *tile, const ui
         if (N > 16 && 8 * j >= n_row)
             break; /* the last rows of many */
         uint32_t b[4];
+        float p[2][n_column] = {};
         kc_ldmatrix_x4(b, slot + MIN(8 * j + lane % 8, n_row - 1) * MM_ROW_BYTES + lane / 8 * 16);
 #pragma unroll
         for (int s = 0; s < 2; s++) {
@@ -119,12 +114,17 @@ KERN_CUDA_FN void mm_tile(struct mm_sums<N> &sums, const uint8_t *tile, const ui
             for (int r = 0; r < 2; r++)
 #pragma unroll
                 for (int c = 0; c < n_column; c++) {
-                    float f = fmaf(sum[r][c], scale[r].w[s] * x[c].d, sums.f[j][r][c]);
+                    const float w = scale[r].w[s] * x[c].d;
+                    p[r][c] = s ? fmaf(sum[r][c], w, p[r][c]) : sum[r][c] * w;
                     if constexpr (kind::with_min)
-                        f = fmaf(scale[r].m[s], x[c].dsum, f);
-                    sums.f[j][r][c] = f;
+                        p[r][c] = fmaf(scale[r].m[s], x[c].dsum, p[r][c]);
                 }
         }
+#pragma unroll
+        for (int r = 0; r < 2; r++)
+#pragma unroll
+            for (int c = 0; c < n_column; c++)
+                sums.f[j][r][c] += p[r][c];
     }
 }
 

@@ -3,39 +3,18 @@
 
 #include "act.cuh"
 
-enum {
-    NORM_THREADS = 512,
-    NORM_WARPS = NORM_THREADS / KC_WARP,
-    NORM_EACH = 8,                                             /* values beside each other */
-    NORM_MOST = KERN_CUDA_NORM_MAX / NORM_EACH / NORM_THREADS, /* times these that a thread keeps */
-};
+enum { NORM_MOST = KERN_CUDA_NORM_MAX / NORM_EACH / NORM_THREADS }; /* times eight values of a thread */
 
 /* Sum over the block in a fixed order; every thread gets it.  Called once by a kernel. */
 KERN_CUDA_FN float norm_block_sum(float v)
 {
     KERN_CUDA_SMEM(float, part, NORM_WARPS);
-    const int warp = (int)threadIdx.x / KC_WARP, n_warp = (int)blockDim.x / KC_WARP;
-    float sum[4] = {}; /* four short chains instead of a long one */
 
     v = kc_warp_sum(v);
     if (threadIdx.x % KC_WARP == 0)
-        part[warp] = v;
+        part[threadIdx.x / KC_WARP] = v;
     __syncthreads();
-#pragma unroll
-    for (int i = 0; i < NORM_WARPS; i++)
-        sum[i % 4] += i < n_warp ? part[i] : 0.0f;
-    return sum[0] + sum[1] + (sum[2] + sum[3]);
-}
-
-/* Eight values from 8 i on; those from n on are what there is not. */
-KERN_CUDA_FN void norm_load(float (&x)[NORM_EACH], const float *from, int i, int n, float missing)
-{
-    const float4 *const p = reinterpret_cast<const float4 *>(from) + 2 * (size_t)i;
-    const float4 none = make_float4(missing, missing, missing, missing);
-    const float4 a = from && i < n ? p[0] : none, b = from && i < n ? p[1] : none;
-
-    x[0] = a.x, x[1] = a.y, x[2] = a.z, x[3] = a.w;
-    x[4] = b.x, x[5] = b.y, x[6] = b.z, x[7] = b.w;
+    return norm_part_sum(part, (int)blockDim.x / KC_WARP);
 }
 
 /* One block a row, which it keeps in registers: V times eight values a thread.  For one row this is all
@@ -59,10 +38,8 @@ __global__ static void __launch_bounds__(NORM_THREADS) norm_q8(struct kern_cuda_
         norm_load(x[j], src, (int)(threadIdx.x + j * blockDim.x), n, 0.0f);
 #pragma unroll
     for (int j = 0; j < V; j++)
-#pragma unroll
-        for (int e = 0; e < NORM_EACH; e++)
-            sum = fmaf(x[j][e], x[j][e], sum);
-    const float scale = op.w ? 1.0f / sqrtf(norm_block_sum(sum) / (float)op.dim + op.eps) : 1.0f;
+        sum = norm_squares(x[j], sum);
+    const float scale = op.w ? norm_scale(norm_block_sum(sum), op.dim, op.eps) : 1.0f;
 #pragma unroll
     for (int j = 0; j < V; j++) {
         const int i = (int)(threadIdx.x + j * blockDim.x);

@@ -129,7 +129,7 @@ static void warp_ldmatrix(struct emu_call *const call[32], int n)
         }
 }
 
-static void warp_mma_s8(struct emu_call *const call[32], int k)
+static void warp_mma_s8(struct emu_call *const call[32], int k, bool unsigned_a)
 {
     for (int l = 0; l < 32; l++) {
         for (int i = 0; i < 4; i++) {
@@ -137,9 +137,9 @@ static void warp_mma_s8(struct emu_call *const call[32], int k)
             uint32_t sum = call[l]->d[i];
             for (int j = 0; j < k; j++) {
                 const struct emu_call *a = call[row % 8 * 4 + j % 16 / 4], *b = call[col * 4 + j % 16 / 4];
-                const int8_t x = int8_t(a->a[row / 8 + 2 * (j / 16)] >> 8 * (j % 4));
+                const uint8_t x = uint8_t(a->a[row / 8 + 2 * (j / 16)] >> 8 * (j % 4));
                 const int8_t y = int8_t(b->b[j / 16] >> 8 * (j % 4));
-                sum += uint32_t(int(x) * int(y));
+                sum += uint32_t((unsigned_a ? int(x) : int(int8_t(x))) * int(y));
             }
             call[l]->d[i] = sum;
         }
@@ -190,7 +190,8 @@ int emu_warp_compute(struct emu_call *const call[32], unsigned mask)
         warp_ldmatrix(call, any->n);
         return -1;
     case EMU_MMA_S8:
-        warp_mma_s8(call, any->n);
+    case EMU_MMA_U8S8:
+        warp_mma_s8(call, any->n, op == EMU_MMA_U8S8);
         return -1;
     case EMU_MMA_F16:
     case EMU_MMA_BF16:

@@ -23,6 +23,7 @@ enum emu_op {
     EMU_MAX_U,
     EMU_LDMATRIX,
     EMU_MMA_S8,
+    EMU_MMA_U8S8,
     EMU_MMA_F16,
     EMU_MMA_BF16,
 };
@@ -232,6 +233,11 @@ static inline void kc_mma_s8_k32(int (&d)[4], const uint32_t (&a)[4], const uint
     emu_mma(EMU_MMA_S8, 32, d, a, b, file, line);
 }
 
+static inline void kc_mma_u8s8_k32(int (&d)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], EMU_SITE)
+{
+    emu_mma(EMU_MMA_U8S8, 32, d, a, b, file, line);
+}
+
 static inline void kc_mma_s8_k16(int (&d)[4], const uint32_t (&a)[2], const uint32_t (&b)[1], EMU_SITE)
 {
     emu_mma(EMU_MMA_S8, 16, d, a, b, file, line);
@@ -305,6 +311,12 @@ template <class T>
 static inline T kc_ld_l2(const T *p)
 {
     return *p;
+}
+
+/* What may not be read may not be fetched. */
+static inline void kc_prefetch(const void *p)
+{
+    static_cast<void>(*static_cast<const volatile uint8_t *>(p));
 }
 
 /* src NULL: zeros */

@@ -284,7 +284,7 @@ static void test_half2_arithmetic_rounds_once(void **state)
 
 /* matrices */
 
-template <int K>
+template <int K, bool U>
 static void check_mma_s8(uint64_t seed)
 {
     int8_t a[16 * K], b[8 * K];
@@ -299,10 +299,11 @@ static void check_mma_s8(uint64_t seed)
     for (int i = 0; i < 16; i++)
         for (int j = 0; j < 8; j++)
             for (int k = 0; k < K; k++)
-                want[i * 8 + j] += a[i * K + k] * b[j * K + k];
+                want[i * 8 + j] += (U ? int(uint8_t(a[i * K + k])) : a[i * K + k]) * b[j * K + k];
     int8_t *const d_a = emu_device(a, 16 * K), *const d_b = emu_device(b, 8 * K);
     int *const d_d = emu_device(d, 16 * 8);
-    assert_int_equal(KERN_CUDA_LAUNCH(wrap_mma_s8<K>, 1, 32, 0, NULL, false, d_a, d_b, d_d), cudaSuccess);
+    assert_int_equal(KERN_CUDA_LAUNCH((wrap_mma_s8<K, U>), 1, 32, 0, NULL, false, d_a, d_b, d_d),
+                     cudaSuccess);
     emu_take(d, d_d, 16 * 8);
     cudaFree(d_a);
     cudaFree(d_b);
@@ -345,8 +346,9 @@ static void test_matrix_products_are_as_defined(void **state)
 {
     for (int mode = 0; mode < EMU_N_MODES; mode++) {
         emu_use_mode(mode);
-        check_mma_s8<32>(11);
-        check_mma_s8<16>(12);
+        check_mma_s8<32, false>(11);
+        check_mma_s8<32, true>(15);
+        check_mma_s8<16, false>(12);
         check_mma_float<false>(13);
         check_mma_float<true>(14);
     }

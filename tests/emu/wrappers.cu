@@ -100,8 +100,8 @@ __global__ void wrap_half2(const unsigned *in, unsigned *out, int n)
 }
 
 /* One warp a product, in place and not; where they differ d is what no product gives.
- *   A [16][K] int8   B [8][K] int8, its columns   D [16][8] in/out */
-template <int K>
+ *   A [16][K] int8, U: uint8   B [8][K] int8, its columns   D [16][8] in/out */
+template <int K, bool U>
 __global__ void wrap_mma_s8(const int8_t *a, const int8_t *b, int *d)
 {
     const int lane = (int)threadIdx.x, g = lane / 4, q = lane % 4;
@@ -115,7 +115,12 @@ __global__ void wrap_mma_s8(const int8_t *a, const int8_t *b, int *d)
     for (int i = 0; i < 4; i++)
         fd[i] = d[(g + 8 * (i / 2)) * 8 + 2 * q + i % 2];
     int from[4];
-    if constexpr (K == 32) {
+    if constexpr (U) {
+        for (int i = 0; i < 4; i++)
+            from[i] = fd[i];
+        kc_mma_u8s8_k32(from, fa, fb);
+        kc_mma_u8s8_k32(fd, fa, fb);
+    } else if constexpr (K == 32) {
         kc_mma_s8_k32_from(from, fa, fb, fd);
         kc_mma_s8_k32(fd, fa, fb);
     } else {
@@ -240,6 +245,7 @@ __global__ void wrap_atomics(unsigned *u, float *f, const uint4 *weights, uint4 
     if (threadIdx.x == 0) {
         atomicAdd(&u[0], n[0]);
         __threadfence();
+        kc_prefetch(weights);
         *last = kc_ld_stream(weights);
         const uint2 low = kc_ld_stream(reinterpret_cast<const uint2 *>(weights));
         const uint32_t second = kc_ld_stream(reinterpret_cast<const uint32_t *>(weights) + 1);
@@ -257,7 +263,8 @@ __global__ void wrap_atomics(unsigned *u, float *f, const uint4 *weights, uint4 
     kc_pdl_launch();
 }
 
-template __global__ void wrap_mma_s8<32>(const int8_t *, const int8_t *, int *);
-template __global__ void wrap_mma_s8<16>(const int8_t *, const int8_t *, int *);
+template __global__ void wrap_mma_s8<32, false>(const int8_t *, const int8_t *, int *);
+template __global__ void wrap_mma_s8<32, true>(const int8_t *, const int8_t *, int *);
+template __global__ void wrap_mma_s8<16, false>(const int8_t *, const int8_t *, int *);
 template __global__ void wrap_mma_float<false>(const uint16_t *, const uint16_t *, float *);
 template __global__ void wrap_mma_float<true>(const uint16_t *, const uint16_t *, float *);

@@ -3,6 +3,7 @@
 #include "kernels/cuda/exact.h"
 #include "kernels/cuda/matmul.cuh"
 #include "kernels/cuda/matmul_pack.cuh"
+#include "kernels/cuda/norm.cuh"
 
 #include "tests/kernels/kt_cuda.h"
 
@@ -353,6 +354,142 @@ static void test_gate_and_up_give_the_activations_of_down(void **state)
     check_gate_up(QUANT_Q8_0, QUANT_Q8_0, 64, 4096, 16, 1);
 }
 
+/* a row that is to be normed */
+
+/* x and w on the device, and what norm_q8 makes of them: what a product that norms for itself has to get. */
+struct normed {
+    struct kern_cuda_row_norm norm;
+    struct acts acts;
+};
+
+static struct normed normed_new(int n, uint64_t seed)
+{
+    struct normed of = {{}, acts_new(1, n, seed)};
+    std::vector<float> x, w;
+    struct kern_cuda_norm op = {};
+
+    for (int i = 0; i < n; i++) {
+        x.push_back(float(int32_t(emu_next(&seed))) * 0x1p-29f);
+        w.push_back(float(emu_next(&seed) % 1000) * 2e-3f);
+    }
+    of.norm = {emu_device(x.data(), x.size()), emu_device(w.data(), w.size()), 1e-6f};
+    op.n_row = 1;
+    op.dim = n;
+    op.x = of.norm.x;
+    op.w = of.norm.w;
+    op.eps = of.norm.eps;
+    op.act = of.acts.device;
+    assert_int_equal(kern_cuda_norm_q8(&op, true, NULL), 0);
+    assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
+    emu_take(of.acts.q.data(), of.acts.device.q, of.acts.q.size());
+    emu_take(of.acts.group.data(), of.acts.device.group, of.acts.group.size());
+    emu_take(of.acts.f.data(), of.acts.device.f, of.acts.f.size());
+    acts_upload(&of.acts);
+    return of;
+}
+
+static void normed_free(struct normed *of)
+{
+    cudaFree(const_cast<float *>(of->norm.x));
+    cudaFree(const_cast<float *>(of->norm.w));
+    acts_free(&of->acts);
+}
+
+static void check_normed(const std::vector<enum quant_type> &types, int n_out, int n_in, int mode)
+{
+    struct normed of = normed_new(n_in, uint64_t(n_in));
+    struct kern_cuda_matmul op = {};
+    std::vector<struct mat> mats;
+
+    emu_use_mode(mode);
+    op.n_row = op.n_sm = 1;
+    op.norm = of.norm;
+    for (enum quant_type type : types) {
+        mats.push_back(mat_new(type, n_out, n_in, mats.size() + 1));
+        op.mats[op.n_mat] = mats.back().tiles;
+        op.out[op.n_mat++] = emu_device<float>(NULL, size_t(n_out));
+    }
+    assert_true(kern_cuda_matmul_norms(&op));
+    assert_int_equal(kern_cuda_matmul_init(), 0);
+    assert_int_equal(kern_cuda_matmul_rows(&op, true, NULL), 0);
+    assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
+    for (size_t i = 0; i < mats.size(); i++) {
+        std::vector<float> out(size_t(n_out), 0.0f);
+        emu_take(out.data(), op.out[i], out.size());
+        for (int o = 0; o < n_out; o++)
+            check_same(out[size_t(o)], expected(&mats[i], &of.acts, 0, o), &mats[i], 1, 0, o);
+    }
+    mats_free(&mats);
+    normed_free(&of);
+}
+
+static void check_normed_gate_up(enum quant_type gate, enum quant_type up, int n_out, int n_in, int mode)
+{
+    std::vector<struct mat> mats = {mat_new(gate, n_out, n_in, 1), mat_new(up, n_out, n_in, 2)};
+    struct normed of = normed_new(n_in, 7);
+    struct acts out[] = {acts_new(1, n_out, 4), acts_new(1, n_out, 5)};
+
+    emu_use_mode(mode);
+    assert_int_equal(kern_cuda_matmul_init(), 0);
+    for (int i = 0; i < 2; i++) {
+        struct kern_cuda_gate_up op = gate_up_of(mats, &of.acts, &out[i]);
+        if (i)
+            op.norm = of.norm;
+        assert_true(kern_cuda_gate_up_norms(&op));
+        assert_int_equal(kern_cuda_gate_up_rows(&op, true, NULL), 0);
+        assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
+        emu_take(out[i].q.data(), op.out.q, out[i].q.size());
+        emu_take(out[i].group.data(), op.out.group, out[i].group.size());
+        emu_take(out[i].f.data(), op.out.f, out[i].f.size());
+    }
+    for (int i = 0; i < n_out; i++)
+        if (half_bits(out[0].f[size_t(i)]) != half_bits(out[1].f[size_t(i)]))
+            fail_msg("%s %s %d x %d: [%d] is %a, expected %a", quant_find(gate)->name, quant_find(up)->name,
+                     n_out, n_in, i, double(out[1].f[size_t(i)]), double(out[0].f[size_t(i)]));
+    assert_memory_equal(out[0].q.data(), out[1].q.data(), out[0].q.size());
+    assert_memory_equal(out[0].f.data(), out[1].f.data(), out[0].f.size() * sizeof(float));
+    assert_memory_equal(out[0].group.data(), out[1].group.data(),
+                        out[0].group.size() * sizeof(struct kern_cuda_group));
+    mats_free(&mats);
+    normed_free(&of);
+}
+
+static void test_a_product_norms_its_row_as_the_norm_does(void **state)
+{
+    struct kern_cuda_matmul op = {};
+
+    for (int mode = 0; mode < FAMILY_MODES; mode++) {
+        check_normed({QUANT_Q6_K, QUANT_Q4_K, QUANT_F32, QUANT_Q8_0}, 33, 1024, mode);
+        check_normed({QUANT_Q8_0, QUANT_BF16}, 16, 416, mode);
+        check_normed({QUANT_Q4_0}, 20, 32, mode);
+        check_normed_gate_up(QUANT_Q4_K, QUANT_Q4_K, 64, 256, mode);
+        check_normed_gate_up(QUANT_Q6_K, QUANT_Q6_K, 32, 768, mode);
+        check_normed_gate_up(QUANT_F16, QUANT_F16, 32, 160, mode);
+    }
+    if (!slow)
+        check_normed({QUANT_Q4_K, QUANT_F32}, 16, 4096, 1);
+    std::vector<struct mat> mats = {mat_new(QUANT_Q4_K, 16, 4352, 1), mat_new(QUANT_F32, 32, 256, 2),
+                                    mat_new(QUANT_Q8_0, 32, 256, 2)};
+    op.n_row = op.n_mat = op.n_sm = 1;
+    op.mats[0] = mats[0].tiles;
+    assert_false(kern_cuda_matmul_norms(&op)); /* too long a row */
+    struct acts a = acts_new(2, 256, 5);
+    struct kern_cuda_gate_up glu = gate_up_of({mats[1], mats[2]}, &a, &a);
+    glu.n_row = 1;
+    assert_false(kern_cuda_gate_up_norms(&glu)); /* of two types */
+    glu.up = glu.gate;
+    glu.n_row = 2;
+    glu.norm = {a.device.f, a.device.f, 1e-6f};
+    assert_int_equal(kern_cuda_gate_up_rows(&glu, false, NULL), -EINVAL); /* two rows */
+    op.mats[0] = mats[2].tiles;
+    op.out[0] = a.device.f;
+    op.n_row = 2;
+    op.norm = glu.norm;
+    assert_int_equal(kern_cuda_matmul_rows(&op, false, NULL), -EINVAL);
+    acts_free(&a);
+    mats_free(&mats);
+}
+
 static void test_what_does_not_fit_is_refused(void **state)
 {
     std::vector<struct mat> mats = {mat_new(QUANT_Q4_K, 48, 256, 1), mat_new(QUANT_Q8_0, 48, 64, 2)};
@@ -397,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_many_rows_give_what_each_gives_alone),
         cmocka_unit_test(test_a_row_with_a_nan_is_nan_and_no_other),
         cmocka_unit_test(test_gate_and_up_give_the_activations_of_down),
+        cmocka_unit_test(test_a_product_norms_its_row_as_the_norm_does),
         cmocka_unit_test(test_what_does_not_fit_is_refused),
     };
 

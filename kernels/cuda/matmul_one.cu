@@ -1,0 +1,779 @@
+/* matmul_one.cu - products of one row: a decode step of one sequence.  Bound by the weights' bytes, and by
+ * what passes between two kernels.
+ *
+ * An H200 reads 2,304 bytes, 16 rows of a block of Q4_K, in the time of some 470 instructions of a warp: so
+ * instructions are what there is to save.  One row has one column of the eight that an mma computes.  Here
+ * each column has another group of 32: B is zero but for the group's own column, and eight products leave in
+ * lane (g, q) the exact sums of groups 2 q and 2 q + 1, a tile of 64, of rows g and g + 8.  Each lane then
+ * scales what is its own, with scales that it takes apart itself, and the quad adds up its four tiles in
+ * exact.c's order.
+ *
+ * A block of eight warps takes a range of row tiles.  The warps share out a tile's slices of k, or several
+ * tiles where there are fewer slices; each has a ring of blocks of weights in shared memory, which is under
+ * way before the wait for the kernel in front.  A warp alone waits most of its time for its own results: some
+ * 24 of them keep a multiprocessor busy.  Code is kept short, loops rolled: a launch may meet it cold.
+ *
+ * The row may come as x, to be normed: each block does so for itself, which costs less than a kernel of its
+ * own in front.  Values and order are norm.cu's. */
+#include "matmul_one.cuh"
+
+#include "act.cuh"
+#include "matmul_float.cuh"
+#include "matmul_step.cuh"
+#include "norm.cuh"
+
+enum {
+    ONE_WARPS = 8,
+    ONE_THREADS = ONE_WARPS * KC_WARP,
+    ONE_PASS = 4,                                          /* row tiles of a warp between two barriers */
+    ONE_SUMS = ONE_PASS * ONE_WARPS * KERN_CUDA_TILE_ROWS, /* floats of a pass */
+    ONE_RING_MIN = 2,                                      /* blocks of weights on their way to a warp */
+    ONE_RING_MAX = 4,
+    ONE_RING_BYTES = 60 << 10, /* of all warps: three blocks fit on a multiprocessor of 227 KiB */
+    ONE_SHARED = 98 << 10,     /* at most, of the 99 KiB that every device can give a block */
+    ONE_BLOCKS = 3,            /* on a multiprocessor */
+    ONE_NORMED = NORM_THREADS / ONE_THREADS, /* threads of norm_q8() that one stands for */
+    ONE_DIM_MAX = NORM_THREADS * NORM_EACH,  /* of a row to be normed */
+};
+
+/* The row of activations in shared memory, by blocks of 256. */
+struct one_x {
+    uint32_t q[KERN_CUDA_BLOCK_K / 4]; /* [group][4 q][half]: what a lane feeds to an mma lies together */
+    struct kern_cuda_group group[KERN_CUDA_BLOCK_K / KERN_CUDA_GROUP];
+    int half[KERN_CUDA_BLOCK_K / 16]; /* sums of 16 of q */
+};
+
+struct one_op {
+    struct kern_cuda_act in, out_act; /* out_act: of gate and up */
+    int n_mat;
+    bool add, glu; /* glu: mats are gate and up, of one type */
+    struct kern_cuda_tiles mats[KERN_CUDA_STACK];
+    float *out[KERN_CUDA_STACK];
+    int block0[KERN_CUDA_STACK]; /* the first block of each; glu: all have both */
+    struct kern_cuda_row_norm norm;
+    int n_tile; /* of a block; glu: of each matrix */
+    int n_ring; /* blocks of weights on their way to a warp */
+    int ring_bytes, row_at, sums_at;
+};
+
+/* Row tiles of one matrix; glu: of gate and up in turn, two by two, 32 results of each. */
+struct one_list {
+    int mat, tile0, n;
+};
+
+/* Shared memory: rings, where float weights have their normed row instead; the row; then these. */
+KERN_CUDA_FN struct one_x *one_row_at(const struct one_op &op, uint8_t *shared) /* [n_in / 256] */
+{
+    return reinterpret_cast<struct one_x *>(shared + op.row_at);
+}
+
+KERN_CUDA_FN float *one_sums_at(const struct one_op &op,
+                                uint8_t *shared) /* [2] of ONE_SUMS: [tile][slice][16] */
+{
+    return reinterpret_cast<float *>(shared + op.sums_at);
+}
+
+KERN_CUDA_FN float *one_products_at(const struct one_op &op, uint8_t *shared) /* glu: [2][n_tile][16 rows] */
+{
+    return one_sums_at(op, shared) + 2 * ONE_SUMS;
+}
+
+template <enum quant_type T>
+struct one_kind : tile_kind<T> {
+    using kind = tile_kind<T>;
+    static constexpr int block_bytes = 4 * kind::tile_bytes + kind::scale_bytes;
+    /* the high nibble stays where it is: sixteen times its value, in an unsigned byte */
+    static constexpr bool wide = !kind::six && !kind::five && !kind::eight && !kind::iq4;
+};
+
+/* tiles */
+
+KERN_CUDA_FN int one_mat_of(const struct one_op &op, const struct one_list &list, int i)
+{
+    return op.glu ? i / 2 % 2 : list.mat;
+}
+
+KERN_CUDA_FN int one_tile_of(const struct one_op &op, const struct one_list &list, int i)
+{
+    return list.tile0 + (op.glu ? i / 4 * 2 + i % 2 : i);
+}
+
+/* The warp's tiles: first, first + step ..., and of each the blocks [block0, block0 + n_block). */
+struct one_share {
+    int first, step, slice, n_slice, block0, n_block;
+};
+
+KERN_CUDA_FN struct one_share one_share_of(int n_in)
+{
+    const int warp = (int)threadIdx.x / KC_WARP, n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K);
+    const int n_slice = kern_cuda_n_slice(n_in), slice = warp % n_slice, block0 = slice * n_block / n_slice;
+
+    return {warp / n_slice, ONE_WARPS / n_slice,
+            slice,          n_slice,
+            block0,         (slice + 1) * n_block / n_slice - block0};
+}
+
+/* Where a result goes.  tile: in the list. */
+KERN_CUDA_FN void one_put(const struct one_op &op, const struct one_list &list, uint8_t *shared, int i,
+                          int row, float v, float old)
+{
+    const int mat = one_mat_of(op, list, i), tile = one_tile_of(op, list, i);
+    const int out_row = tile * KERN_CUDA_TILE_ROWS + row;
+
+    if (op.glu) {
+        one_products_at(op, shared)[(mat * op.n_tile + tile - list.tile0) * KERN_CUDA_TILE_ROWS + row] = v;
+    } else if (out_row < op.mats[mat].n_out) {
+        op.out[mat][out_row] = op.add ? old + v : v;
+    }
+}
+
+/* weights on their way */
+
+/* What a warp fetches next: block b of its slice of tile i of the list, number `block` of the matrix. */
+struct one_feed {
+    int i, b, block;
+};
+
+KERN_CUDA_FN int one_first_block(const struct one_op &op, const struct one_list &list,
+                                 const struct one_share &share, int i)
+{
+    return one_tile_of(op, list, i) * CEIL_DIV(op.mats[0].n_in, KERN_CUDA_BLOCK_K) + share.block0;
+}
+
+/* The next block into its place, planes one after another; closes a group, also of nothing. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_fetch(uint8_t *slot, struct one_feed &feed, const struct one_op &op,
+                            const struct one_list &list, const struct one_share &share, int lane)
+{
+    using kind = one_kind<T>;
+    constexpr int chunk = KC_WARP * 16, code = 4 * kind::code_bytes, high = 4 * kind::high_bytes,
+                  scale = KERN_CUDA_TILE_ROWS * kind::row_bytes, d = 2 * KERN_CUDA_TILE_ROWS;
+    uint8_t *const to = slot + lane * 16;
+
+    if (feed.i < list.n) {
+        const struct kern_cuda_tiles &t = op.mats[one_mat_of(op, list, feed.i)];
+        const uint8_t *const from = t.data + lane * 16;
+        const size_t block = (size_t)feed.block;
+#pragma unroll
+        for (int at = 0; at < code; at += chunk)
+            kc_cp_async_16(to + at, from + block * code + at);
+#pragma unroll
+        for (int at = 0; at < high; at += chunk)
+            kc_cp_async_16(to + code + at, from + t.high + block * high + at);
+        if (lane < scale / 16)
+            kc_cp_async_16(to + code + high, from + t.scale + block * scale);
+        if constexpr (kind::six)
+            if (lane < d / 16)
+                kc_cp_async_16(to + code + high + scale, from + t.d + block * d);
+        feed.block++;
+        if (++feed.b == share.n_block) {
+            feed.b = 0;
+            feed.i += share.step;
+            feed.block = one_first_block(op, list, share, feed.i);
+        }
+    }
+    kc_cp_async_commit();
+}
+
+KERN_CUDA_FN void one_wait_for_block(int n_ring)
+{
+    if (n_ring == 2)
+        kc_cp_async_wait<1>();
+    else if (n_ring == 3)
+        kc_cp_async_wait<2>();
+    else
+        kc_cp_async_wait<3>();
+    __syncwarp();
+}
+
+/* the row */
+
+/* The quantised row from memory, zeros behind it up to whole blocks; half a group a thread. */
+KERN_CUDA_FN void one_stage(const struct one_op &op, struct one_x *x)
+{
+    const int n_in = op.mats[0].n_in, n = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K) * (KERN_CUDA_BLOCK_K / 16);
+
+#pragma unroll 1
+    for (int i = (int)threadIdx.x; i < n; i += ONE_THREADS) {
+        struct one_x &to = x[i / 16];
+        const bool there = 16 * i < n_in;
+        const struct kern_cuda_group none = {0.0f, 0.0f}, group = there ? op.in.group[i / 2] : none;
+        const uint4 v = there ? kc_ld_l2(reinterpret_cast<const uint4 *>(op.in.q + 16 * (size_t)i))
+                              : make_uint4(0, 0, 0, 0);
+        uint32_t *const q = to.q + i % 16 / 2 * 8 + i % 2;
+        int sum = __dp4a((int)v.x, 0x01010101, 0);
+        sum = __dp4a((int)v.y, 0x01010101, sum);
+        sum = __dp4a((int)v.z, 0x01010101, sum);
+        q[0] = v.x;
+        q[2] = v.y;
+        q[4] = v.z;
+        q[6] = v.w;
+        to.half[i % 16] = __dp4a((int)v.w, 0x01010101, sum);
+        if (i % 2 == 0)
+            to.group[i % 16 / 2] = group;
+    }
+}
+
+/* Eight values of the row, quantised, into their place: values 8 i to 8 i + 7. */
+KERN_CUDA_FN void one_stage_eight(struct one_x *x, int i, int n, const float (&v)[NORM_EACH])
+{
+    struct one_x &to = x[i / 32];
+    uint32_t words[2], *const q = to.q + i % 32 / 4 * 8 + i % 2 * 4 + i % 4 / 2;
+    float d;
+    int sum = act_codes_8(words, d, v);
+
+    sum += __shfl_xor_sync(KC_ALL_LANES, sum, 1);
+    const int of_group = sum + __shfl_xor_sync(KC_ALL_LANES, sum, 2);
+    if (i >= n)
+        return;
+    q[0] = words[0];
+    q[2] = words[1];
+    if (i % 2 == 0)
+        to.half[i % 32 / 2] = sum;
+    if (i % 4 == 0)
+        to.group[i % 32 / 4] = {d, d * (float)of_group};
+}
+
+/* x / rms(x) w, quantised, or for float weights as it is; a thread does what two of norm_q8() would.  part:
+ * shared, a float for each of that one's warps. */
+KERN_CUDA_FN void one_stage_normed(const struct one_op &op, uint8_t *shared, bool floats)
+{
+    const int n_in = op.mats[0].n_in, n = n_in / NORM_EACH;
+    float x[ONE_NORMED][NORM_EACH], *const part = one_sums_at(op, shared);
+
+#pragma unroll
+    for (int j = 0; j < ONE_NORMED; j++)
+        norm_load(x[j], op.norm.x, (int)threadIdx.x + j * ONE_THREADS, n, 0.0f);
+#pragma unroll
+    for (int j = 0; j < ONE_NORMED; j++) {
+        const float sum = kc_warp_sum(norm_squares(x[j], 0.0f));
+        if (threadIdx.x % KC_WARP == 0)
+            part[j * ONE_WARPS + (int)threadIdx.x / KC_WARP] = sum;
+    }
+    __syncthreads();
+    const float scale = norm_scale(norm_part_sum(part, CEIL_DIV(n, KC_WARP)), n_in, op.norm.eps);
+#pragma unroll
+    for (int j = 0; j < ONE_NORMED; j++) {
+        const int i = (int)threadIdx.x + j * ONE_THREADS;
+        float w[NORM_EACH];
+        norm_load(w, op.norm.w, i, n, 0.0f);
+#pragma unroll
+        for (int e = 0; e < NORM_EACH; e++)
+            x[j][e] = x[j][e] * scale * w[e];
+        if (!floats)
+            one_stage_eight(one_row_at(op, shared), i, ROUND_UP(n, KERN_CUDA_BLOCK_K / NORM_EACH), x[j]);
+        for (int e = 0; e < NORM_EACH && floats && i < n; e++)
+            reinterpret_cast<float *>(shared)[i * NORM_EACH + e] = x[j][e];
+    }
+}
+
+/* one block of 16 rows by 256 */
+
+/* Four codes of row g + 8 (j % 2) in each word, half s of a tile: as the mma of this type takes them. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_codes(uint32_t (&a)[4], int s, const uint4 &code, const uint2 &high)
+{
+    using kind = one_kind<T>;
+    const uint32_t word[4] = {code.x, code.y, code.z, code.w};
+
+#pragma unroll
+    for (int j = 0; j < 4; j++) {
+        if constexpr (kind::eight)
+            a[j] = word[j];
+        else if constexpr (kind::iq4)
+            a[j] = tile_iq4(word[j] >> 16 * s);
+        else if constexpr (kind::wide)
+            a[j] = word[j] & (s ? 0xf0f0f0f0u : 0x0f0f0f0fu);
+        else
+            a[j] = word[j] >> 4 * s & 0x0f0f0f0fu;
+        if constexpr (kind::five)
+            a[j] |= (high.x >> (4 * s + j) & 0x01010101u) << 4;
+        if constexpr (kind::six) {
+            const uint32_t bits = s ? high.y : high.x;
+            a[j] |= (j == 0 ? bits << 4 : j == 1 ? bits << 2 : j == 2 ? bits : bits >> 2) & 0x30303030u;
+        }
+    }
+}
+
+/* Exact sums, biased, of two chains of products: those of even groups and those of odd ones.
+ *   [c][2 r + c]  group 2 q + c of row g + 8 r          Q6_K: [c][2 r + h], its half h */
+struct one_exact {
+    int d[2][4];
+};
+
+/* What they begin with: the bias of mm_float() and what the codes' offset takes off. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_begin(struct one_exact &sums, const struct one_x &x, int q)
+{
+    using kind = one_kind<T>;
+    int take[2][2] = {};
+
+    if constexpr (kind::offset != 0) {
+        const int4 v = reinterpret_cast<const int4 *>(x.half)[q]; /* of groups 2 q and 2 q + 1 */
+        if constexpr (kind::six) {
+            take[0][0] = kind::offset * v.x;
+            take[0][1] = kind::offset * v.y;
+            take[1][0] = kind::offset * v.z;
+            take[1][1] = kind::offset * v.w;
+        } else {
+            take[0][0] = kind::offset * (v.x + v.y);
+            take[1][1] = kind::offset * (kind::wide ? 16 : 1) * (v.z + v.w);
+        }
+    }
+#pragma unroll
+    for (int c = 0; c < 2; c++)
+#pragma unroll
+        for (int j = 0; j < 4; j++)
+            sums.d[c][j] = MM_BIAS - take[c][j % 2];
+}
+
+template <enum quant_type T>
+KERN_CUDA_FN void one_sums(struct one_exact &sums, const uint8_t *slot, const struct one_x &x, int lane)
+{
+    using kind = one_kind<T>;
+    const int g = lane / 4, q = lane % 4;
+    uint32_t own[2]; /* this lane's part of column g: of its group, or of halves of two, one in each chain */
+
+    if constexpr (kind::six) {
+        own[0] = x.q[g / 2 * 16 + 2 * q + g % 2];
+        own[1] = x.q[g / 2 * 16 + 8 + 2 * q + g % 2];
+    } else {
+        const uint2 v = reinterpret_cast<const uint2 *>(x.q)[lane];
+        own[0] = v.x;
+        own[1] = v.y;
+    }
+    one_begin<T>(sums, x, q);
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        const uint8_t *const high_at = slot + 4 * kind::code_bytes + i * kind::high_bytes;
+        uint2 high = {0, 0};
+        if constexpr (kind::six)
+            high = reinterpret_cast<const uint2 *>(high_at)[lane];
+        if constexpr (kind::five)
+            high.x = reinterpret_cast<const uint32_t *>(high_at)[lane];
+        uint4 code = reinterpret_cast<const uint4 *>(slot + i * kind::code_bytes)[lane];
+#pragma unroll
+        for (int s = 0; s < 2; s++) {
+            uint32_t a[4];
+            if (kind::eight && s)
+                code = reinterpret_cast<const uint4 *>(slot + i * kind::code_bytes)[KC_WARP + lane];
+            one_codes<T>(a, s, code, high);
+            if constexpr (kind::six) {
+                const uint32_t first[2] = {a[0], a[1]}, second[2] = {a[2], a[3]};
+                const uint32_t first_b[1] = {g == 2 * i ? own[s] : 0};
+                const uint32_t second_b[1] = {g == 2 * i + 1 ? own[s] : 0};
+                kc_mma_s8_k16(sums.d[s], first, first_b);
+                kc_mma_s8_k16(sums.d[s], second, second_b);
+            } else {
+                const uint32_t b[2] = {g == 2 * i + s ? own[0] : 0, g == 2 * i + s ? own[1] : 0};
+                if constexpr (kind::wide)
+                    kc_mma_u8s8_k32(sums.d[s], a, b);
+                else
+                    kc_mma_s8_k32(sums.d[s], a, b);
+            }
+        }
+    }
+}
+
+/* What a row's groups 2 q and 2 q + 1 are scaled with: as tile_scales, but for a lane of its own. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_scales_of(struct tile_scales<T> &s, const uint8_t *scales, int row, int q)
+{
+    using kind = tile_kind<T>;
+    const uint8_t *const of_row = scales + row * kind::row_bytes;
+    const uint32_t *const words = reinterpret_cast<const uint32_t *>(of_row);
+
+    if constexpr (kind::pairs) { /* 24 bits of the row's 96: scale, minimum, scale, minimum */
+        const uint32_t lo = words[1 + 3 * q / 4], hi = words[1 + MIN(3 * q / 4 + 1, 2)];
+        const uint32_t pair = __funnelshift_r(lo, hi, (unsigned)(24 * q % 32));
+        const float d = tile_half(words[0]), m = -tile_half(words[0] >> 16);
+        const float scale[2] = {tile_float(pair & 63), tile_float(pair >> 12 & 63)};
+#pragma unroll
+        for (int c = 0; c < 2; c++) {
+            s.w[c] = d * (T == QUANT_IQ4_XS ? scale[c] - 32.0f : scale[c]);
+            if constexpr (kind::with_min)
+                s.m[c] = m * tile_float(pair >> (12 * c + 6) & 63);
+        }
+    } else if constexpr (kind::six) {
+        const uint32_t four = words[q];
+        s.w[0] = s.w[1] = tile_half(
+            reinterpret_cast<const uint16_t *>(scales + KERN_CUDA_TILE_ROWS * kind::row_bytes)[row]);
+#pragma unroll
+        for (int h = 0; h < 4; h++)
+            s.half[h / 2][h % 2] = (float)(int8_t)(four >> 8 * h);
+    } else if constexpr (kind::with_m) {
+        const uint2 v = reinterpret_cast<const uint2 *>(of_row)[q];
+        s.w[0] = tile_half(v.x);
+        s.m[0] = tile_half(v.x >> 16);
+        s.w[1] = tile_half(v.y);
+        s.m[1] = tile_half(v.y >> 16);
+    } else {
+        s.w[0] = tile_half(words[q]);
+        s.w[1] = tile_half(words[q] >> 16);
+    }
+}
+
+/* The exact sums of row g + 8 r, both groups, as f32. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_floats_of(float (&sum)[2], const struct one_exact &sums,
+                                const struct tile_scales<T> &scales, int r)
+{
+    using kind = one_kind<T>;
+
+    if constexpr (kind::six) {
+#pragma unroll
+        for (int c = 0; c < 2; c++)
+            sum[c] = fmaf(mm_float(sums.d[c][2 * r + 1]), scales.half[c][1],
+                          mm_float(sums.d[c][2 * r]) * scales.half[c][0]);
+    } else {
+        sum[0] = mm_float(sums.d[0][2 * r]);
+        sum[1] = kind::wide ? fmaf(__int_as_float(sums.d[1][2 * r + 1]), 0.0625f, -0x1.8p19f)
+                            : mm_float(sums.d[1][2 * r + 1]);
+    }
+}
+
+/* Adds the block to f, rows g and g + 8; each lane of a quad has the same. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_block(float (&f)[2], const uint8_t *slot, const struct one_x &x, int lane)
+{
+    using kind = one_kind<T>;
+    const int q = lane % 4;
+    struct one_exact sums;
+
+    one_sums<T>(sums, slot, x, lane);
+    const float4 groups = reinterpret_cast<const float4 *>(x.group)[q]; /* d, dsum of two */
+#pragma unroll
+    for (int r = 0; r < 2; r++) {
+        struct tile_scales<T> scales;
+        float sum[2];
+        one_scales_of<T>(scales, slot + 4 * kind::tile_bytes, lane / 4 + 8 * r, q);
+        one_floats_of<T>(sum, sums, scales, r);
+        float p = sum[0] * (scales.w[0] * groups.x);
+        if constexpr (kind::with_min)
+            p = fmaf(scales.m[0], groups.y, p);
+        p = fmaf(sum[1], scales.w[1] * groups.z, p);
+        if constexpr (kind::with_min)
+            p = fmaf(scales.m[1], groups.w, p);
+#pragma unroll
+        for (int tile = 0; tile < 4; tile++)
+            f[r] += __shfl_sync(KC_ALL_LANES, p, tile, 4);
+    }
+}
+
+/* products */
+
+/* What is there already where a result is to be added: read while the weights are. */
+KERN_CUDA_FN float one_old(const struct one_op &op, const struct one_list &list, int i, int row)
+{
+    const int mat = one_mat_of(op, list, i), out_row = one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + row;
+
+    return op.add && i < list.n && out_row < op.mats[mat].n_out ? kc_ld_l2(op.out[mat] + out_row) : 0.0f;
+}
+
+/* A pass's sums of slices, added in order, once every warp has written its own.  old: of the first result of
+ * this thread. */
+KERN_CUDA_FN void one_finish(const struct one_op &op, const struct one_list &list, uint8_t *shared,
+                             const float *sums, int i0, const struct one_share &share, float old)
+{
+    const int n = MIN(ONE_PASS * share.step, list.n - i0) * KERN_CUDA_TILE_ROWS;
+
+#pragma unroll 1
+    for (int i = (int)threadIdx.x; i < n; i += ONE_THREADS) {
+        const int tile = i / KERN_CUDA_TILE_ROWS, row = i % KERN_CUDA_TILE_ROWS;
+        const float *const of_tile = sums + tile * share.n_slice * KERN_CUDA_TILE_ROWS + row;
+        float sum = 0.0f;
+#pragma unroll
+        for (int s = 0; s < ONE_WARPS; s++)
+            sum += s < share.n_slice ? of_tile[s * KERN_CUDA_TILE_ROWS] : 0.0f;
+        one_put(op, list, shared, i0 + tile, row, sum,
+                i < ONE_THREADS ? old : one_old(op, list, i0 + tile, row));
+    }
+}
+
+/* Waits for the kernel in front and has the row in shared memory. */
+KERN_CUDA_FN void one_take_row(const struct one_op &op, uint8_t *shared, bool floats)
+{
+    const int line = (int)threadIdx.x * KC_LINE / (int)sizeof(float);
+
+    if (op.norm.x && line < op.mats[0].n_in)
+        kc_prefetch(op.norm.w + line);
+    kc_pdl_wait();
+    kc_pdl_launch();
+    if (op.norm.x)
+        one_stage_normed(op, shared, floats);
+    else if (!floats)
+        one_stage(op, one_row_at(op, shared));
+    __syncthreads();
+}
+
+/* The first blocks of weights, before anything of the kernel in front is there. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_open(struct one_feed &feed, const struct one_op &op, const struct one_list &list,
+                           uint8_t *shared)
+{
+    const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
+    const struct one_share share = one_share_of(op.mats[0].n_in);
+    uint8_t *const ring = shared + warp * op.ring_bytes;
+
+    feed = {share.first, 0, one_first_block(op, list, share, share.first)};
+#pragma unroll 1
+    for (int i = 0; i < op.n_ring; i++)
+        one_fetch<T>(ring + i * one_kind<T>::block_bytes, feed, op, list, share, lane);
+}
+
+template <enum quant_type T>
+KERN_CUDA_FN void one_tiles(struct one_feed &feed, const struct one_op &op, const struct one_list &list,
+                            uint8_t *shared)
+{
+    using kind = one_kind<T>;
+    const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
+    const struct one_share share = one_share_of(op.mats[0].n_in);
+    uint8_t *const ring = shared + warp * op.ring_bytes;
+    int place = 0;
+
+#pragma unroll 1
+    for (int i0 = 0, pass = 0; i0 < list.n; i0 += ONE_PASS * share.step, pass++) {
+        float *const sums = one_sums_at(op, shared) + pass % 2 * ONE_SUMS;
+        const float old = one_old(op, list, i0 + (int)threadIdx.x / KERN_CUDA_TILE_ROWS,
+                                  (int)threadIdx.x % KERN_CUDA_TILE_ROWS);
+#pragma unroll 1
+        for (int j = share.first; j < ONE_PASS * share.step && i0 + j < list.n; j += share.step) {
+            float f[2] = {0.0f, 0.0f};
+#pragma unroll 1
+            for (int b = 0; b < share.n_block; b++) {
+                uint8_t *const slot = ring + place * kind::block_bytes;
+                one_wait_for_block(op.n_ring);
+                one_block<T>(f, slot, one_row_at(op, shared)[share.block0 + b], lane);
+                __syncwarp();
+                one_fetch<T>(slot, feed, op, list, share, lane);
+                place = place + 1 < op.n_ring ? place + 1 : 0;
+            }
+            if (lane % 4 == 0) {
+                float *const to = sums + (j * share.n_slice + share.slice) * KERN_CUDA_TILE_ROWS + lane / 4;
+                to[0] = f[0];
+                to[8] = f[1];
+            }
+        }
+        __syncthreads();
+        one_finish(op, list, shared, sums, i0, share, old);
+    }
+    kc_cp_async_wait<0>();
+}
+
+template <enum quant_type T>
+KERN_CUDA_FN void one_floats(const struct one_op &op, const struct one_list &list, uint8_t *shared)
+{
+    const int in_tile = (int)threadIdx.x / KC_WARP * 2, r = (int)threadIdx.x % KC_WARP;
+
+#pragma unroll 1
+    for (int i = 0; i < list.n; i++) {
+        float sum[2][1];
+        mm_float_rows<T, 1>(sum, op.mats[one_mat_of(op, list, i)],
+                            one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + in_tile,
+                            op.norm.x ? reinterpret_cast<const float *>(shared) : op.in.f, 1);
+        if (r < 2)
+            one_put(op, list, shared, i, in_tile + r, r ? sum[1][0] : sum[0][0],
+                    one_old(op, list, i, in_tile + r));
+    }
+}
+
+KERN_CUDA_FN void one_product(const struct one_op &op, const struct one_list &list, uint8_t *shared)
+{
+    const enum quant_type type = op.mats[list.mat].type;
+    struct one_feed feed = {0, 0, 0};
+
+#define ONE_OPEN(T)                                                                                          \
+    case T:                                                                                                  \
+        one_open<T>(feed, op, list, shared);                                                                 \
+        break;
+#define ONE_TILES(T)                                                                                         \
+    case T:                                                                                                  \
+        one_tiles<T>(feed, op, list, shared);                                                                \
+        break;
+    switch (type) {
+        TILE_TYPES(ONE_OPEN)
+    default:
+        break;
+    }
+    one_take_row(op, shared, type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16);
+    switch (type) {
+        TILE_TYPES(ONE_TILES)
+    case QUANT_F32:
+        one_floats<QUANT_F32>(op, list, shared);
+        break;
+    case QUANT_F16:
+        one_floats<QUANT_F16>(op, list, shared);
+        break;
+    case QUANT_BF16:
+        one_floats<QUANT_BF16>(op, list, shared);
+        break;
+    }
+#undef ONE_OPEN
+#undef ONE_TILES
+}
+
+/* The products of gate and up, 32 a group: to the activations of `down`. */
+KERN_CUDA_FN void one_quantise(const struct one_op &op, const float *products, int tile0, int n_tile)
+{
+    const int lane = (int)threadIdx.x % KC_WARP;
+
+    for (int unit = (int)threadIdx.x / KC_WARP; unit < n_tile / 2; unit += ONE_WARPS) {
+        const float *const gate = products + unit * KERN_CUDA_GROUP + lane;
+        const float v = mm_silu_times(gate[0], gate[op.n_tile * KERN_CUDA_TILE_ROWS]);
+        const size_t at = (size_t)(tile0 / 2 + unit) * KERN_CUDA_GROUP;
+        act_put_32(v, op.out_act.q + at, op.out_act.group + at / KERN_CUDA_GROUP);
+        if (op.out_act.f)
+            op.out_act.f[at + (size_t)lane] = v;
+    }
+}
+
+__global__ static void __launch_bounds__(ONE_THREADS, KERN_CUDA_BLOCKS_227(ONE_BLOCKS, 1))
+    matmul_one_row(struct one_op op)
+{
+    KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
+    struct one_list list = {0, 0, 0};
+
+    if (!op.glu)
+        while (list.mat + 1 < op.n_mat && (int)blockIdx.x >= op.block0[list.mat + 1])
+            list.mat++;
+    list.tile0 = ((int)blockIdx.x - op.block0[list.mat]) * op.n_tile;
+    const int n_tile = MIN(op.n_tile, CEIL_DIV(op.mats[list.mat].n_out, KERN_CUDA_TILE_ROWS) - list.tile0);
+    list.n = op.glu ? 2 * n_tile : n_tile;
+    one_product(op, list, shared);
+    if (!op.glu)
+        return;
+    __syncthreads();
+    one_quantise(op, one_products_at(op, shared), list.tile0, n_tile);
+}
+
+/* Host. */
+
+/* The largest block of weights of any of them; 0: they are all floats. */
+static int one_block_bytes(const struct kern_cuda_tiles *mats, int n_mat)
+{
+    int most = 0;
+
+#define ONE_BYTES(T)                                                                                         \
+    case T:                                                                                                  \
+        most = MAX(most, one_kind<T>::block_bytes);                                                          \
+        break;
+    for (int i = 0; i < n_mat; i++)
+        switch (mats[i].type) {
+            TILE_TYPES(ONE_BYTES)
+        default:
+            break;
+        }
+#undef ONE_BYTES
+    return most;
+}
+
+static size_t one_row_bytes(const struct kern_cuda_tiles *mats)
+{
+    return (size_t)CEIL_DIV(mats[0].n_in, KERN_CUDA_BLOCK_K) * sizeof(struct one_x);
+}
+
+/* Shared memory besides the ring. */
+static size_t one_beside(const struct kern_cuda_tiles *mats, int n_product)
+{
+    return one_row_bytes(mats) + (size_t)(2 * ONE_SUMS + n_product) * sizeof(float);
+}
+
+enum { ONE_PRODUCTS = 1 << 10 }; /* floats of gate and up that a block keeps, at most */
+
+bool matmul_one_takes(const struct kern_cuda_tiles *mats, int n_mat)
+{
+    return ONE_WARPS * ONE_RING_MIN * (size_t)one_block_bytes(mats, n_mat) + one_beside(mats, ONE_PRODUCTS) <=
+           (size_t)ONE_SHARED;
+}
+
+bool matmul_one_takes_glu(const struct kern_cuda_tiles *mats)
+{
+    return mats[0].type == mats[1].type && matmul_one_takes(mats, 2);
+}
+
+bool matmul_one_norms(int n_in)
+{
+    return n_in <= ONE_DIM_MAX;
+}
+
+/* As many blocks of weights on their way as there is room for.  Returns the bytes of all shared memory. */
+static size_t one_choose_ring(struct one_op *op, size_t beside)
+{
+    const size_t block_bytes = ONE_WARPS * (size_t)one_block_bytes(op->mats, op->n_mat);
+    size_t bytes;
+
+    op->n_ring = ONE_RING_MAX;
+    while (op->n_ring > ONE_RING_MIN &&
+           (size_t)op->n_ring * block_bytes > MIN((size_t)ONE_RING_BYTES, (size_t)ONE_SHARED - beside))
+        op->n_ring--;
+    bytes = (size_t)op->n_ring * block_bytes;
+    if (op->norm.x) /* a float matrix of the stack has it there */
+        bytes = MAX(bytes, ROUND_UP((size_t)op->mats[0].n_in * sizeof(float), (size_t)ONE_WARPS * 16));
+    op->ring_bytes = (int)(bytes / ONE_WARPS);
+    op->row_at = (int)bytes;
+    op->sums_at = (int)(bytes + one_row_bytes(op->mats));
+    return bytes + beside;
+}
+
+/* Cuts the tiles so that the blocks that a device runs at a time have about as much each.  Returns how many.
+ */
+static int one_cut(struct one_op *op, int n_sm)
+{
+    const int n_range = op->glu ? 1 : op->n_mat;
+    int n_tile = 0, n_block = 0;
+
+    for (int i = 0; i < n_range; i++)
+        n_tile += CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS);
+    op->n_tile = CEIL_DIV(n_tile, ONE_BLOCKS * n_sm);
+    if (op->glu) /* whole groups of 32 results, which wait in shared memory */
+        op->n_tile = MIN(ROUND_UP(op->n_tile, 2), ONE_PRODUCTS / (2 * KERN_CUDA_TILE_ROWS));
+    for (int i = 0; i < n_range; i++) {
+        op->block0[i] = n_block;
+        n_block += CEIL_DIV(CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS), op->n_tile);
+    }
+    return n_block;
+}
+
+static int one_run(struct one_op *op, int n_sm, bool pdl, cudaStream_t stream)
+{
+    const dim3 grid((unsigned)one_cut(op, n_sm)), block(ONE_THREADS);
+    const int n_product = op->glu ? 2 * op->n_tile * KERN_CUDA_TILE_ROWS : 0;
+    const size_t shared = one_choose_ring(op, one_beside(op->mats, n_product));
+
+    return kc_result(KERN_CUDA_LAUNCH(matmul_one_row, grid, block, shared, stream, pdl, *op));
+}
+
+int matmul_one(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
+{
+    struct one_op one = {};
+
+    one.in = op->in;
+    one.norm = op->norm;
+    one.n_mat = op->n_mat;
+    one.add = op->add;
+    for (int i = 0; i < op->n_mat; i++) {
+        one.mats[i] = op->mats[i];
+        one.out[i] = op->out[i];
+    }
+    return one_run(&one, op->n_sm, pdl, stream);
+}
+
+int matmul_one_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
+{
+    struct one_op one = {};
+
+    one.in = op->in;
+    one.norm = op->norm;
+    one.out_act = op->out;
+    one.n_mat = 2;
+    one.glu = true;
+    one.mats[0] = op->gate;
+    one.mats[1] = op->up;
+    return one_run(&one, op->n_sm, pdl, stream);
+}
+
+int matmul_one_init(void)
+{
+    return kc_result(
+        cudaFuncSetAttribute(matmul_one_row, cudaFuncAttributeMaxDynamicSharedMemorySize, ONE_SHARED));
+}
