@@ -140,7 +140,8 @@ KERN_CUDA_FN float4 chunk_load(const float *p)
     return *reinterpret_cast<const float4 *>(p);
 }
 
-/* A to shared memory and P to scratch: products of k with k and of q with k, 4 x 4 a thread. */
+/* A to shared memory and P to scratch: products of k with k and of q with k, 4 x 4 a thread, less those that
+ * are above the diagonal for every thread. */
 template <int D>
 KERN_CUDA_FN void chunk_products(float *a, float *p, size_t p_stride, const float *q, const float *k,
                                  const float *decay, const float *beta, int tid)
@@ -158,7 +159,7 @@ KERN_CUDA_FN void chunk_products(float *a, float *p, size_t p_stride, const floa
             const float4 kt = chunk_load(k + (t0 + 16 * i) * (D + CHUNK_PAD) + c);
             const float4 qt = chunk_load(q + (t0 + 16 * i) * (D + CHUNK_PAD) + c);
 #pragma unroll
-            for (int j = 0; j < 4; j++) {
+            for (int j = 0; j <= i; j++) {
                 kk[i][j] = delta_dot(kt, ks[j], kk[i][j]);
                 qk[i][j] = delta_dot(qt, ks[j], qk[i][j]);
             }
@@ -175,30 +176,36 @@ KERN_CUDA_FN void chunk_products(float *a, float *p, size_t p_stride, const floa
         }
 }
 
-/* x_t -= sum over s < t of A_ts x_s, from the first row on: one column, in registers. */
+/* x_t -= sum over s < t of A_ts x_s, from the first row on: one column, in registers.  Four sums beside each
+ * other, as each waits for itself. */
 KERN_CUDA_FN void chunk_substitute(float (&x)[CHUNK], const float *a)
 {
 #pragma unroll
     for (int t = 1; t < CHUNK; t++) {
-        float sum = 0.0f;
+        float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
 #pragma unroll
         for (int s = 0; s < t; s += 4) { /* zeros from the diagonal on */
             const float4 v = chunk_load(a + t * (CHUNK + CHUNK_PAD) + s);
-            sum = fmaf(v.x, x[s], sum);
+            sum.x = fmaf(v.x, x[s], sum.x);
             if (s + 1 < t)
-                sum = fmaf(v.y, x[s + 1], sum);
+                sum.y = fmaf(v.y, x[s + 1], sum.y);
             if (s + 2 < t)
-                sum = fmaf(v.z, x[s + 2], sum);
+                sum.z = fmaf(v.z, x[s + 2], sum.z);
             if (s + 3 < t)
-                sum = fmaf(v.w, x[s + 3], sum);
+                sum.w = fmaf(v.w, x[s + 3], sum.w);
         }
-        x[t] -= sum;
+        x[t] -= sum.x + sum.y + (sum.z + sum.w);
     }
 }
 
+/* Blocks of chunk_solve that a multiprocessor has shared memory for; of heads of 128, which real models have.
+ */
+#define SOLVE_BLOCKS(D) ((D) == 128 && (KERN_CUDA_SM == 90 || KERN_CUDA_SM == 100) ? 2 : 1)
+
 /* A and P of a chunk of a value head, then U in place of v, and W: a column a thread. */
 template <int D>
-__global__ static void __launch_bounds__(CHUNK_THREADS) chunk_solve(struct kern_cuda_delta op, int n_tok)
+__global__ static void __launch_bounds__(CHUNK_THREADS, SOLVE_BLOCKS(D))
+    chunk_solve(struct kern_cuda_delta op, int n_tok)
 {
     KERN_CUDA_SMEM_DYNAMIC(float, k); /* [CHUNK][D + CHUNK_PAD], then the same of q, then A */
     float *const q = k + CHUNK * (D + CHUNK_PAD), *const a = q + CHUNK * (D + CHUNK_PAD);
@@ -228,17 +235,21 @@ __global__ static void __launch_bounds__(CHUNK_THREADS) chunk_solve(struct kern_
     if (tid >= 2 * D)
         return;
     const bool is_w = tid >= D;
-    float *const v = row + (2 * op.n_kh + h) * D + tid;
-    float *const w = s.w + ((size_t)at.row * s.n_vh + (size_t)h) * D + (tid - D);
+    const size_t stride = is_w ? s.n_vh * D : s.n_ch;
+    float *const to = is_w ? s.w + ((size_t)at.row * s.n_vh + (size_t)h) * D + (tid - D)
+                           : row + (2 * op.n_kh + h) * D + tid;
     float x[CHUNK];
+    const float *from = to;
 #pragma unroll
-    for (int t = 0; t < CHUNK; t++)
-        x[t] = is_w ? beta[t] * expf(decay[t]) * k[t * (D + CHUNK_PAD) + tid - D]
-                    : beta[t] * v[(size_t)t * s.n_ch];
+    for (int t = 0; t < CHUNK; t++, from += stride)
+        x[t] = beta[t] * (is_w ? expf(decay[t]) * k[t * (D + CHUNK_PAD) + tid - D] : *from);
+    __syncwarp(); /* no loads across: they would need the registers that x has */
     chunk_substitute(x, a);
+    __syncwarp();
+    float *out = to;
 #pragma unroll
-    for (int t = 0; t < CHUNK; t++)
-        (is_w ? w[(size_t)t * s.n_vh * D] : v[(size_t)t * s.n_ch]) = x[t];
+    for (int t = 0; t < CHUNK; t++, out += stride)
+        *out = x[t];
 }
 
 /* Where chunk_scan keeps things: M and V' of its value channels, and two buffers for what a chunk brings, one
