@@ -83,7 +83,11 @@ __global__ static void __launch_bounds__(2 * D) chunk_prepare(struct kern_cuda_d
     const int tid = (int)threadIdx.x, i = tid % D, head = (int)blockIdx.y, lane = tid % KC_WARP;
     const struct chunk_at at = chunk_of(&op.step, (int)blockIdx.x);
     const struct chunk_scratch s = chunk_scratch_of<D>(&op, n_tok);
+    float w[4], u[3];
 
+#pragma unroll
+    for (int j = 0; j < 4; j++)
+        w[j] = op.conv_w[(size_t)j * s.n_ch + (size_t)(head * D + i)];
     kc_pdl_wait();
     kc_pdl_launch();
     if (at.row < 0)
@@ -93,17 +97,17 @@ __global__ static void __launch_bounds__(2 * D) chunk_prepare(struct kern_cuda_d
     const float *const window = delta_state<D>(&op, at.slot, h) + D * D + (is_v ? 2 * D : is_q ? 0 : D) + i;
     const float *const in = op.qkv + (size_t)at.row * s.n_ch + (size_t)(head * D + i);
     const int t0 = tid / D * (CHUNK / 2);
-    float w[4], u[3];
-#pragma unroll
-    for (int j = 0; j < 4; j++)
-        w[j] = op.conv_w[(size_t)j * s.n_ch + (size_t)(head * D + i)];
 #pragma unroll
     for (int j = 0; j < 3; j++)
         u[j] = t0 == 0 && at.first ? window[j * 3 * D] : in[(ptrdiff_t)(t0 + j - 3) * (ptrdiff_t)s.n_ch];
-#pragma unroll 8
-    for (int t = t0; t < t0 + CHUNK / 2; t++) {
-        const float now = in[(size_t)t * s.n_ch];
-        y[t * D + i] = delta_silu(fmaf(w[3], now, fmaf(w[2], u[2], fmaf(w[1], u[1], w[0] * u[0]))));
+    float rows[CHUNK / 2]; /* one wait for memory */
+#pragma unroll
+    for (int t = 0; t < CHUNK / 2; t++)
+        rows[t] = in[(size_t)(t0 + t) * s.n_ch];
+#pragma unroll
+    for (int t = 0; t < CHUNK / 2; t++) {
+        const float now = rows[t];
+        y[(t0 + t) * D + i] = delta_silu(fmaf(w[3], now, fmaf(w[2], u[2], fmaf(w[1], u[1], w[0] * u[0]))));
         u[0] = u[1];
         u[1] = u[2];
         u[2] = now;
@@ -476,15 +480,21 @@ __global__ static void __launch_bounds__(CHUNK_THREADS) chunk_finish(struct kern
     if (at.row < 0)
         return;
     const size_t row = (size_t)(at.row + t), to = (row * s.n_vh + (size_t)h) * D + (size_t)lane;
-    const float *const o = s.mixed + row * s.n_ch + (size_t)((2 * op.n_kh + h) * D + lane);
-    float sum = 0.0f;
+    const float *const from = s.mixed + row * s.n_ch + (size_t)((2 * op.n_kh + h) * D + lane);
+    float o[D / KC_WARP], z[D / KC_WARP], sum = 0.0f;
 #pragma unroll
-    for (int c = 0; c < D; c += KC_WARP)
+    for (int c = 0; c < D / KC_WARP; c++) {
+        o[c] = from[c * KC_WARP];
+        z[c] = op.z[to + (size_t)(c * KC_WARP)];
+    }
+#pragma unroll
+    for (int c = 0; c < D / KC_WARP; c++)
         sum = fmaf(o[c], o[c], sum);
     const float scale = 1.0f / sqrtf(kc_warp_sum(sum) / (float)D + op.eps);
 #pragma unroll
-    for (int c = 0; c < D; c += KC_WARP)
-        delta_put(&op, to + (size_t)c, o[c] * scale * op.norm_w[lane + c] * delta_silu(op.z[to + (size_t)c]));
+    for (int c = 0; c < D / KC_WARP; c++)
+        delta_put(&op, to + (size_t)(c * KC_WARP),
+                  o[c] * scale * op.norm_w[lane + c * KC_WARP] * delta_silu(z[c]));
 }
 
 template <int D>
