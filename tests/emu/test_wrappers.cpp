@@ -232,12 +232,12 @@ static scalar_exact scalar_of(uint16_t h)
 /* By magnitudes; what lies above the largest half is 2^16, which got is then: an infinity. */
 static void check_half_fma(uint16_t got, uint16_t a, uint16_t b, uint16_t c)
 {
-    const scalar_exact sum = scalar_of(a) * scalar_of(b) + (scalar_of(c) << 24),
-                       want = got >> 15 ? -sum : sum;
+    const scalar_exact unit = 1 << 24, above = unit << 16;
+    const scalar_exact sum = scalar_of(a) * scalar_of(b) + scalar_of(c) * unit, want = got >> 15 ? -sum : sum;
     const uint16_t size = got & 0x7fff;
-    const scalar_exact v = (size == 0x7c00 ? scalar_exact(1) << 40 : scalar_of(size)) << 24,
-                       up = (size >= 0x7bff ? scalar_exact(1) << 40 : scalar_of(uint16_t(size + 1))) << 24,
-                       down = (size ? scalar_of(uint16_t(size - 1)) : scalar_exact(-1)) << 24;
+    const scalar_exact v = (size == 0x7c00 ? above : scalar_of(size)) * unit,
+                       up = (size >= 0x7bff ? above : scalar_of(uint16_t(size + 1))) * unit,
+                       down = (size ? scalar_of(uint16_t(size - 1)) : -1) * unit;
 
     if (size > 0x7c00)
         fail_msg("%#x * %#x + %#x gave a NaN", a, b, c);
