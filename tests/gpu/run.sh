@@ -208,7 +208,7 @@ if [ $mode = emu ]; then
     step keep 60 run "$driver" emu keep
     step random-model 60 random_model --layers 2 --interval 2 --dim 256 --ff 256 --heads 4 --kv-heads 2 --head-dim 64 --rot 16 \
         --delta-k 2 --delta-v 4 --delta-dim 64 --vocab 1024
-    step speed 120 run "$driver" emu speed "$out/random.gguf" 24 16 1 80
+    step speed 120 run "$driver" emu speed "$out/random.gguf" 10 16 1 80
     [ -z "$ncu" ] || step profile-decode-1 60 profile decode 1 16
 else # what needs least time and says most comes first
     step machine 30 machine

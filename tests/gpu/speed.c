@@ -10,7 +10,7 @@
 #include "gpu.h"
 #include "gpu_run.h"
 
-enum { SPEED_STAGES = 16, SPEED_WARM = 3, SPEED_SEQS = 16, SPEED_READS = 5, SPEED_PIECE = 2048 };
+enum { SPEED_STAGES = 16, SPEED_WARM = 2, SPEED_SEQS = 16, SPEED_READS = 5, SPEED_PIECE = 2048 };
 
 struct speed_sizes {
     int prefill, context, decode, deep;

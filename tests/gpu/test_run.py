@@ -56,7 +56,7 @@ class Run(unittest.TestCase):
         report = self.report()
         self.assertIn(" checks passed, 0 failed; steps: ops, model-d1-k256-Q4_K_M, keep, random-model, speed", report)
         self.assertIn("ok keep: a process that got it over a socket maps it, the maker dead", report)
-        for line in ("| prefill-24-by-512 | ", "| decode-1-at-0 | ", "| decode-16-at-0 | ", "| decode-1-at-16 | ", "| decode-4-at-2 | ",
+        for line in ("| prefill-10-by-512 | ", "| decode-1-at-0 | ", "| decode-16-at-0 | ", "| decode-1-at-16 | ", "| decode-4-at-2 | ",
                      "| decode-1-at-80 | ", "| decode-16 | delta | ", "| 16 at 2 / 1 at 0 | "):
             self.assertIn(line, report)
         self.assertNotIn("## Failures", report)
