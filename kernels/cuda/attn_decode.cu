@@ -17,8 +17,10 @@ enum {
     DECODE_KEYS = 8,                            /* a warp at a time */
     DECODE_WARPS = KERN_PAGE_TOK / DECODE_KEYS, /* so that a page costs one wait for memory */
     DECODE_THREADS = DECODE_WARPS * KC_WARP,
-    DECODE_HEADS = 4,   /* query heads a block; other ones of the KV head are another's */
-    KEY_LANES = 8,      /* lanes that share a key of K */
+    DECODE_HEADS = 4, /* query heads a block; other ones of the KV head are another's */
+    KEY_LANES = 8,    /* lanes that share a key of K */
+    DECODE_GRID =
+        1024, /* blocks, no more if each row has one: four turns of two on each of 132 multiprocessors */
     COMBINE_GROUPS = 8, /* of parts that are read side by side */
 };
 
@@ -346,22 +348,20 @@ __global__ static void __launch_bounds__(DECODE_THREADS, DECODE_BLOCKS(T))
     KERN_CUDA_SMEM(float, sums, DECODE_WARPS *DECODE_HEADS *D); /* until then V of the warps' keys */
     KERN_CUDA_SMEM(float2, norms, DECODE_WARPS * DECODE_HEADS);
     KERN_CUDA_SMEM(float, weights, DECODE_WARPS *DECODE_HEADS *(DECODE_KEYS + 1));
-    const int part = (int)blockIdx.x, slice_row = (int)blockIdx.z, row = slice.row0 + slice_row;
+    const int slice_row = (int)blockIdx.z, row = slice.row0 + slice_row;
     const int group = op.n_qh / op.n_kvh, blocks = CEIL_DIV(group, (int)DECODE_HEADS);
     const int kv_h = (int)blockIdx.y / blocks, h0 = (int)blockIdx.y % blocks * DECODE_HEADS;
     const int warp = (int)threadIdx.x / KC_WARP, n_head = MIN((int)DECODE_HEADS, group - h0);
     const int h = kv_h * group + h0, key = warp * DECODE_KEYS;
     const struct attn_row at = attn_row_of(&op.step, row);
-    int page0;
-    const int n_key = decode_part_keys(&at, &slice, part, &page0);
-    const bool early = key < n_key && page0 * KERN_PAGE_TOK + key + DECODE_KEYS <= at.n_old;
-    const int32_t *const pages = at.pages + page0;
+    int part = (int)blockIdx.x, page0, n_key = decode_part_keys(&at, &slice, part, &page0);
+    bool early = key < n_key && page0 * KERN_PAGE_TOK + key + DECODE_KEYS <= at.n_old;
     float *const mine = sums + warp * DECODE_HEADS * D;
     uint8_t *const values = reinterpret_cast<uint8_t *>(mine);
     struct kv_raw<T> k[2][D / 64];
 
     if (early) {
-        const uint8_t *const page = kv_head<D, T>(&op, pages[0], kv_h);
+        const uint8_t *const page = kv_head<D, T>(&op, at.pages[page0], kv_h);
         decode_load_keys<D, T>(k, page, key);
         decode_fetch_values<D, T>(values, page, key);
     }
@@ -373,15 +373,23 @@ __global__ static void __launch_bounds__(DECODE_THREADS, DECODE_BLOCKS(T))
     const size_t head = (size_t)row * (size_t)op.n_qh + (size_t)h;
     decode_take_q<D>(q, static_cast<const float4 *>(op.scratch) + head * (D / 4), n_head);
     __syncthreads();
-    struct decode_warp<D> w = {
-        - INFINITY, 0.0f, {}
-    };
-    decode_pages<D, T>(&w, k, &op, pages, n_key, kv_h, key, early, q, values,
-                       weights + warp * DECODE_HEADS * (DECODE_KEYS + 1));
-    decode_put(&w, mine, norms + warp * DECODE_HEADS);
-    __syncthreads();
-    decode_merge<D>(reinterpret_cast<const float4 *>(sums), norms, n_head,
-                    decode_out_of(&op, slice.n_tok, slice_row, h, D), part);
+    for (;;) {
+        struct decode_warp<D> w = {
+            - INFINITY, 0.0f, {}
+        };
+        decode_pages<D, T>(&w, k, &op, at.pages + page0, n_key, kv_h, key, early, q, values,
+                           weights + warp * DECODE_HEADS * (DECODE_KEYS + 1));
+        decode_put(&w, mine, norms + warp * DECODE_HEADS);
+        __syncthreads();
+        decode_merge<D>(reinterpret_cast<const float4 *>(sums), norms, n_head,
+                        decode_out_of(&op, slice.n_tok, slice_row, h, D), part);
+        part += (int)gridDim.x;
+        n_key = decode_part_keys(&at, &slice, part, &page0);
+        if (n_key == 0)
+            return;
+        early = false;
+        __syncthreads(); /* everybody has read the sums */
+    }
 }
 
 /* A block a head of a row; a thread four values of every eighth part, all requested at once, with their
@@ -442,8 +450,9 @@ static int decode_launch(const struct kern_cuda_attn *op, const struct attn_slic
                          cudaStream_t stream)
 {
     const int group = op->n_qh / op->n_kvh;
-    const dim3 parts((unsigned)decode_parts(pos), (unsigned)(op->n_kvh * CEIL_DIV(group, (int)DECODE_HEADS)),
-                     (unsigned)slice->n_row);
+    const int blocks = op->n_kvh * CEIL_DIV(group, (int)DECODE_HEADS);
+    const int n_part = MIN(decode_parts(pos), CEIL_DIV((int)DECODE_GRID, blocks * slice->n_row));
+    const dim3 parts((unsigned)n_part, (unsigned)blocks, (unsigned)slice->n_row);
     const dim3 heads((unsigned)op->n_qh, (unsigned)slice->n_row);
     int r;
 
