@@ -133,7 +133,7 @@ static struct kern_mat little_mat(struct little *l, enum kern_layout layout, int
     return m;
 }
 
-static void little_open(struct little *l)
+static void little_open(struct little *l, int max_tok = 16)
 {
     const int n_ch = (2 + N_VH) * D;
     struct kern_shape shape = {};
@@ -149,7 +149,7 @@ static void little_open(struct little *l)
     shape.n_vh = N_VH;
     shape.d_delta = D;
     shape.conv_k = 4;
-    shape.max_tok = 16;
+    shape.max_tok = max_tok;
     shape.max_ctx = 64;
     shape.kv_type = KERN_KV_F16;
     assert_int_equal(l->kern->ops->plan(l->kern, &shape), 0);
@@ -304,6 +304,37 @@ static void test_top_is_of_the_step_before_it(void **state)
     little_close(&without);
 }
 
+static void test_top_takes_more_rows_than_there_is_scratch_for_at_a_time(void **state)
+{
+    enum { MANY = KERN_CUDA_TOP_ROWS + 6 };
+    std::vector<struct kern_top_row> tops(MANY);
+    std::vector<float> logits(size_t(MANY) * DIM);
+    std::vector<int32_t> asked(MANY);
+    struct kern_top top = {};
+    struct little l;
+    uint64_t seed = 11;
+
+    for (auto &v : logits)
+        v = float(emu_next(&seed) % 100);
+    for (int i = 0; i < MANY; i++)
+        asked[size_t(i)] = i % DIM;
+    little_open(&l, MANY);
+    float *const device = little_cut<float>(&l, logits.size());
+    assert_true(l.used <= l.mem.bytes);
+    assert_int_equal(l.kern->ops->copy_in(l.kern, device, logits.data(), logits.size() * sizeof(float)), 0);
+    top.n_rows = MANY;
+    top.n_vocab = DIM;
+    top.logits = device;
+    top.asked = asked.data();
+    top.ret_rows = tops.data();
+    assert_int_equal(l.kern->ops->top(l.kern, &top), 0);
+    for (size_t i = 0; i < MANY; i++) {
+        check_top(&tops[i], &logits[i * DIM]);
+        assert_true(tops[i].asked == logits[i * DIM + i % DIM]);
+    }
+    little_close(&l);
+}
+
 static void test_top_refuses_what_it_has_no_room_for(void **state)
 {
     const int32_t outside[] = {DIM};
@@ -444,6 +475,7 @@ int main(void)
         cmocka_unit_test(test_a_device_is_told_by_what_it_is),
         cmocka_unit_test(test_graphs_give_the_bits_that_plain_launches_give),
         cmocka_unit_test(test_top_is_of_the_step_before_it),
+        cmocka_unit_test(test_top_takes_more_rows_than_there_is_scratch_for_at_a_time),
         cmocka_unit_test(test_top_refuses_what_it_has_no_room_for),
         cmocka_unit_test(test_graphs_are_made_anew_for_other_operands),
         cmocka_unit_test(test_kernels_that_start_early_wait),
