@@ -304,9 +304,9 @@ __global__ static void __launch_bounds__(PICK_THREADS, 1) top_pick(struct kern_c
         if (rank < KERN_TOP)
             best[rank] = key;
     }
-    if (thread < KC_WARP) {
+    if (thread / KC_WARP == PICK_WARPS - 1) { /* which has no candidate to rank, as a rule */
         const double lse = max > -INFINITY ? top_lse(parts, n_part, max) : -INFINITY;
-        if (thread == 0) {
+        if (lane == 0) {
             out->n = n_best;
             out->lse = lse;
             if (op.asked[row] >= 0)
