@@ -90,7 +90,7 @@ def a_broken_gpu_ends_its_engine_and_no_stream():
     """Errors of a GPU are sticky.  Here each engine's breaks after its self-test and some tokens."""
     with daemon() as d, qwp.Peer(d.socket) as one:
         want = alone(one)
-    os.environ["EMU_BREAK"] = "500"
+    os.environ["EMU_BREAK"] = "400"
     try:
         with daemon() as d, qwp.Peer(d.socket) as one:
             result = one.ask(qwp.prompt(PROMPTS[0]), max_tokens=N, **GREEDY)
