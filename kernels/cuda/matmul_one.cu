@@ -106,11 +106,10 @@ struct one_share {
 KERN_CUDA_FN struct one_share one_share_of(int n_in)
 {
     const int warp = (int)threadIdx.x / KC_WARP, n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K);
-    const int n_slice = kern_cuda_n_slice(n_in), slice = warp % n_slice, block0 = slice * n_block / n_slice;
+    const int log = kern_cuda_slice_log(n_in), n_slice = 1 << log; /* a division would be a subroutine */
+    const int slice = warp & (n_slice - 1), block0 = slice * n_block >> log;
 
-    return {warp / n_slice, ONE_WARPS / n_slice,
-            slice,          n_slice,
-            block0,         (slice + 1) * n_block / n_slice - block0};
+    return {warp >> log, ONE_WARPS >> log, slice, n_slice, block0, ((slice + 1) * n_block >> log) - block0};
 }
 
 /* Where a result goes.  tile: in the list. */

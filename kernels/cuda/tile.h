@@ -124,9 +124,14 @@ static inline int kern_cuda_tiles_shape(enum quant_type type, int n_out, int n_i
 /* Into how many slices the blocks of a row are cut: a product is the sum of its slices' sums, added in order
  * from 0.  Slice i has the blocks from i n_block / n_slice on.  It depends on n_in alone, so that a result
  * does not depend on who computes it; eight where a warp then still has work for a while. */
-TILE_FN int kern_cuda_n_slice(int n_in)
+TILE_FN int kern_cuda_slice_log(int n_in) /* their number is a power of two */
 {
     const int n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K);
 
-    return n_block >= 16 || n_block == 8 ? 8 : n_block >= 4 ? 4 : n_block >= 2 ? 2 : 1;
+    return n_block >= 16 || n_block == 8 ? 3 : n_block >= 4 ? 2 : n_block >= 2 ? 1 : 0;
+}
+
+TILE_FN int kern_cuda_n_slice(int n_in)
+{
+    return 1 << kern_cuda_slice_log(n_in);
 }
