@@ -245,6 +245,7 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
     cuda->kern.embeds_rows = true; /* a row of tiles lies all over its matrix */
     cuda->device = device;
     cuda->n_sm = prop.multiProcessorCount;
+    cuda->shared_bytes = (int)prop.sharedMemPerBlockOptin;
     if (kern_cuda_vmm_granularity(device, &cuda->granule) < 0)
         cuda->granule = 0; /* then the next engine reads the file again */
     cuda->pdl = prop.major >= 9;
@@ -254,7 +255,7 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
              cuda->wide ? "-f16" : "");
     r = cuda_result(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     if (r == 0)
-        r = kern_cuda_matmul_init();
+        r = kern_cuda_matmul_init(cuda->shared_bytes);
     if (r < 0) {
         cuda_free(&cuda->kern);
         return r;

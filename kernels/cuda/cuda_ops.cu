@@ -94,6 +94,7 @@ static int ops_stack(const struct cuda *cuda, int n_row, const struct kern_mat *
     op->n_mat = n_mat;
     op->add = add;
     op->n_sm = cuda->n_sm;
+    op->shared_bytes = cuda->shared_bytes;
     for (int i = 0; i < n_mat && r == 0; i++) {
         r = ops_tiles(mats[i], &op->mats[i]);
         op->out[i] = out[i];
@@ -176,6 +177,7 @@ static int ops_mlp(struct cuda *cuda, const struct kern_mlp *mlp)
     if (!ops_reads_f32(mlp->down))
         op.out.f = NULL;
     op.n_sm = cuda->n_sm;
+    op.shared_bytes = cuda->shared_bytes;
     r = ops_tiles(mlp->gate, &op.gate);
     if (r == 0)
         r = ops_tiles(mlp->up, &op.up);

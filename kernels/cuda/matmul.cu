@@ -6,12 +6,12 @@
 #include "matmul_small.cuh"
 #include "matmul_wide.cuh"
 
-extern "C" int kern_cuda_matmul_init(void)
+extern "C" int kern_cuda_matmul_init(int shared_bytes)
 {
     int r = matmul_one_init();
 
     if (r == 0)
-        r = matmul_small_init();
+        r = matmul_small_init(shared_bytes);
     if (r == 0)
         r = matmul_large_init();
     return r == 0 ? matmul_wide_init() : r;

@@ -8,8 +8,9 @@
 #include "dev.cuh"
 #include "matmul.h"
 
-/* Once per device, before the first launch and outside of a capture: leave for shared memory over 48 KiB. */
-extern "C" int kern_cuda_matmul_init(void);
+/* Once per device, before the first launch and outside of a capture: leave for shared memory over 48 KiB, of
+ * which the device can give a block this much. */
+extern "C" int kern_cuda_matmul_init(int shared_bytes);
 
 /* Would they take a row that is to be normed first? */
 extern "C" bool kern_cuda_matmul_norms(const struct kern_cuda_matmul *op);

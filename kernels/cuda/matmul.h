@@ -31,7 +31,7 @@ struct kern_cuda_matmul {
     struct kern_cuda_tiles mats[KERN_CUDA_STACK];
     float *out[KERN_CUDA_STACK];
     struct kern_cuda_row_norm norm;
-    int n_sm; /* of the device: how a launch is cut, never what it computes */
+    int n_sm, shared_bytes; /* of the device and of a block: how a launch is cut, never what it computes */
 };
 
 /* out = quantised(silu(gate in) * (up in)), out.f as well if it is wanted.  gate and up of one shape, n_out
@@ -41,7 +41,7 @@ struct kern_cuda_gate_up {
     struct kern_cuda_act in, out;
     struct kern_cuda_tiles gate, up;
     struct kern_cuda_row_norm norm;
-    int n_sm;
+    int n_sm, shared_bytes;
 };
 
 /* x[t] = row ids[t] of a table that lies as in the file, in device memory or host memory that the device can

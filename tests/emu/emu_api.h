@@ -56,7 +56,7 @@ struct cudaDeviceProp {
 };
 
 /* EMU_DEVICE_*: an invented device with the least of what sm_80 to sm_120 have. */
-enum { EMU_SMEM_PLAIN = 48 << 10, EMU_SMEM_OPT_IN = 99 << 10, EMU_BLOCK_MAX = 1024 };
+enum { EMU_SMEM_PLAIN = 48 << 10, EMU_SMEM_OPT_IN = 227 << 10 /* of the largest */, EMU_BLOCK_MAX = 1024 };
 
 cudaError_t cudaDriverGetVersion(int *ret_version);
 cudaError_t cudaRuntimeGetVersion(int *ret_version);

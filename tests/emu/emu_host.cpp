@@ -161,6 +161,15 @@ cudaError_t cudaSetDevice(int device)
     return host_error(device < 0 || device >= host_machine.n_device ? cudaErrorInvalidDevice : cudaSuccess);
 }
 
+/* What a block can be given: CUDA C++ Programming Guide, "Technical Specifications per Compute Capability".
+ */
+static int host_smem_opt_in(void)
+{
+    if (host_machine.major == 9 || host_machine.major == 10)
+        return EMU_SMEM_OPT_IN;
+    return host_machine.major == 8 && host_machine.minor == 0 ? 163 << 10 : 99 << 10;
+}
+
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret_prop, int device)
 {
     if (device < 0 || device >= host_machine.n_device)
@@ -168,7 +177,7 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret_prop, int device)
     *ret_prop = cudaDeviceProp{"emulation",
                                host_machine.bytes,
                                EMU_SMEM_PLAIN,
-                               EMU_SMEM_OPT_IN,
+                               size_t(host_smem_opt_in()),
                                host_machine.major,
                                host_machine.minor,
                                4,
@@ -533,7 +542,7 @@ cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
 
 cudaError_t emu_allow_smem(const void *kernel, cudaFuncAttribute attribute, int bytes)
 {
-    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || bytes < 0 || bytes > EMU_SMEM_OPT_IN)
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || bytes < 0 || bytes > host_smem_opt_in())
         return host_error(cudaErrorInvalidValue);
     host_smem_allowed[kernel] = bytes;
     return cudaSuccess;

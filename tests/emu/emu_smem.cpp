@@ -14,8 +14,8 @@ extern "C" void __asan_unpoison_memory_region(void const volatile *p, size_t byt
 #endif
 
 enum {
-    SMEM_ARENA = 128 << 10,
-    SMEM_ORDER = 124 << 10,
+    SMEM_ARENA = 256 << 10,
+    SMEM_ORDER = 252 << 10,
     SMEM_ARRAYS = 32,
     SMEM_GUARD_BYTE = 0xc5,
     SMEM_GRID_BLOCKS = 4096

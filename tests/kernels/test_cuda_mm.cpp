@@ -91,6 +91,16 @@ static void check_same(float got, float want, const struct mat *m, int n_row, in
                  m->n_in, n_row, row, out, double(got), double(want));
 }
 
+/* Of a block: what every device has, and what large ones have, in turn. */
+enum { MORE_SHARED = 227 << 10 };
+
+static int next_shared(void)
+{
+    static int turn;
+
+    return turn++ % 2 ? MORE_SHARED : 99 << 10;
+}
+
 /* All the matrices' results from one launch, or added to base. */
 static std::vector<std::vector<float>> run(const std::vector<struct mat> &mats, const struct acts *a,
                                            bool add, float base, int n_sm)
@@ -103,12 +113,13 @@ static std::vector<std::vector<float>> run(const std::vector<struct mat> &mats, 
     op.add = add;
     op.in = a->device;
     op.n_sm = n_sm;
+    op.shared_bytes = next_shared();
     for (size_t i = 0; i < mats.size(); i++) {
         out.push_back(std::vector<float>(size_t(a->n_row) * size_t(mats[i].n_out), base));
         op.mats[i] = mats[i].tiles;
         op.out[i] = emu_device(add ? out[i].data() : NULL, out[i].size());
     }
-    assert_int_equal(kern_cuda_matmul_init(), 0);
+    assert_int_equal(kern_cuda_matmul_init(MORE_SHARED), 0);
     assert_int_equal(kern_cuda_matmul_rows(&op, true, NULL), 0);
     assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
     for (size_t i = 0; i < mats.size(); i++)
@@ -284,6 +295,7 @@ static struct kern_cuda_gate_up gate_up_of(const std::vector<struct mat> &mats, 
     op.gate = mats[0].tiles;
     op.up = mats[1].tiles;
     op.n_sm = 1;
+    op.shared_bytes = next_shared();
     return op;
 }
 
@@ -316,7 +328,7 @@ static void check_gate_up(enum quant_type gate, enum quant_type up, int n_out, i
     const struct kern_cuda_gate_up op = gate_up_of(mats, &in, &out);
 
     emu_use_mode(mode);
-    assert_int_equal(kern_cuda_matmul_init(), 0);
+    assert_int_equal(kern_cuda_matmul_init(MORE_SHARED), 0);
     assert_int_equal(kern_cuda_gate_up_rows(&op, true, NULL), 0);
     assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
     emu_take(out.q.data(), out.device.q, out.q.size());
@@ -410,7 +422,7 @@ static void check_normed(const std::vector<enum quant_type> &types, int n_out, i
         op.out[op.n_mat++] = emu_device<float>(NULL, size_t(n_out));
     }
     assert_true(kern_cuda_matmul_norms(&op));
-    assert_int_equal(kern_cuda_matmul_init(), 0);
+    assert_int_equal(kern_cuda_matmul_init(MORE_SHARED), 0);
     assert_int_equal(kern_cuda_matmul_rows(&op, true, NULL), 0);
     assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
     for (size_t i = 0; i < mats.size(); i++) {
@@ -430,7 +442,7 @@ static void check_normed_gate_up(enum quant_type gate, enum quant_type up, int n
     struct acts out[] = {acts_new(1, n_out, 4), acts_new(1, n_out, 5)};
 
     emu_use_mode(mode);
-    assert_int_equal(kern_cuda_matmul_init(), 0);
+    assert_int_equal(kern_cuda_matmul_init(MORE_SHARED), 0);
     for (int i = 0; i < 2; i++) {
         struct kern_cuda_gate_up op = gate_up_of(mats, &of.acts, &out[i]);
         if (i)
@@ -538,5 +550,9 @@ int main(void)
         cmocka_unit_test(test_what_does_not_fit_is_refused),
     };
 
+    struct emu_machine machine = EMU_MACHINE;
+
+    machine.major = 9; /* with as much shared memory as there is */
+    emu_set_machine(&machine);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

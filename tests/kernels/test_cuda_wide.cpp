@@ -73,7 +73,7 @@ static std::vector<std::vector<float>> run(const std::vector<struct mat> &mats, 
         op.mats[i] = mats[i].tiles;
         op.out[i] = emu_device(add ? out[i].data() : NULL, out[i].size());
     }
-    assert_int_equal(kern_cuda_matmul_init(), 0);
+    assert_int_equal(kern_cuda_matmul_init(0), 0);
     assert_int_equal(kern_cuda_matmul_rows(&op, true, NULL), 0);
     assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
     for (size_t i = 0; i < mats.size(); i++)
@@ -300,7 +300,7 @@ static int run_gate_up(const std::vector<struct mat> &mats, const std::vector<fl
     op.gate = mats[0].tiles;
     op.up = mats[1].tiles;
     op.n_sm = 2;
-    assert_int_equal(kern_cuda_matmul_init(), 0);
+    assert_int_equal(kern_cuda_matmul_init(0), 0);
     const int r = kern_cuda_gate_up_rows(&op, true, NULL);
     assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
     emu_take(out->q.data(), op.out.q, n);
