@@ -184,7 +184,7 @@ static void pool_next_epoch(struct pool *pool, int n_wanted)
 static void pool_await_items(struct pool *pool)
 {
     uint32_t left;
-    int64_t since;
+    int64_t since, now;
 
     for (int i = 0; i < pool->n_spins; i++) {
         if (!atomic_load_explicit(&pool->n_left, memory_order_acquire))
@@ -196,8 +196,9 @@ static void pool_await_items(struct pool *pool)
     while ((left = atomic_load(&pool->n_left)))
         pool_futex_wait(&pool->n_left, left);
     atomic_store(&pool->caller_asleep, false);
-    if (pool_now_ns() - since > TEAM_HELD_UP_NS)
-        team_on_held_up(&pool->team, pool_now_ns());
+    now = pool_now_ns();
+    if (now - since > TEAM_HELD_UP_NS)
+        team_on_held_up(&pool->team, now - since, now);
 }
 
 void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items)

@@ -17,15 +17,21 @@ struct team team_init(int n_threads, int n_cpus)
     };
 }
 
-void team_on_held_up(struct team *team, int64_t now_ns)
+/* Without its last thread a team of n takes at most an n-th longer of what it had: that much waiting is paid
+ * back by having it, or half of that where memory is the limit or phases are short. */
+static int64_t team_paid_back(const struct team *team, int64_t now_ns)
 {
-    const bool twice = team->held_up_ns && now_ns - team->held_up_ns < TEAM_TWICE_NS;
+    return (now_ns - team->held_up_ns) / (2 * team->n);
+}
 
+void team_on_held_up(struct team *team, int64_t lost_ns, int64_t now_ns)
+{
+    team->lost_ns = MAX(team->lost_ns - team_paid_back(team, now_ns), 0) + MIN(lost_ns, TEAM_LOST_NS / 2);
     team->held_up_ns = now_ns;
-    if (!twice || team->n == 1)
+    if (team->lost_ns < TEAM_LOST_NS || team->n == 1)
         return;
     team->n--;
-    team->held_up_ns = 0;
+    team->lost_ns = 0;
     team->rest_until_ns = now_ns + team->pause_ns;
     team->pause_ns = MIN(2 * team->pause_ns, TEAM_PAUSE_MAX_NS);
 }
@@ -42,7 +48,7 @@ void team_on_step(struct team *team, int n_cpus, int64_t now_ns)
         team->n++;
         team->grew_ns = now_ns;
         team->rest_until_ns = now_ns + TEAM_PAUSE_MIN_NS;
-    } else if (team->n == most && now_ns - MAX(team->grew_ns, team->held_up_ns) > 2 * TEAM_PAUSE_MAX_NS) {
+    } else if (team->n == most && now_ns - team->grew_ns > 2 * TEAM_PAUSE_MAX_NS) {
         team->pause_ns = TEAM_PAUSE_MIN_NS;
     }
 }

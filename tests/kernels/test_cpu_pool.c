@@ -247,16 +247,16 @@ static void test_a_team_is_no_larger_than_its_cores(void **state)
     assert_int_equal(team.n, 4); /* its threads */
 }
 
-/* Steps of 10 ms; with two threads each phase is held up.  How many of them have how many threads. */
-static int steps_with_two(struct team *team, int n, bool held_up, int64_t *now)
+/* Steps of 10 ms; with two threads so much of each is lost.  How many of them have how many threads. */
+static int steps_with_two(struct team *team, int n, int64_t lost_ns, int64_t *now)
 {
     int n_two = 0;
 
     for (int i = 0; i < n; i++, *now += 10 * MS) {
         team_on_step(team, 2, *now);
         n_two += team->n == 2;
-        if (held_up && team->n == 2)
-            team_on_held_up(team, *now);
+        if (lost_ns && team->n == 2)
+            team_on_held_up(team, lost_ns, *now);
     }
     return n_two;
 }
@@ -267,15 +267,26 @@ static void test_a_team_that_is_held_up_shrinks_and_tries_again(void **state)
     int64_t now = 1000 * MS;
 
     (void)state;
-    assert_int_equal(steps_with_two(&team, 100, false, &now), 100);
-    team_on_held_up(&team, now); /* once is an accident */
+    assert_int_equal(steps_with_two(&team, 100, 0, &now), 100);
+    team_on_held_up(&team, 1000 * MS, now); /* once is an accident */
     now += 1000 * MS;
-    assert_int_equal(steps_with_two(&team, 100, false, &now), 100);
-    /* 20 s of it: tried for two steps each, after pauses of 50 ms, 100 ms, ... 2 s */
-    assert_in_range(steps_with_two(&team, 2000, true, &now), 2 * 12, 2 * 16);
+    assert_int_equal(steps_with_two(&team, 100, 0, &now), 100);
+    /* 20 s of half of the time: tried for seven steps each, after pauses of 50 ms, 100 ms, ... 2 s */
+    assert_in_range(steps_with_two(&team, 2000, 5 * MS, &now), 7 * 12, 7 * 16);
     /* over: within 2 s it is whole, and stays so */
-    steps_with_two(&team, 200, false, &now);
-    assert_int_equal(steps_with_two(&team, 1000, false, &now), 1000);
+    steps_with_two(&team, 200, 0, &now);
+    assert_int_equal(steps_with_two(&team, 1000, 0, &now), 1000);
+    assert_int_equal(team.pause_ns, TEAM_PAUSE_MIN_NS);
+}
+
+/* A fifth of the time lost, with two threads, is less than the half that the second one brings. */
+static void test_a_team_that_loses_less_than_a_thread_brings_stays(void **state)
+{
+    struct team team = team_init(2, 2);
+    int64_t now = 1000 * MS;
+
+    (void)state;
+    assert_int_equal(steps_with_two(&team, 2000, 2 * MS, &now), 2000);
     assert_int_equal(team.pause_ns, TEAM_PAUSE_MIN_NS);
 }
 
@@ -331,6 +342,7 @@ int main(void)
         cmocka_unit_test(test_small_steps_wake_nobody),
         cmocka_unit_test(test_a_team_is_no_larger_than_its_cores),
         cmocka_unit_test(test_a_team_that_is_held_up_shrinks_and_tries_again),
+        cmocka_unit_test(test_a_team_that_loses_less_than_a_thread_brings_stays),
         cmocka_unit_test(test_quotas_are_read),
     };
 
