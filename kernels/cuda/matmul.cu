@@ -8,7 +8,7 @@
 
 extern "C" int kern_cuda_matmul_init(int shared_bytes)
 {
-    int r = matmul_one_init();
+    int r = matmul_one_init(shared_bytes);
 
     if (r == 0)
         r = matmul_small_init(shared_bytes);

@@ -23,18 +23,20 @@
 #include "norm.cuh"
 
 enum {
-    ONE_WARPS = 8,
-    ONE_THREADS = ONE_WARPS * KC_WARP,
-    ONE_PASS = 4,                                          /* row tiles of a warp between two barriers */
-    ONE_SUMS = ONE_PASS * ONE_WARPS * KERN_CUDA_TILE_ROWS, /* floats of a pass */
-    ONE_RING_MIN = 2,                                      /* blocks of weights on their way to a warp */
+    ONE_PASS = 4,     /* row tiles of a warp between two barriers */
+    ONE_RING_MIN = 2, /* blocks of weights on their way to a warp */
     ONE_RING_MAX = 4,
-    ONE_RING_BYTES = 60 << 10, /* of all warps: three blocks fit on a multiprocessor of 227 KiB */
-    ONE_SHARED = 98 << 10,     /* at most, of the 99 KiB that every device can give a block */
-    ONE_BLOCKS = 3,            /* on a multiprocessor */
-    ONE_NORMED = NORM_THREADS / ONE_THREADS, /* threads of norm_q8() that one stands for */
-    ONE_DIM_MAX = NORM_THREADS * NORM_EACH,  /* of a row to be normed */
+    ONE_RING_BYTES = 60 << 10, /* of eight warps; more in flight gain nothing */
+    ONE_SHARED = 98 << 10,     /* at most, of the 99 KiB that every device can give a block: eight warps */
+    ONE_MORE = 224 << 10,      /* of 227: as many as a multiprocessor has registers for */
+    ONE_MOST = 24,             /* warps */
+    ONE_SLICES = 8,            /* at most: kern_cuda_n_slice() */
+    ONE_DIM_MAX = NORM_THREADS * NORM_EACH, /* of a row to be normed */
 };
+
+/* Floats of a pass's sums. */
+template <int W>
+static constexpr int one_n_sums = ONE_PASS *W *KERN_CUDA_TILE_ROWS;
 
 /* The row of activations in shared memory, by blocks of 256. */
 struct one_x {
@@ -68,14 +70,15 @@ KERN_CUDA_FN struct one_x *one_row_at(const struct one_op &op, uint8_t *shared) 
 }
 
 KERN_CUDA_FN float *one_sums_at(const struct one_op &op,
-                                uint8_t *shared) /* [2] of ONE_SUMS: [tile][slice][16] */
+                                uint8_t *shared) /* [2] of one_n_sums<W>: [tile][slice][16] */
 {
     return reinterpret_cast<float *>(shared + op.sums_at);
 }
 
+template <int W>
 KERN_CUDA_FN float *one_products_at(const struct one_op &op, uint8_t *shared) /* glu: [2][n_tile][16 rows] */
 {
-    return one_sums_at(op, shared) + 2 * ONE_SUMS;
+    return one_sums_at(op, shared) + 2 * one_n_sums<W>;
 }
 
 template <enum quant_type T>
@@ -103,16 +106,18 @@ struct one_share {
     int first, step, slice, n_slice, block0, n_block;
 };
 
+template <int W>
 KERN_CUDA_FN struct one_share one_share_of(int n_in)
 {
     const int warp = (int)threadIdx.x / KC_WARP, n_block = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K);
     const int log = kern_cuda_slice_log(n_in), n_slice = 1 << log; /* a division would be a subroutine */
     const int slice = warp & (n_slice - 1), block0 = slice * n_block >> log;
 
-    return {warp >> log, ONE_WARPS >> log, slice, n_slice, block0, ((slice + 1) * n_block >> log) - block0};
+    return {warp >> log, W >> log, slice, n_slice, block0, ((slice + 1) * n_block >> log) - block0};
 }
 
 /* Where a result goes.  tile: in the list. */
+template <int W>
 KERN_CUDA_FN void one_put(const struct one_op &op, const struct one_list &list, uint8_t *shared, int i,
                           int row, float v, float old)
 {
@@ -120,7 +125,7 @@ KERN_CUDA_FN void one_put(const struct one_op &op, const struct one_list &list, 
     const int out_row = tile * KERN_CUDA_TILE_ROWS + row;
 
     if (op.glu) {
-        one_products_at(op, shared)[(mat * op.n_tile + tile - list.tile0) * KERN_CUDA_TILE_ROWS + row] = v;
+        one_products_at<W>(op, shared)[(mat * op.n_tile + tile - list.tile0) * KERN_CUDA_TILE_ROWS + row] = v;
     } else if (out_row < op.mats[mat].n_out) {
         op.out[mat][out_row] = op.add ? old + v : v;
     }
@@ -188,12 +193,13 @@ KERN_CUDA_FN void one_wait_for_block(int n_ring)
 /* the row */
 
 /* The quantised row from memory, zeros behind it up to whole blocks; half a group a thread. */
+template <int W>
 KERN_CUDA_FN void one_stage(const struct one_op &op, struct one_x *x)
 {
     const int n_in = op.mats[0].n_in, n = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K) * (KERN_CUDA_BLOCK_K / 16);
 
 #pragma unroll 1
-    for (int i = (int)threadIdx.x; i < n; i += ONE_THREADS) {
+    for (int i = (int)threadIdx.x; i < n; i += W * KC_WARP) {
         struct one_x &to = x[i / 16];
         const bool there = 16 * i < n_in;
         const struct kern_cuda_group none = {0.0f, 0.0f}, group = there ? op.in.group[i / 2] : none;
@@ -235,25 +241,28 @@ KERN_CUDA_FN void one_stage_eight(struct one_x *x, int i, int n, const float (&v
 
 /* x / rms(x) w, quantised, or for float weights as it is; a thread does what two of norm_q8() would.  part:
  * shared, a float for each of that one's warps. */
+template <int W>
 KERN_CUDA_FN void one_stage_normed(const struct one_op &op, uint8_t *shared, bool floats)
 {
+    constexpr int n_each = CEIL_DIV(NORM_THREADS, W * KC_WARP); /* threads of norm_q8() that one stands for */
     const int n_in = op.mats[0].n_in, n = n_in / NORM_EACH;
-    float x[ONE_NORMED][NORM_EACH], *const part = one_sums_at(op, shared);
+    float x[n_each][NORM_EACH], *const part = one_sums_at(op, shared);
 
 #pragma unroll
-    for (int j = 0; j < ONE_NORMED; j++)
-        norm_load(x[j], op.norm.x, (int)threadIdx.x + j * ONE_THREADS, n, 0.0f);
+    for (int j = 0; j < n_each; j++)
+        norm_load(x[j], op.norm.x, (int)threadIdx.x + j * W * KC_WARP, n, 0.0f);
 #pragma unroll
-    for (int j = 0; j < ONE_NORMED; j++) {
+    for (int j = 0; j < n_each; j++) {
         const float sum = kc_warp_sum(norm_squares(x[j], 0.0f));
-        if (threadIdx.x % KC_WARP == 0)
-            part[j * ONE_WARPS + (int)threadIdx.x / KC_WARP] = sum;
+        const int warp = j * W + (int)threadIdx.x / KC_WARP;
+        if (threadIdx.x % KC_WARP == 0 && warp < NORM_WARPS)
+            part[warp] = sum;
     }
     __syncthreads();
     const float scale = norm_scale(norm_part_sum(part, CEIL_DIV(n, KC_WARP)), n_in, op.norm.eps);
 #pragma unroll
-    for (int j = 0; j < ONE_NORMED; j++) {
-        const int i = (int)threadIdx.x + j * ONE_THREADS;
+    for (int j = 0; j < n_each; j++) {
+        const int i = (int)threadIdx.x + j * W * KC_WARP;
         float w[NORM_EACH];
         norm_load(w, op.norm.w, i, n, 0.0f);
 #pragma unroll
@@ -471,25 +480,27 @@ KERN_CUDA_FN float one_old(const struct one_op &op, const struct one_list &list,
 
 /* A pass's sums of slices, added in order, once every warp has written its own.  old: of the first result of
  * this thread. */
+template <int W>
 KERN_CUDA_FN void one_finish(const struct one_op &op, const struct one_list &list, uint8_t *shared,
                              const float *sums, int i0, const struct one_share &share, float old)
 {
     const int n = MIN(ONE_PASS * share.step, list.n - i0) * KERN_CUDA_TILE_ROWS;
 
 #pragma unroll 1
-    for (int i = (int)threadIdx.x; i < n; i += ONE_THREADS) {
+    for (int i = (int)threadIdx.x; i < n; i += W * KC_WARP) {
         const int tile = i / KERN_CUDA_TILE_ROWS, row = i % KERN_CUDA_TILE_ROWS;
         const float *const of_tile = sums + tile * share.n_slice * KERN_CUDA_TILE_ROWS + row;
         float sum = 0.0f;
 #pragma unroll
-        for (int s = 0; s < ONE_WARPS; s++)
+        for (int s = 0; s < ONE_SLICES; s++)
             sum += s < share.n_slice ? of_tile[s * KERN_CUDA_TILE_ROWS] : 0.0f;
-        one_put(op, list, shared, i0 + tile, row, sum,
-                i < ONE_THREADS ? old : one_old(op, list, i0 + tile, row));
+        one_put<W>(op, list, shared, i0 + tile, row, sum,
+                   i < W * KC_WARP ? old : one_old(op, list, i0 + tile, row));
     }
 }
 
 /* Waits for the kernel in front and has the row in shared memory. */
+template <int W>
 KERN_CUDA_FN void one_take_row(const struct one_op &op, uint8_t *shared, bool floats)
 {
     const int line = (int)threadIdx.x * KC_LINE / (int)sizeof(float);
@@ -499,19 +510,19 @@ KERN_CUDA_FN void one_take_row(const struct one_op &op, uint8_t *shared, bool fl
     kc_pdl_wait();
     kc_pdl_launch();
     if (op.norm.x)
-        one_stage_normed(op, shared, floats);
+        one_stage_normed<W>(op, shared, floats);
     else if (!floats)
-        one_stage(op, one_row_at(op, shared));
+        one_stage<W>(op, one_row_at(op, shared));
     __syncthreads();
 }
 
 /* The first blocks of weights, before anything of the kernel in front is there. */
-template <enum quant_type T>
+template <enum quant_type T, int W>
 KERN_CUDA_FN void one_open(struct one_feed &feed, const struct one_op &op, const struct one_list &list,
                            uint8_t *shared)
 {
     const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
-    const struct one_share share = one_share_of(op.mats[0].n_in);
+    const struct one_share share = one_share_of<W>(op.mats[0].n_in);
     uint8_t *const ring = shared + warp * op.ring_bytes;
 
     feed = {share.first, 0, one_first_block(op, list, share, share.first)};
@@ -520,19 +531,19 @@ KERN_CUDA_FN void one_open(struct one_feed &feed, const struct one_op &op, const
         one_fetch<T>(ring + i * one_kind<T>::block_bytes, feed, op, list, share, lane);
 }
 
-template <enum quant_type T>
+template <enum quant_type T, int W>
 KERN_CUDA_FN void one_tiles(struct one_feed &feed, const struct one_op &op, const struct one_list &list,
                             uint8_t *shared)
 {
     using kind = one_kind<T>;
     const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
-    const struct one_share share = one_share_of(op.mats[0].n_in);
+    const struct one_share share = one_share_of<W>(op.mats[0].n_in);
     uint8_t *const ring = shared + warp * op.ring_bytes;
     int place = 0;
 
 #pragma unroll 1
     for (int i0 = 0, pass = 0; i0 < list.n; i0 += ONE_PASS * share.step, pass++) {
-        float *const sums = one_sums_at(op, shared) + pass % 2 * ONE_SUMS;
+        float *const sums = one_sums_at(op, shared) + pass % 2 * one_n_sums<W>;
         const float old = one_old(op, list, i0 + (int)threadIdx.x / KERN_CUDA_TILE_ROWS,
                                   (int)threadIdx.x % KERN_CUDA_TILE_ROWS);
 #pragma unroll 1
@@ -554,28 +565,30 @@ KERN_CUDA_FN void one_tiles(struct one_feed &feed, const struct one_op &op, cons
             }
         }
         __syncthreads();
-        one_finish(op, list, shared, sums, i0, share, old);
+        one_finish<W>(op, list, shared, sums, i0, share, old);
     }
     kc_cp_async_wait<0>();
 }
 
-template <enum quant_type T>
+template <enum quant_type T, int W>
 KERN_CUDA_FN void one_floats(const struct one_op &op, const struct one_list &list, uint8_t *shared)
 {
-    const int in_tile = (int)threadIdx.x / KC_WARP * 2, r = (int)threadIdx.x % KC_WARP;
+    constexpr int n_pair = KERN_CUDA_TILE_ROWS / 2; /* a warp has two rows of a tile */
+    const int warp = (int)threadIdx.x / KC_WARP, in_tile = warp % n_pair * 2, r = (int)threadIdx.x % KC_WARP;
 
 #pragma unroll 1
-    for (int i = 0; i < list.n; i++) {
+    for (int i = warp / n_pair; i < list.n; i += W / n_pair) {
         float sum[2][1];
         mm_float_rows<T, 1>(sum, op.mats[one_mat_of(op, list, i)],
                             one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + in_tile,
                             op.norm.x ? reinterpret_cast<const float *>(shared) : op.in.f, 1);
         if (r < 2)
-            one_put(op, list, shared, i, in_tile + r, r ? sum[1][0] : sum[0][0],
-                    one_old(op, list, i, in_tile + r));
+            one_put<W>(op, list, shared, i, in_tile + r, r ? sum[1][0] : sum[0][0],
+                       one_old(op, list, i, in_tile + r));
     }
 }
 
+template <int W>
 KERN_CUDA_FN void one_product(const struct one_op &op, const struct one_list &list, uint8_t *shared)
 {
     const enum quant_type type = op.mats[list.mat].type;
@@ -583,28 +596,28 @@ KERN_CUDA_FN void one_product(const struct one_op &op, const struct one_list &li
 
 #define ONE_OPEN(T)                                                                                          \
     case T:                                                                                                  \
-        one_open<T>(feed, op, list, shared);                                                                 \
+        one_open<T, W>(feed, op, list, shared);                                                              \
         break;
 #define ONE_TILES(T)                                                                                         \
     case T:                                                                                                  \
-        one_tiles<T>(feed, op, list, shared);                                                                \
+        one_tiles<T, W>(feed, op, list, shared);                                                             \
         break;
     switch (type) {
         TILE_TYPES(ONE_OPEN)
     default:
         break;
     }
-    one_take_row(op, shared, type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16);
+    one_take_row<W>(op, shared, type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16);
     switch (type) {
         TILE_TYPES(ONE_TILES)
     case QUANT_F32:
-        one_floats<QUANT_F32>(op, list, shared);
+        one_floats<QUANT_F32, W>(op, list, shared);
         break;
     case QUANT_F16:
-        one_floats<QUANT_F16>(op, list, shared);
+        one_floats<QUANT_F16, W>(op, list, shared);
         break;
     case QUANT_BF16:
-        one_floats<QUANT_BF16>(op, list, shared);
+        one_floats<QUANT_BF16, W>(op, list, shared);
         break;
     }
 #undef ONE_OPEN
@@ -612,11 +625,12 @@ KERN_CUDA_FN void one_product(const struct one_op &op, const struct one_list &li
 }
 
 /* The products of gate and up, 32 a group: to the activations of `down`. */
+template <int W>
 KERN_CUDA_FN void one_quantise(const struct one_op &op, const float *products, int tile0, int n_tile)
 {
     const int lane = (int)threadIdx.x % KC_WARP;
 
-    for (int unit = (int)threadIdx.x / KC_WARP; unit < n_tile / 2; unit += ONE_WARPS) {
+    for (int unit = (int)threadIdx.x / KC_WARP; unit < n_tile / 2; unit += W) {
         const float *const gate = products + unit * KERN_CUDA_GROUP + lane;
         const float v = mm_silu_times(gate[0], gate[op.n_tile * KERN_CUDA_TILE_ROWS]);
         const size_t at = (size_t)(tile0 / 2 + unit) * KERN_CUDA_GROUP;
@@ -626,8 +640,9 @@ KERN_CUDA_FN void one_quantise(const struct one_op &op, const float *products, i
     }
 }
 
-__global__ static void __launch_bounds__(ONE_THREADS, KERN_CUDA_BLOCKS_227(ONE_BLOCKS, 1))
-    matmul_one_row(struct one_op op)
+/* W warps: eight, or all that a multiprocessor holds. */
+template <int W>
+__global__ static void __launch_bounds__(W *KC_WARP, 1) matmul_one_row(struct one_op op)
 {
     KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
     struct one_list list = {0, 0, 0};
@@ -638,11 +653,11 @@ __global__ static void __launch_bounds__(ONE_THREADS, KERN_CUDA_BLOCKS_227(ONE_B
     list.tile0 = ((int)blockIdx.x - op.block0[list.mat]) * op.n_tile;
     const int n_tile = MIN(op.n_tile, CEIL_DIV(op.mats[list.mat].n_out, KERN_CUDA_TILE_ROWS) - list.tile0);
     list.n = op.glu ? 2 * n_tile : n_tile;
-    one_product(op, list, shared);
+    one_product<W>(op, list, shared);
     if (!op.glu)
         return;
     __syncthreads();
-    one_quantise(op, one_products_at(op, shared), list.tile0, n_tile);
+    one_quantise<W>(op, one_products_at<W>(op, shared), list.tile0, n_tile);
 }
 
 /* Host. */
@@ -671,18 +686,26 @@ static size_t one_row_bytes(const struct kern_cuda_tiles *mats)
     return (size_t)CEIL_DIV(mats[0].n_in, KERN_CUDA_BLOCK_K) * sizeof(struct one_x);
 }
 
-/* Shared memory besides the ring. */
-static size_t one_beside(const struct kern_cuda_tiles *mats, int n_product)
+/* Shared memory besides the rings. */
+static size_t one_beside(const struct kern_cuda_tiles *mats, int n_warp, int n_product)
 {
-    return one_row_bytes(mats) + (size_t)(2 * ONE_SUMS + n_product) * sizeof(float);
+    const int n_sums = n_warp == ONE_MOST ? one_n_sums<ONE_MOST> : one_n_sums<8>;
+
+    return one_row_bytes(mats) + (size_t)(2 * n_sums + n_product) * sizeof(float);
 }
 
 enum { ONE_PRODUCTS = 1 << 10 }; /* floats of gate and up that a block keeps, at most */
 
+static bool one_fits(const struct kern_cuda_tiles *mats, int n_mat, int n_warp, size_t most)
+{
+    return (size_t)(n_warp * ONE_RING_MIN * one_block_bytes(mats, n_mat)) +
+               one_beside(mats, n_warp, ONE_PRODUCTS) <=
+           most;
+}
+
 bool matmul_one_takes(const struct kern_cuda_tiles *mats, int n_mat)
 {
-    return ONE_WARPS * ONE_RING_MIN * (size_t)one_block_bytes(mats, n_mat) + one_beside(mats, ONE_PRODUCTS) <=
-           (size_t)ONE_SHARED;
+    return one_fits(mats, n_mat, 8, ONE_SHARED);
 }
 
 bool matmul_one_takes_glu(const struct kern_cuda_tiles *mats)
@@ -696,19 +719,19 @@ bool matmul_one_norms(int n_in)
 }
 
 /* As many blocks of weights on their way as there is room for.  Returns the bytes of all shared memory. */
-static size_t one_choose_ring(struct one_op *op, size_t beside)
+static size_t one_choose_ring(struct one_op *op, int n_warp, size_t most, size_t beside)
 {
-    const size_t block_bytes = ONE_WARPS * (size_t)one_block_bytes(op->mats, op->n_mat);
+    const size_t block_bytes = (size_t)(n_warp * one_block_bytes(op->mats, op->n_mat));
     size_t bytes;
 
     op->n_ring = ONE_RING_MAX;
     while (op->n_ring > ONE_RING_MIN &&
-           (size_t)op->n_ring * block_bytes > MIN((size_t)ONE_RING_BYTES, (size_t)ONE_SHARED - beside))
+           (size_t)op->n_ring * block_bytes > MIN((size_t)(n_warp * (ONE_RING_BYTES / 8)), most - beside))
         op->n_ring--;
     bytes = (size_t)op->n_ring * block_bytes;
     if (op->norm.x) /* a float matrix of the stack has it there */
-        bytes = MAX(bytes, ROUND_UP((size_t)op->mats[0].n_in * sizeof(float), (size_t)ONE_WARPS * 16));
-    op->ring_bytes = (int)(bytes / ONE_WARPS);
+        bytes = MAX(bytes, ROUND_UP((size_t)op->mats[0].n_in * sizeof(float), (size_t)(n_warp * 16)));
+    op->ring_bytes = (int)(bytes / (size_t)n_warp);
     op->row_at = (int)bytes;
     op->sums_at = (int)(bytes + one_row_bytes(op->mats));
     return bytes + beside;
@@ -716,14 +739,14 @@ static size_t one_choose_ring(struct one_op *op, size_t beside)
 
 /* Cuts the tiles so that the blocks that a device runs at a time have about as much each.  Returns how many.
  */
-static int one_cut(struct one_op *op, int n_sm)
+static int one_cut(struct one_op *op, int n_most)
 {
     const int n_range = op->glu ? 1 : op->n_mat;
     int n_tile = 0, n_block = 0;
 
     for (int i = 0; i < n_range; i++)
         n_tile += CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS);
-    op->n_tile = CEIL_DIV(n_tile, ONE_BLOCKS * n_sm);
+    op->n_tile = CEIL_DIV(n_tile, n_most);
     if (op->glu) /* whole groups of 32 results, which wait in shared memory */
         op->n_tile = MIN(ROUND_UP(op->n_tile, 2), ONE_PRODUCTS / (2 * KERN_CUDA_TILE_ROWS));
     for (int i = 0; i < n_range; i++) {
@@ -733,13 +756,23 @@ static int one_cut(struct one_op *op, int n_sm)
     return n_block;
 }
 
-static int one_run(struct one_op *op, int n_sm, bool pdl, cudaStream_t stream)
+template <int W>
+static int one_launch(struct one_op *op, int n_most, bool pdl, cudaStream_t stream)
 {
-    const dim3 grid((unsigned)one_cut(op, n_sm)), block(ONE_THREADS);
+    const dim3 grid((unsigned)one_cut(op, n_most)), block(W * KC_WARP);
     const int n_product = op->glu ? 2 * op->n_tile * KERN_CUDA_TILE_ROWS : 0;
-    const size_t shared = one_choose_ring(op, one_beside(op->mats, n_product));
+    const size_t shared =
+        one_choose_ring(op, W, W == ONE_MOST ? ONE_MORE : ONE_SHARED, one_beside(op->mats, W, n_product));
 
-    return kc_result(KERN_CUDA_LAUNCH(matmul_one_row, grid, block, shared, stream, pdl, *op));
+    return kc_result(KERN_CUDA_LAUNCH(matmul_one_row<W>, grid, block, shared, stream, pdl, *op));
+}
+
+/* Several blocks of eight warps find room on a multiprocessor, how many depends on the device. */
+static int one_run(struct one_op *op, int n_sm, int shared_bytes, bool pdl, cudaStream_t stream)
+{
+    if (shared_bytes >= ONE_MORE && one_fits(op->mats, op->n_mat, ONE_MOST, ONE_MORE))
+        return one_launch<ONE_MOST>(op, n_sm, pdl, stream);
+    return one_launch<8>(op, 3 * n_sm, pdl, stream);
 }
 
 int matmul_one(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
@@ -754,7 +787,7 @@ int matmul_one(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
         one.mats[i] = op->mats[i];
         one.out[i] = op->out[i];
     }
-    return one_run(&one, op->n_sm, pdl, stream);
+    return one_run(&one, op->n_sm, op->shared_bytes, pdl, stream);
 }
 
 int matmul_one_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
@@ -768,11 +801,15 @@ int matmul_one_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t st
     one.glu = true;
     one.mats[0] = op->gate;
     one.mats[1] = op->up;
-    return one_run(&one, op->n_sm, pdl, stream);
+    return one_run(&one, op->n_sm, op->shared_bytes, pdl, stream);
 }
 
-int matmul_one_init(void)
+int matmul_one_init(int shared_bytes)
 {
-    return kc_result(
-        cudaFuncSetAttribute(matmul_one_row, cudaFuncAttributeMaxDynamicSharedMemorySize, ONE_SHARED));
+    const cudaFuncAttribute shared = cudaFuncAttributeMaxDynamicSharedMemorySize;
+    const int r = kc_result(cudaFuncSetAttribute(matmul_one_row<8>, shared, ONE_SHARED));
+
+    return r == 0 && shared_bytes >= ONE_MORE
+               ? kc_result(cudaFuncSetAttribute(matmul_one_row<ONE_MOST>, shared, ONE_MORE))
+               : r;
 }

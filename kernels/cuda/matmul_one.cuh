@@ -9,6 +9,6 @@ bool matmul_one_takes(const struct kern_cuda_tiles *mats, int n_mat);
 bool matmul_one_takes_glu(const struct kern_cuda_tiles *mats); /* gate and up: if of one type */
 bool matmul_one_norms(int n_in);                               /* such a row itself */
 
-int matmul_one_init(void);
+int matmul_one_init(int shared_bytes); /* that the device can give a block */
 int matmul_one(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);
 int matmul_one_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream);
