@@ -3,8 +3,8 @@
  * published model.
  *
  * Scales are chosen so that activations stay near 1 and logits finite; the tokenizer, its chat template
- * included, is copied from --vocab-file and filled up with [PADn] tokens of type 5.  The same options give
- * the same bytes.
+ * included, is copied from --vocab-file and filled up with [PADn] tokens.  Those are ordinary ones, so that
+ * as many ids may be chosen as in a published model.  The same options give the same bytes.
  *
  * usage: random_gguf --vocab-file VOCAB.gguf [options] OUT.gguf      (options: random_options[] below) */
 #include "daemon/model/gguf.h"
@@ -119,12 +119,12 @@ static void put_tokens(struct gguf_bytes *b, const struct gguf_array *tokens)
 
 static void put_token_types(struct gguf_bytes *b, const struct gguf_array *types)
 {
-    enum { UNUSED = 5 };
+    enum { NORMAL = 1 };
 
     gguf_put_key_array(b, "tokenizer.ggml.token_type", GGUF_I32, (uint64_t)shape.vocab);
     gguf_put(b, types->data, types->n * sizeof(int32_t));
     for (int i = (int)types->n; i < shape.vocab; i++)
-        gguf_put_u32(b, UNUSED);
+        gguf_put_u32(b, NORMAL);
 }
 
 /* Every other tokenizer key is copied as it stands: a pair ends where the next key's length begins. */
