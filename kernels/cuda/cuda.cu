@@ -251,7 +251,7 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
     cuda->pdl = prop.major >= 9;
     cuda->wide = cuda_is_wide(&prop);
     snprintf(cuda->kern.isa, sizeof(cuda->kern.isa), "sm_%d%d", prop.major, prop.minor);
-    snprintf(cuda->kern.numerics_id, sizeof(cuda->kern.numerics_id), KERN_CUDA_NAME "-1-%s%s", cuda->kern.isa,
+    snprintf(cuda->kern.numerics_id, sizeof(cuda->kern.numerics_id), KERN_CUDA_NAME "-2-%s%s", cuda->kern.isa,
              cuda->wide ? "-f16" : "");
     r = cuda_result(cuda, cudaStreamCreateWithFlags(&cuda->stream, cudaStreamNonBlocking));
     if (r == 0)

@@ -100,7 +100,7 @@ struct cuda {
     int n_sm, shared_bytes; /* that a block can be given */
     size_t granule;         /* of memory with an fd; 0: there is none */
     bool pdl;               /* kernels may start early: compute capability 9.0 */
-    bool wide;              /* products of more than KERN_CUDA_FEW rows are in f16 */
+    bool wide;              /* products of spans of more than KERN_CUDA_FEW rows are in f16 */
     cudaStream_t stream;
     struct cuda_step step;
     struct cuda_scratch scratch;

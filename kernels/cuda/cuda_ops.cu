@@ -2,7 +2,11 @@
  *
  * Between two ops activations stay quantised where nobody else reads them: a mixer writes its rows as f32, as
  * kernels.h says, and as int8 or f16 beside them, and the product that follows, known by its operand's
- * address, takes the latter. */
+ * address, takes the latter.
+ *
+ * Where products may be in f16 (cuda.wide), those of rows of a span of more than KERN_CUDA_FEW are, and no
+ * others: a row's bits depend on its span and not on what else is in the step.  So a step of both kinds has
+ * its products launched once for each run of spans of one kind. */
 #include "cuda.cuh"
 
 #include "attn.cuh"
@@ -31,25 +35,81 @@ static int ops_tiles(const struct kern_mat *mat, struct kern_cuda_tiles *ret_til
     return 0;
 }
 
-/* Of n_row rows quantised matrices read one form: f16 if wide, or int8. */
-static struct kern_cuda_act ops_form(struct kern_cuda_act act, bool wide)
+/* Rows of spans next to each other whose products are of one kind.  All zero: before the first one. */
+struct ops_run {
+    int row0, n_row;
+    bool wide; /* f16, or int8 */
+};
+
+/* Of n_tok rows; false: there is none behind it.  The rows that a graph has beyond the step's are the last
+ * run's; without a mixer in the step they are taken for one span. */
+static bool ops_next_run(const struct cuda *cuda, int n_tok, struct ops_run *run)
 {
-    if (wide) {
+    const struct kern_batch *const batch = cuda->step.batch;
+
+    run->row0 += run->n_row;
+    run->n_row = n_tok - run->row0;
+    if (run->n_row <= 0)
+        return false;
+    run->wide = cuda->wide && n_tok > KERN_CUDA_FEW;
+    if (!cuda->wide || !batch)
+        return true;
+    int i = cuda->step.row_span[run->row0];
+    run->wide = batch->spans[i].n_tok > KERN_CUDA_FEW;
+    while (++i < batch->n_span && (batch->spans[i].n_tok > KERN_CUDA_FEW) == run->wide)
+        ;
+    if (i < batch->n_span)
+        run->n_row = batch->spans[i].row0 - run->row0;
+    return true;
+}
+
+/* The kinds of products that n_tok rows go into. */
+struct ops_ways {
+    bool int8, f16;
+};
+
+static struct ops_ways ops_ways_of(const struct cuda *cuda, int n_tok)
+{
+    struct ops_ways ways = {};
+    struct ops_run run = {};
+
+    while (ops_next_run(cuda, n_tok, &run)) {
+        ways.f16 = ways.f16 || run.wide;
+        ways.int8 = ways.int8 || !run.wide;
+    }
+    return ways;
+}
+
+/* The forms that quantised matrices read. */
+static struct kern_cuda_act ops_form(struct kern_cuda_act act, struct ops_ways ways)
+{
+    if (!ways.int8) {
         act.q = NULL;
         act.group = NULL;
-    } else {
-        act.h = NULL;
     }
+    if (!ways.f16)
+        act.h = NULL;
     return act;
 }
 
-static bool ops_is_wide(const struct cuda *cuda, int n_row)
+static struct ops_ways ops_way(bool wide)
 {
-    return cuda->wide && n_row > KERN_CUDA_FEW;
+    return {!wide, wide};
+}
+
+static struct kern_cuda_act ops_rows_from(struct kern_cuda_act act, int row, int n)
+{
+    const size_t at = (size_t)row * (size_t)n;
+
+    act.q = act.q ? act.q + at : NULL;
+    act.group = act.group ? act.group + at / KERN_CUDA_GROUP : NULL;
+    act.f = act.f ? act.f + at : NULL;
+    act.h = act.h ? act.h + at : NULL;
+    return act;
 }
 
 /* What the matrices read of act rows: nothing else is written. */
-static struct kern_cuda_act ops_wanted(struct kern_cuda_act act, bool wide,
+static struct kern_cuda_act ops_wanted(struct kern_cuda_act act, struct ops_ways ways,
                                        const struct kern_mat *const *mats, int n_mat)
 {
     bool f32 = false, quantised = false;
@@ -58,7 +118,7 @@ static struct kern_cuda_act ops_wanted(struct kern_cuda_act act, bool wide,
         f32 = f32 || ops_reads_f32(mats[i]);
         quantised = quantised || !ops_reads_f32(mats[i]);
     }
-    act = ops_form(act, wide);
+    act = ops_form(act, ways);
     if (!f32)
         act.f = NULL;
     if (!quantised) {
@@ -102,14 +162,28 @@ static int ops_stack(const struct cuda *cuda, int n_row, const struct kern_mat *
     return r;
 }
 
-static int ops_matmul(struct cuda *cuda, const struct kern_cuda_act *in, int n_row,
+/* Of the run's rows; in and out begin with row 0. */
+static int ops_matmul(struct cuda *cuda, const struct kern_cuda_act *in, const struct ops_run *run,
                       const struct kern_mat *const *mats, int n_mat, bool add, float *const *out)
 {
     struct kern_cuda_matmul op = {};
-    const int r = ops_stack(cuda, n_row, mats, n_mat, add, out, &op);
+    const int r = ops_stack(cuda, run->n_row, mats, n_mat, add, out, &op);
 
-    op.in = *in;
+    for (int i = 0; i < n_mat; i++)
+        op.out[i] += (size_t)run->row0 * (size_t)mats[i]->n_out;
+    op.in = ops_form(ops_rows_from(*in, run->row0, mats[0]->n_in), ops_way(run->wide));
     return r < 0 ? r : kern_cuda_matmul_rows(&op, cuda->pdl, cuda->stream);
+}
+
+static int ops_matmul_runs(struct cuda *cuda, const struct kern_cuda_act *in, int n_tok,
+                           const struct kern_mat *const *mats, int n_mat, bool add, float *const *out)
+{
+    struct ops_run run = {};
+    int r = 0;
+
+    while (r == 0 && ops_next_run(cuda, n_tok, &run))
+        r = ops_matmul(cuda, in, &run, mats, n_mat, add, out);
+    return r;
 }
 
 static int ops_embed(struct cuda *cuda, const struct cuda_embed_op *embed)
@@ -131,7 +205,7 @@ static int ops_embed(struct cuda *cuda, const struct cuda_embed_op *embed)
 static int ops_norm_proj(struct cuda *cuda, const struct kern_norm_proj *op)
 {
     struct kern_cuda_act act =
-        ops_wanted(cuda->scratch.in, ops_is_wide(cuda, op->n_tok), op->mats, op->n_mat);
+        ops_wanted(cuda->scratch.in, ops_ways_of(cuda, op->n_tok), op->mats, op->n_mat);
     struct kern_cuda_matmul one = {};
     int r = ops_stack(cuda, op->n_tok, op->mats, op->n_mat, false, op->out, &one);
 
@@ -148,34 +222,52 @@ static int ops_norm_proj(struct cuda *cuda, const struct kern_norm_proj *op)
     } else {
         r = ops_norm(cuda, op->x, op->norm_w, op->eps, op->n_tok, op->mats[0]->n_in, NULL, &act);
     }
-    return r < 0 ? r : ops_matmul(cuda, &act, op->n_tok, op->mats, op->n_mat, false, op->out);
+    return r < 0 ? r : ops_matmul_runs(cuda, &act, op->n_tok, op->mats, op->n_mat, false, op->out);
 }
 
 static int ops_proj_add(struct cuda *cuda, const struct kern_proj_add *op)
 {
-    struct kern_cuda_act act = ops_form(cuda->scratch.mix, ops_is_wide(cuda, op->n_tok));
+    struct kern_cuda_act act = ops_form(cuda->scratch.mix, ops_ways_of(cuda, op->n_tok));
     int r = 0;
 
     if (op->y != cuda->mixed_out && !ops_reads_f32(op->mat))
         r = ops_norm(cuda, op->y, NULL, 0, op->n_tok, op->mat->n_in, NULL, &act);
     act.f = const_cast<float *>(op->y);
     cuda->mixed_out = NULL; /* a later op may write there what is not quantised */
-    return r < 0 ? r : ops_matmul(cuda, &act, op->n_tok, &op->mat, 1, true, &op->x);
+    return r < 0 ? r : ops_matmul_runs(cuda, &act, op->n_tok, &op->mat, 1, true, &op->x);
+}
+
+/* The run's rows, normed already if op->norm does not say how. */
+static int ops_mlp_run(struct cuda *cuda, const struct kern_mlp *mlp, const struct kern_cuda_act *in,
+                       const struct ops_run *run, const struct kern_cuda_gate_up *whole)
+{
+    const struct ops_ways way = ops_way(run->wide);
+    struct kern_cuda_act ff = ops_wanted(cuda->scratch.ff, way, &mlp->down, 1);
+    struct kern_cuda_gate_up op = *whole;
+    int r;
+
+    if (!run->wide) { /* written whoever reads it */
+        ff.q = cuda->scratch.ff.q;
+        ff.group = cuda->scratch.ff.group;
+    }
+    op.n_row = run->n_row;
+    op.in = ops_form(ops_rows_from(*in, run->row0, mlp->gate->n_in), way);
+    op.out = ops_rows_from(ff, run->row0, mlp->down->n_in);
+    r = kern_cuda_gate_up_rows(&op, cuda->pdl, cuda->stream);
+    return r < 0 ? r : ops_matmul(cuda, &ff, run, &mlp->down, 1, true, &mlp->x);
 }
 
 static int ops_mlp(struct cuda *cuda, const struct kern_mlp *mlp)
 {
     const struct kern_mat *const in_mats[] = {mlp->gate, mlp->up};
-    const bool wide = ops_is_wide(cuda, mlp->n_tok) && mlp->gate->type == mlp->up->type;
-    const struct kern_cuda_act in = ops_wanted(cuda->scratch.in, wide, in_mats, 2);
+    const bool may_wide = mlp->gate->type == mlp->up->type && !ops_reads_f32(mlp->gate);
+    const struct ops_ways ways = may_wide ? ops_ways_of(cuda, mlp->n_tok) : ops_way(false);
+    const struct kern_cuda_act in = ops_wanted(cuda->scratch.in, ways, in_mats, 2);
     struct kern_cuda_gate_up op = {};
+    struct ops_run run = {};
     int r;
 
     op.n_row = mlp->n_tok;
-    op.in = in;
-    op.out = in.h ? ops_wanted(cuda->scratch.ff, true, &mlp->down, 1) : ops_form(cuda->scratch.ff, false);
-    if (!ops_reads_f32(mlp->down))
-        op.out.f = NULL;
     op.n_sm = cuda->n_sm;
     op.shared_bytes = cuda->shared_bytes;
     r = ops_tiles(mlp->gate, &op.gate);
@@ -185,20 +277,26 @@ static int ops_mlp(struct cuda *cuda, const struct kern_mlp *mlp)
         op.norm = {mlp->x, mlp->norm_w, mlp->eps};
     else if (r == 0)
         r = ops_norm(cuda, mlp->x, mlp->norm_w, mlp->eps, mlp->n_tok, mlp->gate->n_in, NULL, &in);
-    if (r == 0)
-        r = kern_cuda_gate_up_rows(&op, cuda->pdl, cuda->stream);
-    return r < 0 ? r : ops_matmul(cuda, &op.out, mlp->n_tok, &mlp->down, 1, true, &mlp->x);
+    while (r == 0 && ops_next_run(cuda, mlp->n_tok, &run)) {
+        struct ops_run way = run;
+
+        way.wide = run.wide && may_wide;
+        r = ops_mlp_run(cuda, mlp, &in, &way, &op);
+    }
+    return r;
 }
 
+/* In int8 however many rows there are: they are one of each sequence, and those that are scored. */
 static int ops_head(struct cuda *cuda, const struct kern_head *op)
 {
-    struct kern_cuda_act act = ops_wanted(cuda->scratch.in, ops_is_wide(cuda, op->n_rows), &op->mat, 1);
+    const struct ops_run run = {0, op->n_rows, false};
+    struct kern_cuda_act act = ops_wanted(cuda->scratch.in, ops_way(false), &op->mat, 1);
     int r;
 
     if (op->hidden)
         act.f = op->hidden;
     r = ops_norm(cuda, op->x, op->norm_w, op->eps, op->n_rows, op->mat->n_in, cuda->step.rows, &act);
-    return r < 0 ? r : ops_matmul(cuda, &act, op->n_rows, &op->mat, 1, false, &op->logits);
+    return r < 0 ? r : ops_matmul(cuda, &act, &run, &op->mat, 1, false, &op->logits);
 }
 
 /* As many rows at a time as there is scratch for. */
@@ -243,7 +341,7 @@ static int ops_delta(struct cuda *cuda, const struct kern_delta *delta)
     op.eps = delta->eps;
     op.state = delta->state;
     op.scratch = cuda->scratch.delta;
-    op.act = ops_form(cuda->scratch.mix, ops_is_wide(cuda, delta->batch->n_tok));
+    op.act = ops_form(cuda->scratch.mix, ops_ways_of(cuda, delta->batch->n_tok));
     op.act.f = delta->out;
     cuda->mixed_out = delta->out;
     return kern_cuda_delta_mix(&op, delta->batch, cuda->pdl, cuda->stream);
@@ -274,7 +372,7 @@ static int ops_attn(struct cuda *cuda, const struct kern_attn *attn)
     op.eps = attn->eps;
     op.kv = attn->kv;
     op.scratch = cuda->scratch.attn;
-    op.act = ops_form(cuda->scratch.mix, ops_is_wide(cuda, attn->batch->n_tok));
+    op.act = ops_form(cuda->scratch.mix, ops_ways_of(cuda, attn->batch->n_tok));
     op.act.f = attn->out;
     cuda->mixed_out = attn->out;
     return kern_cuda_attn_mix(&op, attn->batch, &cuda->rope, cuda->pdl, cuda->stream);

@@ -72,10 +72,10 @@ static void test_a_device_is_told_by_what_it_is(void **state)
     static const struct {
         int major, minor;
         const char *isa, *numerics_id; /* -f16: prompts are computed so */
-    } devices[] = {{8, 0, "sm_80", "emu-1-sm_80-f16"},    {8, 6, "sm_86", "emu-1-sm_86"},
-                   {8, 9, "sm_89", "emu-1-sm_89"},        {9, 0, "sm_90", "emu-1-sm_90-f16"},
-                   {10, 0, "sm_100", "emu-1-sm_100-f16"}, {10, 3, "sm_103", "emu-1-sm_103-f16"},
-                   {12, 0, "sm_120", "emu-1-sm_120"}};
+    } devices[] = {{8, 0, "sm_80", "emu-2-sm_80-f16"},    {8, 6, "sm_86", "emu-2-sm_86"},
+                   {8, 9, "sm_89", "emu-2-sm_89"},        {9, 0, "sm_90", "emu-2-sm_90-f16"},
+                   {10, 0, "sm_100", "emu-2-sm_100-f16"}, {10, 3, "sm_103", "emu-2-sm_103-f16"},
+                   {12, 0, "sm_120", "emu-2-sm_120"}};
     struct emu_machine m = EMU_MACHINE;
 
     m.n_device = 2;
