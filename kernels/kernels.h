@@ -206,6 +206,10 @@ struct kern {
     int n_threads;
     bool timed;                             /* set by the caller: stages are counted, at two clock readings a phase */
     char numerics_id[48];                   /* equal ids: equal bits for equal inputs, on any machine */
+    /* Bits of a prompt are the same wherever it is cut, if pieces are cut_tok long and longer and end at multiples of it,
+     * but for its end; and those of rows that were read one by one, if they are read again by again_tok at most.
+     * 1 and 0: however it is cut, and by any number. */
+    int cut_tok, again_tok;
     bool embeds_rows;                       /* embed() reads KERN_ROWS only: a table that is the head too is kept twice */
     char trouble[120];                      /* what the machine said of a failed op; "": nothing */
 };

@@ -44,22 +44,27 @@ static int engine_cache_share(struct engine *e, struct seq *seq, const struct pr
     return r;
 }
 
-/* Between marks lie at least PREFIX_MIN_TOK tokens. */
-static bool engine_cache_is_far(const struct seq *seq, int pos)
+/* Between marks lie at least so many tokens. */
+static bool engine_cache_is_far(const struct seq *seq, int pos, int n_tok)
 {
-    if (pos - seq->last_mark < PREFIX_MIN_TOK)
+    if (pos - seq->last_mark < n_tok)
         return false;
     for (int i = 0; i < seq->n_marks; i++)
-        if (abs(pos - seq->marks[i]) < PREFIX_MIN_TOK)
+        if (abs(pos - seq->marks[i]) < n_tok)
             return false;
     return true;
 }
 
-static void engine_cache_mark(struct seq *seq, int pos)
+/* As far as a hit there leaves the prompt's bits as they are: where a piece may end, and another one is left.
+ */
+static void engine_cache_mark(const struct engine *e, struct seq *seq, int pos)
 {
+    const int cut_tok = e->kern->cut_tok;
     int i = seq->n_marks;
 
-    if (i == SEQ_MARKS_MAX || !engine_cache_is_far(seq, pos))
+    if (cut_tok > 1)
+        pos = MIN(pos, seq->n_prompt - cut_tok) / cut_tok * cut_tok;
+    if (i == SEQ_MARKS_MAX || !engine_cache_is_far(seq, pos, MAX(cut_tok, (int)PREFIX_MIN_TOK)))
         return;
     for (; i && seq->marks[i - 1] > pos; i--)
         seq->marks[i] = seq->marks[i - 1];
@@ -78,15 +83,27 @@ static int engine_cache_max(const struct seq *seq)
     return seq->scores ? seq->n_prompt - 1 + seq->n_scored : seq->n_ids - 1;
 }
 
+/* Of the hits where a piece may end, none that leaves less than a piece: those rows would get other bits than
+ * the whole prompt's.  Elsewhere lie what was published and the ends of answers, whose rows were generated,
+ * not read: a prompt that goes on there has other bits anyway, and saves the reading of all of them. */
+static void engine_cache_find(struct engine *e, struct seq *seq, struct prefix_hit *ret_hit)
+{
+    const int cut_tok = e->kern->cut_tok, last = seq->n_prompt - cut_tok;
+
+    prefix_find(e->prefix, seq->owner, seq->ids, engine_cache_max(seq), engine_table(e, seq), ret_hit);
+    if (ret_hit->n_tok > last && ret_hit->n_tok < seq->n_prompt && ret_hit->n_tok % cut_tok == 0)
+        prefix_find(e->prefix, seq->owner, seq->ids, MAX(last, 0), engine_table(e, seq), ret_hit);
+}
+
 int engine_cache_begin_again(struct engine *e, struct seq *seq, int pos)
 {
     struct prefix_hit hit;
     int r;
 
-    prefix_find(e->prefix, seq->owner, seq->ids, engine_cache_max(seq), engine_table(e, seq), &hit);
+    engine_cache_find(e, seq, &hit);
     seq->last_mark = 0;
     r = engine_cache_take(e, seq, &hit);
-    engine_cache_mark(seq, pos);
+    engine_cache_mark(e, seq, pos);
     return r;
 }
 
@@ -99,15 +116,15 @@ int engine_cache_begin(struct engine *e, struct seq *seq, const struct prompt *p
     if (seq->finish)
         return 0; /* nothing will be read */
     if (seq->uses_cache)
-        prefix_find(e->prefix, seq->owner, seq->ids, n_max, engine_table(e, seq), &hit);
+        engine_cache_find(e, seq, &hit);
     if (!seq->uses_cache || !engine_disk_begin(e, seq, n_max, hit.n_tok))
         r = engine_cache_take(e, seq, &hit);
     if (r || !seq->uses_cache)
         return r;
     seq->keeps_end = prompt->goes_on;
     for (int i = 0; i < prompt->n_borders; i++)
-        engine_cache_mark(seq, (int)prompt->borders[i]);
-    engine_cache_mark(seq, hit.n_known);
+        engine_cache_mark(e, seq, (int)prompt->borders[i]);
+    engine_cache_mark(e, seq, hit.n_known);
     return 0;
 }
 
@@ -142,9 +159,12 @@ int engine_cache_on_read(struct engine *e, struct seq *seq)
     return engine_cache_keep(e, seq, 0);
 }
 
+/* Where reading gives other bits than generating, little that was generated is not worth those. */
 int engine_cache_on_end(struct engine *e, struct seq *seq)
 {
-    if (!seq->uses_cache || !seq->keeps_end || !engine_cache_is_far(seq, seq->n_read))
+    if (e->kern->cut_tok > 1 && seq->n_read - seq->n_prompt < e->kern->cut_tok)
+        return 0;
+    if (!seq->uses_cache || !seq->keeps_end || !engine_cache_is_far(seq, seq->n_read, PREFIX_MIN_TOK))
         return 0;
     return engine_cache_keep(e, seq, 0);
 }

@@ -371,6 +371,8 @@ static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type
     e->max_tok = SCHED_PIECE_MAX + e->n_slots;
     *size = (struct state_size){
         .n_slots = e->n_slots, .max_tok = e->max_tok, .max_rows = e->n_slots, .kv_type = kv_type};
+    e->sched.cut_tok = e->kern->cut_tok;
+    e->sched.again_tok = e->kern->again_tok;
     r = engine_load_context(load, size);
     if (!r)
         r = engine_load_cache(load, size);

@@ -228,13 +228,43 @@ static int sched_find_prompt(const struct sched *sched, const struct sched_room 
     return first;
 }
 
+/* Up to where a prompt is read that has room for n tokens, if it ends at end and is not read whole: a piece
+ * and what is left of it have cut_tok tokens at least.  first: nothing else was granted yet, so a piece it
+ * must be. */
+static int sched_cut(int cut_tok, int pos, int end, int n, bool first)
+{
+    const int last = end / cut_tok * cut_tok - cut_tok, least = ROUND_UP(pos, cut_tok) + cut_tok;
+    const int to = MIN((pos + n) / cut_tok * cut_tok, last);
+
+    if (to >= least)
+        return to;
+    if (!first)
+        return pos;
+    return least <= last ? least : end;
+}
+
+/* Of the item's tokens, where there is room for n; 0: it waits for a step that has more. */
+static int sched_grant(const struct sched *sched, const struct sched_item *item, int n, bool first)
+{
+    const int n_prompt = item->n_pending - item->n_again;
+
+    if (sched->cut_tok <= 1)
+        return MIN(n, item->n_pending);
+    if (n_prompt <= 0)
+        return MIN(MIN(n, item->n_pending), sched->again_tok);
+    return n_prompt <= n ? n_prompt
+                         : sched_cut(sched->cut_tok, item->pos, item->pos + n_prompt, n, first) - item->pos;
+}
+
 static void sched_grant_prompts(struct sched *sched, const struct sched_room *room,
                                 const struct sched_item *items, int n_items, int *grants)
 {
     int granted = 0, i;
 
     while ((i = sched_find_prompt(sched, room, items, n_items, grants, granted)) >= 0) {
-        grants[i] = MIN(room->of_band[items[i].band] - granted, items[i].n_pending);
+        grants[i] = sched_grant(sched, &items[i], room->of_band[items[i].band] - granted, !granted);
+        if (!grants[i])
+            break; /* nobody behind it goes first */
         sched->accounts[items[i].account].granted += grants[i];
         granted += grants[i];
     }

@@ -12,7 +12,9 @@
  *      2401.00588).  Decoded tokens count as well, by their measured cost;
  *   3. within an account the earliest deadline, then who came first.
  * An account that had no prompt to read starts again at the level of those who have: idling saves nothing up.
- * How a prompt is cut changes no result: the backends' bits do not depend on it (design rule of kernels.h).
+ * How a prompt is cut changes no result.  Where a backend's bits depend on it none the less (cut_tok of
+ * kernels.h), pieces end at multiples of cut_tok and none is shorter, a step takes at least one however small
+ * its budget is, and tokens of an answer that was begun elsewhere are read by again_tok.
  */
 #pragma once
 
@@ -50,6 +52,7 @@ struct sched_account {
 
 struct sched { /* all zero is empty */
     struct sched_cost cost;
+    int cut_tok, again_tok; /* the backend's; cut_tok 0 or 1: anywhere */
     struct sched_account accounts[SCHED_ACCOUNTS];
     int n_accounts;
     uint64_t n_left;
@@ -69,13 +72,16 @@ struct sched_item {
     int account;    /* from sched_join() */
     enum sched_band band;
     uint64_t deadline; /* on any clock; 0: none */
+    int pos;           /* in its sequence, of the first token that is pending */
+    int n_again;       /* of n_pending, the last ones: what follows the prompt */
 };
 struct sched_pick {
     int item; /* index into items */
     int n_tok;
 };
-/* Picks for one step, in the order of items; at most max_tok tokens in all, max_tok >= n_items, room for
- * n_items picks. Returns how many; 0: nothing can run. */
+/* Picks for one step, in the order of items; at most max_tok tokens in all, max_tok >= n_items, and
+ * >= n_items + 3 cut_tok where that is more than 1; room for n_items picks.  Returns how many; 0: nothing can
+ * run. */
 int sched_step(struct sched *sched, const struct sched_item *items, int n_items, int max_tok,
                struct sched_pick *ret_picks);
 /* The step was made: charges what was picked. */

@@ -47,7 +47,9 @@ static int engine_pick(struct engine *e)
                                                    .order = seq->order,
                                                    .account = seq->account,
                                                    .band = (enum sched_band)seq->band,
-                                                   .deadline = seq->deadline_ns};
+                                                   .deadline = seq->deadline_ns,
+                                                   .pos = seq->n_read,
+                                                   .n_again = seq->n_ids - MAX(seq->n_prompt, seq->n_read)};
         e->item_slots[e->n_items++] = i;
     }
     return sched_step(&e->sched, e->items, e->n_items, e->max_tok, e->picks);
@@ -73,6 +75,19 @@ static void engine_cut_picks(struct engine *e, int n_picks)
 {
     for (int i = 0; i < n_picks; i++)
         e->picks[i].n_tok = engine_cache_cut(engine_picked(e, i), e->picks[i].n_tok);
+}
+
+/* Short ones first: a backend that reads them in another way than long ones then has one run of each. */
+static void engine_order_picks(struct engine *e, int n_picks)
+{
+    for (int i = 1; i < n_picks; i++) {
+        const struct sched_pick pick = e->picks[i];
+        int to = i;
+
+        for (; to && e->picks[to - 1].n_tok > pick.n_tok; to--)
+            e->picks[to] = e->picks[to - 1];
+        e->picks[to] = pick;
+    }
 }
 
 /* Fills spans, ids and the rows to sample from; returns the number of rows. */
@@ -188,6 +203,8 @@ int engine_step(struct engine *e)
         return 0;
     engine_cut_picks(e, n_picks);
     score_cut_picks(e, n_picks);
+    if (e->kern->cut_tok > 1)
+        engine_order_picks(e, n_picks);
     n_rows = engine_pack(e, n_picks, &batch);
     r = engine_forward(e, &batch, n_rows);
     if (r)

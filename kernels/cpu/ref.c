@@ -583,7 +583,7 @@ int ref_open(const struct kern_options *options, struct fault *fault, struct ker
     ref = calloc(1, sizeof(*ref));
     if (!ref)
         return err_origin(-ENOMEM);
-    ref->kern = (struct kern){.ops = &ref_ops, .n_threads = 1, .numerics_id = "ref-1"};
+    ref->kern = (struct kern){.ops = &ref_ops, .n_threads = 1, .cut_tok = 1, .numerics_id = "ref-1"};
     *ret_kern = &ref->kern;
     return 0;
 }

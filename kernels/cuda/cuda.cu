@@ -242,6 +242,8 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
         return err_origin(-ENOMEM);
     cuda->kern.ops = &cuda_ops;
     cuda->kern.n_threads = 1;
+    cuda->kern.cut_tok = KERN_CUDA_CHUNK;
+    cuda->kern.again_tok = KERN_CUDA_SHORT;
     cuda->kern.embeds_rows = true; /* a row of tiles lies all over its matrix */
     cuda->device = device;
     cuda->n_sm = prop.multiProcessorCount;

@@ -110,6 +110,50 @@ static void test_sched_step_starts_small_before_anything_was_measured(void **sta
     check_picks(ITEMS({900, 2}, {1, 1}), &no_step, 512, PICKS({0, 75}, {1, 1}));
 }
 
+/* Where bits depend on it: at multiples of 64, 64 tokens at least on either side, and one piece however small
+ * the budget. */
+static void test_sched_step_cuts_where_the_backend_wants(void **state)
+{
+    static const struct {
+        struct sched_item item;
+        double budget;
+        int want;
+    } cuts[] = {
+        {{200, 1}, 512, 200},
+        {{200, 1}, 70, 64},
+        {{200, 1}, 1, 64},
+        {{136, 1, .pos = 64}, 70, 64},
+        {{72, 1, .pos = 128}, 70, 72}, /* the end is no piece of its own */
+        {{127, 1}, 1, 127},
+        {{128, 1}, 1, 64},
+        {{900, 1, .pos = 100}, 175, 156}, /* to 256 */
+        {{900, 1, .pos = 100}, 70, 92},   /* 28 up to 128 would be no piece */
+        {{220, 1, .n_again = 20}, 512, 200},
+        {{20, 1, .pos = 200, .n_again = 20}, 512, 16},
+        {{4, 1, .pos = 216, .n_again = 4}, 512, 4},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cuts); i++) {
+        const struct sched_cost cost = {.step_ns = 1, .tok_ns = 250e6 / cuts[i].budget};
+        struct sched *sched = start(&cost);
+
+        sched->cut_tok = 64;
+        sched->again_tok = 16;
+        check_picks_of(sched, &cuts[i].item, 1, 512 + 64, PICKS({0, cuts[i].want}));
+    }
+}
+
+/* Room for less than a piece is left over, and nobody behind takes it. */
+static void test_sched_step_leaves_what_is_no_piece(void **state)
+{
+    struct sched *sched = start(&fast);
+
+    sched->cut_tok = 64;
+    sched->again_tok = 16;
+    check_picks_of(sched, ITEMS({140, 1}, {300, 2}, {20, 3}), 512, PICKS({0, 140}));
+    check_picks_of(sched, ITEMS({100, 1}, {300, 2}, {20, 3}), 512, PICKS({0, 100}, {1, 64}));
+}
+
 /* order */
 
 static void test_sched_step_reads_interactive_before_normal_before_batch(void **state)
@@ -288,6 +332,8 @@ int main(void)
         cmocka_unit_test(test_sched_step_moves_on_even_when_a_token_is_over_budget),
         cmocka_unit_test(test_sched_step_leaves_idle_ones_out),
         cmocka_unit_test(test_sched_step_starts_small_before_anything_was_measured),
+        cmocka_unit_test(test_sched_step_cuts_where_the_backend_wants),
+        cmocka_unit_test(test_sched_step_leaves_what_is_no_piece),
         cmocka_unit_test(test_sched_step_reads_interactive_before_normal_before_batch),
         cmocka_unit_test(test_sched_step_serves_the_account_that_was_served_least),
         cmocka_unit_test(test_sched_step_divides_by_weight),
