@@ -1,5 +1,5 @@
 /* wrappers.cu - every function of dev.cuh and every intrinsic that may be used, once.  test_wrappers.cpp runs
- * it in the emulation, tests/lint/nvcc.sh compiles it for each architecture. */
+ * it in the emulation, tests/lint/nvcc.py compiles it for each architecture. */
 #include "kernels/cuda/dev.cuh"
 
 enum { WRAP_WARP_ROWS = 22, WRAP_INT_ROWS = 13, WRAP_HALF_ROWS = 8, WRAP_HALF2_ROWS = 5 };
