@@ -204,6 +204,7 @@ struct kern {
     struct kern_shape shape;                /* set by plan() */
     char isa[24];                           /* "avx512vnni"; "" for ref */
     int n_threads;
+    int row_tile;                           /* rows of a step that take as long as one of them, and so on; 0: there is no such limit */
     bool timed;                             /* set by the caller: stages are counted, at two clock readings a phase */
     char numerics_id[48];                   /* equal ids: equal bits for equal inputs, on any machine */
     /* Bits of a prompt are the same wherever it is cut, if pieces are cut_tok long and longer and end at multiples of it,

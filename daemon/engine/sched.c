@@ -41,13 +41,39 @@ void sched_cost_add_piece(struct sched_cost *cost, int n_piece, double ns)
     sched_smooth_to(&cost->tok_ns, MAX((ns - cost->step_ns) / n_piece, least));
 }
 
-int sched_budget(const struct sched_cost *cost, bool alone)
+void sched_cost_add_rows(struct sched_cost *cost, int n_rows, double ns)
+{
+    const int n_more = cost->tile ? CEIL_DIV(n_rows, cost->tile) - 1 : 0;
+
+    if (!cost->tile)
+        return;
+    if (!n_more)
+        sched_smooth_to(&cost->one_ns, ns);
+    else
+        sched_smooth_to(&cost->more_ns, MAX(ns - cost->one_ns, ns / 8) / n_more);
+}
+
+/* Whole tiles: a part of one takes as long.  What a token adds within the first tile says nothing of the next
+ * one, since the weights are read for all of them at once and the first computes while it waits for them.
+ * Half a tile at least, or a prompt would be read token by token beside seven streams. */
+static int sched_budget_tiles(const struct sched_cost *cost, bool alone, int n_decode)
+{
+    const double ns = alone ? MAX(sched_alone_ns, 2 * cost->step_ns) : 2 * cost->step_ns;
+    const double n =
+        CLAMP(1 + (ns - cost->one_ns) / cost->more_ns, 1.0, (double)SCHED_PIECE_MAX / cost->tile);
+
+    return MAX((int)n * cost->tile, ROUND_UP(n_decode + cost->tile / 2, cost->tile)) - n_decode;
+}
+
+int sched_budget(const struct sched_cost *cost, bool alone, int n_decode)
 {
     const double beside = cost->step_ns > 0 ? cost->step_ns : sched_beside_ns;
     const double budget = alone ? MAX(sched_alone_ns - cost->step_ns, cost->step_ns) : beside;
 
     if (cost->tok_ns <= 0)
         return SCHED_PIECE_FIRST;
+    if (cost->step_ns > 0 && cost->one_ns > 0 && cost->more_ns > 0)
+        return sched_budget_tiles(cost, alone, n_decode);
     return (int)CLAMP(budget / cost->tok_ns, 1.0, (double)SCHED_PIECE_MAX);
 }
 
@@ -176,7 +202,8 @@ static struct sched_room sched_measure(const struct sched *sched, const struct s
         }
     for (int b = 0; b < SCHED_BAND_N; b++)
         room.of_band[b] =
-            MIN(sched_budget(&sched->cost, b == SCHED_BAND_BATCH ? !decodes : !hurries), max_tok - n_decode);
+            MIN(sched_budget(&sched->cost, b == SCHED_BAND_BATCH ? !decodes : !hurries, n_decode),
+                max_tok - n_decode);
     return room;
 }
 

@@ -32,11 +32,16 @@ enum sched_band { SCHED_BAND_INTERACTIVE, SCHED_BAND_NORMAL, SCHED_BAND_BATCH, S
 struct sched_cost { /* measured, smoothed; 0: not yet */
     double step_ns; /* of a step that only decodes */
     double tok_ns;  /* that one prompt token adds to a step */
+    /* Of a backend that computes rows in tiles (kernels.h, row_tile): */
+    int tile;       /* rows; 0: it does not, and the next two are not used */
+    double one_ns;  /* of a step with a piece that fits into the first tile */
+    double more_ns; /* that each further tile adds */
 };
 void sched_cost_add_decode(struct sched_cost *cost, double ns);
 void sched_cost_add_piece(struct sched_cost *cost, int n_piece, double ns); /* the whole step's time */
-/* Prompt tokens of one step, at least 1. */
-int sched_budget(const struct sched_cost *cost, bool alone);
+void sched_cost_add_rows(struct sched_cost *cost, int n_rows, double ns); /* of the same step: all its rows */
+/* Prompt tokens of one step, at least 1; n_decode: rows that it has besides. */
+int sched_budget(const struct sched_cost *cost, bool alone, int n_decode);
 /* What one of n_decode rows costs, in prompt tokens. */
 double sched_row_price(const struct sched_cost *cost, int n_decode);
 

@@ -2,7 +2,7 @@
  *
  * They show that the machine computes numbers at all, so that a broken file or backend is found at start and
  * not by the first client; they fault in what a step touches; and they give the scheduler its first costs,
- * without which the first prompt piece would be a guess. */
+ * without which the first prompt piece would be a guess: of one row, of one tile of rows, of some. */
 #include "engine.h"
 
 #include <math.h>
@@ -53,6 +53,20 @@ static int selftest_check(const struct engine *e, struct fault *fault)
     return e->tops ? selftest_check_top(e, fault) : 0;
 }
 
+static int selftest_piece(struct engine *e, int n, struct fault *fault)
+{
+    double ns;
+    int r = selftest_step(e, n, &ns);
+
+    if (!r)
+        r = selftest_check(e, fault);
+    if (r)
+        return r;
+    sched_cost_add_piece(&e->sched.cost, n, ns);
+    sched_cost_add_rows(&e->sched.cost, n, ns);
+    return 0;
+}
+
 int engine_selftest(struct engine *e, struct fault *fault)
 {
     const int n = MIN(SELFTEST_PIECE, e->context);
@@ -69,10 +83,8 @@ int engine_selftest(struct engine *e, struct fault *fault)
             return r;
     }
     sched_cost_add_decode(&e->sched.cost, ns);
-    r = selftest_step(e, n, &ns);
-    if (!r)
-        r = selftest_check(e, fault);
-    if (!r)
-        sched_cost_add_piece(&e->sched.cost, n, ns);
-    return r;
+    e->sched.cost.tile = e->kern->row_tile;
+    if (e->kern->row_tile && e->kern->row_tile < n)
+        r = selftest_piece(e, e->kern->row_tile, fault);
+    return r ? r : selftest_piece(e, n, fault);
 }

@@ -180,15 +180,19 @@ static int engine_sample(struct engine *e, int n_picks)
 
 static void engine_learn_cost(struct engine *e, int n_picks, uint64_t ns)
 {
-    int n_piece = 0;
+    int n_piece = 0, n_rows = 0;
 
-    for (int i = 0; i < n_picks; i++)
+    for (int i = 0; i < n_picks; i++) {
+        n_rows += e->picks[i].n_tok;
         if (e->picks[i].n_tok > 1)
             n_piece += e->picks[i].n_tok;
-    if (n_piece)
+    }
+    if (n_piece) {
         sched_cost_add_piece(&e->sched.cost, n_piece, (double)ns);
-    else
+        sched_cost_add_rows(&e->sched.cost, n_rows, (double)ns);
+    } else {
         sched_cost_add_decode(&e->sched.cost, (double)ns);
+    }
 }
 
 int engine_step(struct engine *e)

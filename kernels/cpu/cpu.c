@@ -248,7 +248,7 @@ int cpu_open(const struct kern_options *options, struct fault *fault, struct ker
         return err_origin(-ENOMEM);
     cpu->isa = isa;
     cpu->share_all = options->share_all;
-    cpu->kern = (struct kern){.ops = &cpu_ops, .cut_tok = 1, .numerics_id = "cpu-1"};
+    cpu->kern = (struct kern){.ops = &cpu_ops, .cut_tok = 1, .row_tile = ACT_TILE, .numerics_id = "cpu-1"};
     cpu->kern.n_threads = options->n_threads ? options->n_threads : MIN(team_n_cpus(), (int)POOL_THREADS_MAX);
     snprintf(cpu->kern.isa, sizeof(cpu->kern.isa), "%s", isa->name);
     r = pool_new(cpu->kern.n_threads, options->share_all ? cpu->kern.n_threads : 0, &cpu->pool);

@@ -79,11 +79,48 @@ static void test_sched_step_with_a_stream_takes_twice_as_long_at_most(void **sta
     check_picks(ITEMS({900, 2}), &slow, 512, PICKS({0, 20}));
     for (double step_ns = 1e5; step_ns < 1e10; step_ns *= 1.7) {
         const struct sched_cost cost = {.step_ns = step_ns, .tok_ns = 7e5};
-        const int n = sched_budget(&cost, false);
+        const int n = sched_budget(&cost, false, 1);
 
         assert_true(n == 1 || n * cost.tok_ns <= step_ns);
         assert_true(n == SCHED_PIECE_MAX || (n + 1) * cost.tok_ns > step_ns);
     }
+}
+
+/* 9B's shape on two cores: a row takes 87 ms, a tile of eight 130, each further one 145. */
+static void test_sched_step_fills_tiles(void **state)
+{
+    const struct sched_cost
+        cost = {.step_ns = 87e6, .tok_ns = 5e6, .tile = 8, .one_ns = 130e6, .more_ns = 145e6},
+        wide = {.step_ns = 87e6, .tok_ns = 5e6, .tile = 8, .one_ns = 100e6, .more_ns = 20e6};
+
+    check_picks(ITEMS({1, 1}, {900, 2}), &cost, 512, PICKS({0, 1}, {1, 7}));
+    check_picks(ITEMS({900, 2}), &cost, 512, PICKS({0, 8}));
+    check_picks(ITEMS({1, 1}, {1, 3}, {4, 4}, {900, 5}), &cost, 512, PICKS({0, 1}, {1, 1}, {2, 4}, {3, 2}));
+    check_picks(ITEMS({1, 1}, {900, 2}), &wide, 512, PICKS({0, 1}, {1, 31}));
+    check_picks(ITEMS({900, 2}), &wide, 512, PICKS({0, 64}));
+    for (int n = 1; n < 40; n++) /* decode rows that leave less than half a tile: another one */
+        assert_int_equal(sched_budget(&cost, false, n), ROUND_UP(n + 4, 8) - n);
+    check_picks(ITEMS({9000, 2}), &(struct sched_cost){1e9, 1, 8, 1, 1}, 4096, PICKS({0, SCHED_PIECE_MAX}));
+}
+
+/* What a step costs on such a machine is learnt, and a part of a tile is not mistaken for cheap tokens. */
+static void test_sched_cost_learns_tiles(void **state)
+{
+    struct sched *sched = start(&(struct sched_cost){.tile = 8});
+    const struct sched_item items[] = {{1, 1}, {100000, 2, 1}};
+    struct sched_pick picks[2];
+
+    sched_cost_add_decode(&sched->cost, 87e6);
+    for (int i = 0; i < 100; i++) {
+        assert_int_equal(sched_step(sched, items, 2, 4096, picks), 2);
+        const int n_tiles = CEIL_DIV(1 + picks[1].n_tok, 8);
+        const double ns = 130e6 + 145e6 * (n_tiles - 1);
+
+        assert_true(i < 20 || n_tiles == 1);
+        sched_cost_add_piece(&sched->cost, picks[1].n_tok, ns);
+        sched_cost_add_rows(&sched->cost, 1 + picks[1].n_tok, ns);
+    }
+    assert_int_equal(picks[1].n_tok, 7);
 }
 
 static void test_sched_step_moves_on_even_when_a_token_is_over_budget(void **state)
@@ -329,6 +366,8 @@ int main(void)
         cmocka_unit_test(test_sched_step_gives_a_lone_prompt_the_longer_budget),
         cmocka_unit_test(test_sched_step_never_exceeds_the_step_or_the_largest_piece),
         cmocka_unit_test(test_sched_step_with_a_stream_takes_twice_as_long_at_most),
+        cmocka_unit_test(test_sched_step_fills_tiles),
+        cmocka_unit_test(test_sched_cost_learns_tiles),
         cmocka_unit_test(test_sched_step_moves_on_even_when_a_token_is_over_budget),
         cmocka_unit_test(test_sched_step_leaves_idle_ones_out),
         cmocka_unit_test(test_sched_step_starts_small_before_anything_was_measured),
