@@ -49,14 +49,12 @@ static struct kern_cuda_matmul matmul_part(const struct kern_cuda_matmul *op, bo
 
 extern "C" bool kern_cuda_matmul_norms(const struct kern_cuda_matmul *op)
 {
-    return op->n_row == 1 && matmul_one_norms(op->mats[0].n_in) && matmul_one_takes(op->mats, op->n_mat);
+    return matmul_one_norms(op->mats[0].n_in) && matmul_one_takes(op);
 }
 
 extern "C" bool kern_cuda_gate_up_norms(const struct kern_cuda_gate_up *op)
 {
-    const struct kern_cuda_tiles mats[] = {op->gate, op->up};
-
-    return op->n_row == 1 && matmul_one_norms(op->gate.n_in) && matmul_one_takes_glu(mats);
+    return matmul_one_norms(op->gate.n_in) && matmul_one_takes_glu(op);
 }
 
 extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
@@ -70,7 +68,7 @@ extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl
             return -EINVAL;
     if (op->norm.x && !kern_cuda_matmul_norms(op))
         return -EINVAL;
-    if (op->n_row == 1 && !op->in.h && matmul_one_takes(op->mats, op->n_mat))
+    if (!op->in.h && matmul_one_takes(op))
         return matmul_one(op, pdl, stream);
     if (op->n_row <= KERN_CUDA_FEW && !op->in.h)
         return matmul_small(op, pdl, stream);
@@ -83,7 +81,6 @@ extern "C" int kern_cuda_matmul_rows(const struct kern_cuda_matmul *op, bool pdl
 extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
 {
     const int n_in = op->gate.n_in, n_out = op->gate.n_out;
-    const struct kern_cuda_tiles mats[] = {op->gate, op->up};
 
     if (op->n_row < 1 || op->n_sm < 1 || n_out % KERN_CUDA_GROUP || op->up.n_out != n_out ||
         !matmul_takes(&op->gate, n_in, &op->in, &op->norm) ||
@@ -94,7 +91,7 @@ extern "C" int kern_cuda_gate_up_rows(const struct kern_cuda_gate_up *op, bool p
                                                                            : -EINVAL;
     if (!op->out.q || !op->out.group)
         return -EINVAL;
-    if (op->n_row == 1 && matmul_one_takes_glu(mats))
+    if (matmul_one_takes_glu(op))
         return matmul_one_glu(op, pdl, stream);
     if (op->n_row <= KERN_CUDA_FEW || op->gate.type != op->up.type || matmul_is_float(&op->gate))
         return matmul_small_glu(op, pdl, stream);

@@ -1,5 +1,5 @@
-/* matmul_one.cu - products of one row: a decode step of one sequence.  Bound by the weights' bytes, and by
- * what passes between two kernels.
+/* matmul_one.cu - products of one row, or of up to four: a decode step of few sequences.  Bound by the
+ * weights' bytes, and by what passes between two kernels.
  *
  * An H200 reads 2,304 bytes, 16 rows of a block of Q4_K, in the time of some 470 instructions of a warp: so
  * instructions are what there is to save (one_block.cuh).
@@ -24,21 +24,24 @@ enum {
     ONE_PASS = 4,     /* row tiles of a warp between two barriers */
     ONE_RING_MIN = 2, /* blocks of weights on their way to a warp */
     ONE_RING_MAX = 4,
-    ONE_RING_BYTES = 60 << 10, /* of eight warps; more in flight gain nothing */
-    ONE_SHARED = 98 << 10,     /* at most, of the 99 KiB that every device can give a block: eight warps */
-    ONE_MORE = 224 << 10,      /* of 227: as many as a multiprocessor has registers for */
-    ONE_MOST = 24,             /* warps */
-    ONE_SLICES = 8,            /* at most: kern_cuda_n_slice() */
+    ONE_RING_BYTES = 7680, /* of a warp; more in flight gain nothing */
+    ONE_SHARED = 98 << 10, /* at most, of the 99 KiB that every device can give a block: for a few warps */
+    ONE_MORE = 224 << 10,  /* of 227: for as many as a multiprocessor has registers for */
+    ONE_FEW = 8,           /* warps */
+    ONE_SOME = 16,
+    ONE_MANY = 24,
+    ONE_SLICES = 8,                         /* at most: kern_cuda_n_slice() */
+    ONE_TILES = 32,                         /* of gate and of up that a block keeps, at most */
     ONE_DIM_MAX = NORM_THREADS * NORM_EACH, /* of a row to be normed */
 };
 
 /* Floats of a pass's sums. */
-template <int W>
-static constexpr int one_n_sums = (ONE_PASS * W) * KERN_CUDA_TILE_ROWS;
+template <int W, int R>
+static constexpr int one_n_sums = (ONE_PASS * W * R) * KERN_CUDA_TILE_ROWS;
 
 struct one_op {
     struct kern_cuda_act in, out_act; /* out_act: of gate and up */
-    int n_mat;
+    int n_row, n_mat;
     bool add, glu; /* glu: mats are gate and up, of one type */
     struct kern_cuda_tiles mats[KERN_CUDA_STACK];
     float *out[KERN_CUDA_STACK];
@@ -54,22 +57,24 @@ struct one_list {
     int mat, tile0, n;
 };
 
-/* Shared memory: rings, where float weights have their normed row instead; the row; then these. */
-KERN_CUDA_FN struct one_x *one_row_at(const struct one_op &op, uint8_t *shared) /* [n_in / 256] */
+/* Shared memory: rings, where float weights have their normed rows instead; the rows; then these.
+ *   [R][n_in / 256] */
+KERN_CUDA_FN struct one_x *one_row_at(const struct one_op &op, uint8_t *shared)
 {
     return reinterpret_cast<struct one_x *>(shared + op.row_at);
 }
 
-/* [2] of one_n_sums<W>: [tile][slice][16 rows] */
+/* [2] of one_n_sums<W, R>: [tile][slice][R][16 rows] */
 KERN_CUDA_FN float *one_sums_at(const struct one_op &op, uint8_t *shared)
 {
     return reinterpret_cast<float *>(shared + op.sums_at);
 }
 
-template <int W>
-KERN_CUDA_FN float *one_products_at(const struct one_op &op, uint8_t *shared) /* glu: [2][n_tile][16 rows] */
+template <int W, int R>
+KERN_CUDA_FN float *one_products_at(const struct one_op &op,
+                                    uint8_t *shared) /* glu: [2][R][n_tile][16 rows] */
 {
-    return one_sums_at(op, shared) + 2 * one_n_sums<W>;
+    return one_sums_at(op, shared) + 2 * one_n_sums<W, R>;
 }
 
 /* tiles */
@@ -99,19 +104,19 @@ KERN_CUDA_FN struct one_share one_share_of(int n_in)
     return {warp >> log, W >> log, slice, n_slice, block0, ((slice + 1) * n_block >> log) - block0};
 }
 
-/* Where a result goes.  tile: in the list. */
-template <int W>
-KERN_CUDA_FN void one_put(const struct one_op &op, const struct one_list &list, uint8_t *shared, int i,
+/* Where a result goes: of row n of activations, row `row` of tile i of the list. */
+template <int W, int R>
+KERN_CUDA_FN void one_put(const struct one_op &op, const struct one_list &list, uint8_t *shared, int i, int n,
                           int row, float v, float old)
 {
-    const int mat = one_mat_of(op, list, i), tile = one_tile_of(op, list, i);
+    const int mat = one_mat_of(op, list, i), tile = one_tile_of(op, list, i), n_out = op.mats[mat].n_out;
     const int out_row = tile * KERN_CUDA_TILE_ROWS + row;
 
-    if (op.glu) {
-        one_products_at<W>(op, shared)[(mat * op.n_tile + tile - list.tile0) * KERN_CUDA_TILE_ROWS + row] = v;
-    } else if (out_row < op.mats[mat].n_out) {
-        op.out[mat][out_row] = op.add ? old + v : v;
-    }
+    if (op.glu)
+        one_products_at<W, R>(
+            op, shared)[((mat * R + n) * op.n_tile + tile - list.tile0) * KERN_CUDA_TILE_ROWS + row] = v;
+    else if (out_row < n_out && n < op.n_row)
+        op.out[mat][n * n_out + out_row] = op.add ? old + v : v;
 }
 
 /* weights on their way */
@@ -175,19 +180,22 @@ KERN_CUDA_FN void one_wait_for_block(int n_ring)
 
 /* the row */
 
-/* The quantised row from memory, zeros behind it up to whole blocks; half a group a thread. */
+/* Row n_th as it is quantised in memory, zeros behind it up to whole blocks; half a group a thread. */
 template <int W>
-KERN_CUDA_FN void one_stage(const struct one_op &op, struct one_x *x)
+KERN_CUDA_FN void one_stage(const struct one_op &op, struct one_x *x, int n_th)
 {
     const int n_in = op.mats[0].n_in, n = CEIL_DIV(n_in, KERN_CUDA_BLOCK_K) * (KERN_CUDA_BLOCK_K / 16);
+    const int8_t *const q_of = op.in.q + (size_t)n_th * (size_t)n_in;
+    const struct kern_cuda_group *const group_of =
+        op.in.group + (size_t)n_th * (size_t)(n_in / KERN_CUDA_GROUP);
 
 #pragma unroll 1
     for (int i = (int)threadIdx.x; i < n; i += W * KC_WARP) {
         struct one_x &to = x[i / 16];
         const bool there = 16 * i < n_in;
-        const struct kern_cuda_group none = {0.0f, 0.0f}, group = there ? op.in.group[i / 2] : none;
-        const uint4 v = there ? kc_ld_l2(reinterpret_cast<const uint4 *>(op.in.q + 16 * (size_t)i))
-                              : make_uint4(0, 0, 0, 0);
+        const struct kern_cuda_group none = {0.0f, 0.0f}, group = there ? group_of[i / 2] : none;
+        const uint4 v =
+            there ? kc_ld_l2(reinterpret_cast<const uint4 *>(q_of + 16 * (size_t)i)) : make_uint4(0, 0, 0, 0);
         uint32_t *const q = to.q + i % 16 / 2 * 8 + i % 2;
         int sum = __dp4a((int)v.x, 0x01010101, 0);
         sum = __dp4a((int)v.y, 0x01010101, sum);
@@ -222,18 +230,19 @@ KERN_CUDA_FN void one_stage_eight(struct one_x *x, int i, int n, const float (&v
         to.group[i % 32 / 4] = {d, d * (float)of_group};
 }
 
-/* x / rms(x) w, quantised, or for float weights as it is; a thread does what two of norm_q8() would.  part:
- * shared, a float for each of that one's warps. */
+/* x / rms(x) w of row n_th, quantised, or for float weights as it is; a thread does what one or two of
+ * norm_q8() would. */
 template <int W>
-KERN_CUDA_FN void one_stage_normed(const struct one_op &op, uint8_t *shared, bool floats)
+KERN_CUDA_FN void one_stage_normed(const struct one_op &op, uint8_t *shared, bool floats, int n_th)
 {
     constexpr int n_each = CEIL_DIV(NORM_THREADS, W * KC_WARP); /* threads of norm_q8() that one stands for */
     const int n_in = op.mats[0].n_in, n = n_in / NORM_EACH;
-    float x[n_each][NORM_EACH], *const part = one_sums_at(op, shared);
+    struct one_x *const to = one_row_at(op, shared) + n_th * CEIL_DIV(n_in, KERN_CUDA_BLOCK_K);
+    float x[n_each][NORM_EACH], *const part = one_sums_at(op, shared) + n_th * NORM_WARPS;
 
 #pragma unroll
     for (int j = 0; j < n_each; j++)
-        norm_load(x[j], op.norm.x, (int)threadIdx.x + j * W * KC_WARP, n, 0.0f);
+        norm_load(x[j], op.norm.x + (size_t)n_th * (size_t)n_in, (int)threadIdx.x + j * W * KC_WARP, n, 0.0f);
 #pragma unroll
     for (int j = 0; j < n_each; j++) {
         const float sum = kc_warp_sum(norm_squares(x[j], 0.0f));
@@ -252,45 +261,50 @@ KERN_CUDA_FN void one_stage_normed(const struct one_op &op, uint8_t *shared, boo
         for (int e = 0; e < NORM_EACH; e++)
             x[j][e] = x[j][e] * scale * w[e];
         if (!floats)
-            one_stage_eight(one_row_at(op, shared), i, ROUND_UP(n, KERN_CUDA_BLOCK_K / NORM_EACH), x[j]);
+            one_stage_eight(to, i, ROUND_UP(n, KERN_CUDA_BLOCK_K / NORM_EACH), x[j]);
         for (int e = 0; e < NORM_EACH && floats && i < n; e++)
-            reinterpret_cast<float *>(shared)[i * NORM_EACH + e] = x[j][e];
+            reinterpret_cast<float *>(shared)[n_th * n_in + i * NORM_EACH + e] = x[j][e];
     }
 }
 
 /* products */
 
 /* What is there already where a result is to be added: read while the weights are. */
-KERN_CUDA_FN float one_old(const struct one_op &op, const struct one_list &list, int i, int row)
+KERN_CUDA_FN float one_old(const struct one_op &op, const struct one_list &list, int i, int n, int row)
 {
-    const int mat = one_mat_of(op, list, i), out_row = one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + row;
+    const int mat = one_mat_of(op, list, i), n_out = op.mats[mat].n_out;
+    const int out_row = one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + row;
 
-    return op.add && i < list.n && out_row < op.mats[mat].n_out ? kc_ld_l2(op.out[mat] + out_row) : 0.0f;
+    return op.add && i < list.n && n < op.n_row && out_row < n_out
+               ? kc_ld_l2(op.out[mat] + n * n_out + out_row)
+               : 0.0f;
 }
 
 /* A pass's sums of slices, added in order, once every warp has written its own.  old: of the first result of
  * this thread. */
-template <int W>
+template <int W, int R>
 KERN_CUDA_FN void one_finish(const struct one_op &op, const struct one_list &list, uint8_t *shared,
                              const float *sums, int i0, const struct one_share &share, float old)
 {
-    const int n = MIN(ONE_PASS * share.step, list.n - i0) * KERN_CUDA_TILE_ROWS;
+    constexpr int n_of_tile = R * KERN_CUDA_TILE_ROWS;
+    const int n = MIN(ONE_PASS * share.step, list.n - i0) * n_of_tile;
 
 #pragma unroll 1
     for (int i = (int)threadIdx.x; i < n; i += W * KC_WARP) {
-        const int tile = i / KERN_CUDA_TILE_ROWS, row = i % KERN_CUDA_TILE_ROWS;
-        const float *const of_tile = sums + tile * share.n_slice * KERN_CUDA_TILE_ROWS + row;
+        const int tile = i / n_of_tile, in_tile = i % n_of_tile, row = i % KERN_CUDA_TILE_ROWS;
+        const float *const of_tile = sums + tile * share.n_slice * n_of_tile + in_tile;
         float sum = 0.0f;
 #pragma unroll
         for (int s = 0; s < ONE_SLICES; s++)
-            sum += s < share.n_slice ? of_tile[s * KERN_CUDA_TILE_ROWS] : 0.0f;
-        one_put<W>(op, list, shared, i0 + tile, row, sum,
-                   i < W * KC_WARP ? old : one_old(op, list, i0 + tile, row));
+            sum += s < share.n_slice ? of_tile[s * n_of_tile] : 0.0f;
+        one_put<W, R>(op, list, shared, i0 + tile, in_tile / KERN_CUDA_TILE_ROWS, row, sum,
+                      i < W * KC_WARP ? old
+                                      : one_old(op, list, i0 + tile, in_tile / KERN_CUDA_TILE_ROWS, row));
     }
 }
 
-/* Waits for the kernel in front and has the row in shared memory. */
-template <int W>
+/* Waits for the kernel in front and has the rows in shared memory; past the last there is what there was. */
+template <int W, int R>
 KERN_CUDA_FN void one_take_row(const struct one_op &op, uint8_t *shared, bool floats)
 {
     const int line = (int)threadIdx.x * KC_LINE / (int)sizeof(float);
@@ -299,10 +313,12 @@ KERN_CUDA_FN void one_take_row(const struct one_op &op, uint8_t *shared, bool fl
         kc_prefetch(op.norm.w + line);
     kc_pdl_wait();
     kc_pdl_launch();
-    if (op.norm.x)
-        one_stage_normed<W>(op, shared, floats);
-    else if (!floats)
-        one_stage<W>(op, one_row_at(op, shared));
+#pragma unroll 1
+    for (int n = 0; n < op.n_row; n++)
+        if (op.norm.x)
+            one_stage_normed<W>(op, shared, floats, n);
+        else if (!floats)
+            one_stage<W>(op, one_row_at(op, shared) + n * CEIL_DIV(op.mats[0].n_in, KERN_CUDA_BLOCK_K), n);
     __syncthreads();
 }
 
@@ -321,7 +337,7 @@ KERN_CUDA_FN void one_open(struct one_feed &feed, const struct one_op &op, const
         one_fetch<T>(ring + i * one_kind<T>::block_bytes, feed, op, list, share, lane);
 }
 
-template <enum quant_type T, int W>
+template <enum quant_type T, int W, int R>
 KERN_CUDA_FN void one_tiles(struct one_feed &feed, const struct one_op &op, const struct one_list &list,
                             uint8_t *shared)
 {
@@ -329,38 +345,44 @@ KERN_CUDA_FN void one_tiles(struct one_feed &feed, const struct one_op &op, cons
     const int warp = (int)threadIdx.x / KC_WARP, lane = (int)threadIdx.x % KC_WARP;
     const struct one_share share = one_share_of<W>(op.mats[0].n_in);
     uint8_t *const ring = shared + warp * op.ring_bytes;
+    const int n_block = CEIL_DIV(op.mats[0].n_in, KERN_CUDA_BLOCK_K);
     int place = 0;
 
 #pragma unroll 1
     for (int i0 = 0, pass = 0; i0 < list.n; i0 += ONE_PASS * share.step, pass++) {
-        float *const sums = one_sums_at(op, shared) + pass % 2 * one_n_sums<W>;
-        const float old = one_old(op, list, i0 + (int)threadIdx.x / KERN_CUDA_TILE_ROWS,
-                                  (int)threadIdx.x % KERN_CUDA_TILE_ROWS);
+        float *const sums = one_sums_at(op, shared) + pass % 2 * one_n_sums<W, R>;
+        const float old =
+            one_old(op, list, i0 + (int)threadIdx.x / (R * KERN_CUDA_TILE_ROWS),
+                    (int)threadIdx.x / KERN_CUDA_TILE_ROWS % R, (int)threadIdx.x % KERN_CUDA_TILE_ROWS);
 #pragma unroll 1
         for (int j = share.first; j < ONE_PASS * share.step && i0 + j < list.n; j += share.step) {
-            float f[2] = {0.0f, 0.0f};
+            float f[R][2] = {};
 #pragma unroll 1
             for (int b = 0; b < share.n_block; b++) {
                 uint8_t *const slot = ring + place * kind::block_bytes;
                 one_wait_for_block(op.n_ring);
-                one_block<T>(f, slot, one_row_at(op, shared)[share.block0 + b], lane);
+                one_block<T, R>(f, slot, one_row_at(op, shared) + share.block0 + b, n_block, lane);
                 __syncwarp();
                 one_fetch<T>(slot, feed, op, list, share, lane);
                 place = place + 1 < op.n_ring ? place + 1 : 0;
             }
             if (lane % 4 == 0) {
-                float *const to = sums + (j * share.n_slice + share.slice) * KERN_CUDA_TILE_ROWS + lane / 4;
-                to[0] = f[0];
-                to[8] = f[1];
+                float *const to =
+                    sums + (j * share.n_slice + share.slice) * R * KERN_CUDA_TILE_ROWS + lane / 4;
+#pragma unroll
+                for (int n = 0; n < R; n++) {
+                    to[n * KERN_CUDA_TILE_ROWS] = f[n][0];
+                    to[n * KERN_CUDA_TILE_ROWS + 8] = f[n][1];
+                }
             }
         }
         __syncthreads();
-        one_finish<W>(op, list, shared, sums, i0, share, old);
+        one_finish<W, R>(op, list, shared, sums, i0, share, old);
     }
     kc_cp_async_wait<0>();
 }
 
-template <enum quant_type T, int W>
+template <enum quant_type T, int W, int R>
 KERN_CUDA_FN void one_floats(const struct one_op &op, const struct one_list &list, uint8_t *shared)
 {
     constexpr int n_pair = KERN_CUDA_TILE_ROWS / 2; /* a warp has two rows of a tile */
@@ -368,17 +390,19 @@ KERN_CUDA_FN void one_floats(const struct one_op &op, const struct one_list &lis
 
 #pragma unroll 1
     for (int i = warp / n_pair; i < list.n; i += W / n_pair) {
-        float sum[2][1];
-        mm_float_rows<T, 1>(sum, op.mats[one_mat_of(op, list, i)],
+        float sum[2][R];
+        mm_float_rows<T, R>(sum, op.mats[one_mat_of(op, list, i)],
                             one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + in_tile,
-                            op.norm.x ? reinterpret_cast<const float *>(shared) : op.in.f, 1);
-        if (r < 2)
-            one_put<W>(op, list, shared, i, in_tile + r, r ? sum[1][0] : sum[0][0],
-                       one_old(op, list, i, in_tile + r));
+                            op.norm.x ? reinterpret_cast<const float *>(shared) : op.in.f, op.n_row);
+#pragma unroll
+        for (int n = 0; n < R; n++)
+            if (r < 2)
+                one_put<W, R>(op, list, shared, i, n, in_tile + r, r ? sum[1][n] : sum[0][n],
+                              one_old(op, list, i, n, in_tile + r));
     }
 }
 
-template <int W>
+template <int W, int R>
 KERN_CUDA_FN void one_product(const struct one_op &op, const struct one_list &list, uint8_t *shared)
 {
     const enum quant_type type = op.mats[list.mat].type;
@@ -390,24 +414,24 @@ KERN_CUDA_FN void one_product(const struct one_op &op, const struct one_list &li
         break;
 #define ONE_TILES(T)                                                                                         \
     case T:                                                                                                  \
-        one_tiles<T, W>(feed, op, list, shared);                                                             \
+        one_tiles<T, W, R>(feed, op, list, shared);                                                          \
         break;
     switch (type) {
         TILE_TYPES(ONE_OPEN)
     default:
         break;
     }
-    one_take_row<W>(op, shared, type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16);
+    one_take_row<W, R>(op, shared, type == QUANT_F32 || type == QUANT_F16 || type == QUANT_BF16);
     switch (type) {
         TILE_TYPES(ONE_TILES)
     case QUANT_F32:
-        one_floats<QUANT_F32, W>(op, list, shared);
+        one_floats<QUANT_F32, W, R>(op, list, shared);
         break;
     case QUANT_F16:
-        one_floats<QUANT_F16, W>(op, list, shared);
+        one_floats<QUANT_F16, W, R>(op, list, shared);
         break;
     case QUANT_BF16:
-        one_floats<QUANT_BF16, W>(op, list, shared);
+        one_floats<QUANT_BF16, W, R>(op, list, shared);
         break;
     }
 #undef ONE_OPEN
@@ -415,23 +439,27 @@ KERN_CUDA_FN void one_product(const struct one_op &op, const struct one_list &li
 }
 
 /* The products of gate and up, 32 a group: to the activations of `down`. */
-template <int W>
+template <int W, int R>
 KERN_CUDA_FN void one_quantise(const struct one_op &op, const float *products, int tile0, int n_tile)
 {
-    const int lane = (int)threadIdx.x % KC_WARP;
+    const int lane = (int)threadIdx.x % KC_WARP, n_of_mat = R * op.n_tile * KERN_CUDA_TILE_ROWS;
 
-    for (int unit = (int)threadIdx.x / KC_WARP; unit < n_tile / 2; unit += W) {
-        const float *const gate = products + unit * KERN_CUDA_GROUP + lane;
-        const float v = mm_silu_times(gate[0], gate[op.n_tile * KERN_CUDA_TILE_ROWS]);
-        const size_t at = (size_t)(tile0 / 2 + unit) * KERN_CUDA_GROUP;
+    for (int i = (int)threadIdx.x / KC_WARP; i < n_tile / 2 * R; i += W) {
+        const int unit = i / R, n = i % R;
+        const float *const gate =
+            products + n * op.n_tile * KERN_CUDA_TILE_ROWS + unit * KERN_CUDA_GROUP + lane;
+        const float v = mm_silu_times(gate[0], gate[n_of_mat]);
+        const size_t at = (size_t)n * (size_t)op.mats[0].n_out + (size_t)(tile0 / 2 + unit) * KERN_CUDA_GROUP;
+        if (n >= op.n_row)
+            continue;
         act_put_32(v, op.out_act.q + at, op.out_act.group + at / KERN_CUDA_GROUP);
         if (op.out_act.f)
             op.out_act.f[at + (size_t)lane] = v;
     }
 }
 
-/* W warps: eight, or all that a multiprocessor holds. */
-template <int W>
+/* W warps: eight, or as many as a multiprocessor holds. */
+template <int W, int R>
 __global__ static void __launch_bounds__(W *KC_WARP, 1) matmul_one_row(struct one_op op)
 {
     KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
@@ -443,11 +471,11 @@ __global__ static void __launch_bounds__(W *KC_WARP, 1) matmul_one_row(struct on
     list.tile0 = ((int)blockIdx.x - op.block0[list.mat]) * op.n_tile;
     const int n_tile = MIN(op.n_tile, CEIL_DIV(op.mats[list.mat].n_out, KERN_CUDA_TILE_ROWS) - list.tile0);
     list.n = op.glu ? 2 * n_tile : n_tile;
-    one_product<W>(op, list, shared);
+    one_product<W, R>(op, list, shared);
     if (!op.glu)
         return;
     __syncthreads();
-    one_quantise<W>(op, one_products_at<W>(op, shared), list.tile0, n_tile);
+    one_quantise<W, R>(op, one_products_at<W, R>(op, shared), list.tile0, n_tile);
 }
 
 /* Host. */
@@ -471,60 +499,36 @@ static int one_block_bytes(const struct kern_cuda_tiles *mats, int n_mat)
     return most;
 }
 
-static size_t one_row_bytes(const struct kern_cuda_tiles *mats)
+/* Of all rows. */
+static size_t one_row_bytes(const struct one_op *op, int n_row)
 {
-    return (size_t)CEIL_DIV(mats[0].n_in, KERN_CUDA_BLOCK_K) * sizeof(struct one_x);
+    return (size_t)(n_row * CEIL_DIV(op->mats[0].n_in, KERN_CUDA_BLOCK_K)) * sizeof(struct one_x);
 }
 
-/* Shared memory besides the rings. */
-static size_t one_beside(const struct kern_cuda_tiles *mats, int n_warp, int n_product)
+/* As many blocks of weights on their way as there is room for.  Returns the bytes of all shared memory; 0: it
+ * does not fit. */
+template <int W, int R>
+static size_t one_choose_ring(struct one_op *op)
 {
-    const int n_sums = n_warp == ONE_MOST ? one_n_sums<ONE_MOST> : one_n_sums<8>;
-
-    return one_row_bytes(mats) + (size_t)(2 * n_sums + n_product) * sizeof(float);
-}
-
-enum { ONE_PRODUCTS = 1 << 10 }; /* floats of gate and up that a block keeps, at most */
-
-static bool one_fits(const struct kern_cuda_tiles *mats, int n_mat, int n_warp, size_t most)
-{
-    return (size_t)(n_warp * ONE_RING_MIN * one_block_bytes(mats, n_mat)) +
-               one_beside(mats, n_warp, ONE_PRODUCTS) <=
-           most;
-}
-
-bool matmul_one_takes(const struct kern_cuda_tiles *mats, int n_mat)
-{
-    return one_fits(mats, n_mat, 8, ONE_SHARED);
-}
-
-bool matmul_one_takes_glu(const struct kern_cuda_tiles *mats)
-{
-    return mats[0].type == mats[1].type && matmul_one_takes(mats, 2);
-}
-
-bool matmul_one_norms(int n_in)
-{
-    return n_in <= ONE_DIM_MAX;
-}
-
-/* As many blocks of weights on their way as there is room for.  Returns the bytes of all shared memory. */
-static size_t one_choose_ring(struct one_op *op, int n_warp, size_t most, size_t beside)
-{
-    const size_t block_bytes = (size_t)(n_warp * one_block_bytes(op->mats, op->n_mat));
+    const size_t most = W == ONE_FEW ? ONE_SHARED : ONE_MORE;
+    const size_t block_bytes = (size_t)(W * one_block_bytes(op->mats, op->n_mat));
+    const int n_product = op->glu ? 2 * R * op->n_tile * KERN_CUDA_TILE_ROWS : 0;
+    const size_t beside = one_row_bytes(op, R) + (size_t)(2 * one_n_sums<W, R> + n_product) * sizeof(float);
     size_t bytes;
 
+    if (beside + ONE_RING_MIN * block_bytes > most)
+        return 0;
     op->n_ring = ONE_RING_MAX;
     while (op->n_ring > ONE_RING_MIN &&
-           (size_t)op->n_ring * block_bytes > MIN((size_t)(n_warp * (ONE_RING_BYTES / 8)), most - beside))
+           (size_t)op->n_ring * block_bytes > MIN((size_t)(W * ONE_RING_BYTES), most - beside))
         op->n_ring--;
     bytes = (size_t)op->n_ring * block_bytes;
-    if (op->norm.x) /* a float matrix of the stack has it there */
-        bytes = MAX(bytes, ROUND_UP((size_t)op->mats[0].n_in * sizeof(float), (size_t)(n_warp * 16)));
-    op->ring_bytes = (int)(bytes / (size_t)n_warp);
+    if (op->norm.x) /* a float matrix of the stack has them there */
+        bytes = MAX(bytes, ROUND_UP((size_t)(R * op->mats[0].n_in) * sizeof(float), (size_t)(W * 16)));
+    op->ring_bytes = (int)(bytes / (size_t)W);
     op->row_at = (int)bytes;
-    op->sums_at = (int)(bytes + one_row_bytes(op->mats));
-    return bytes + beside;
+    op->sums_at = (int)(bytes + one_row_bytes(op, R));
+    return bytes + beside <= most ? bytes + beside : 0;
 }
 
 /* Cuts the tiles so that the blocks that a device runs at a time have about as much each.  Returns how many.
@@ -538,7 +542,7 @@ static int one_cut(struct one_op *op, int n_most)
         n_tile += CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS);
     op->n_tile = CEIL_DIV(n_tile, n_most);
     if (op->glu) /* whole groups of 32 results, which wait in shared memory */
-        op->n_tile = MIN(ROUND_UP(op->n_tile, 2), ONE_PRODUCTS / (2 * KERN_CUDA_TILE_ROWS));
+        op->n_tile = MIN(ROUND_UP(op->n_tile, 2), (int)ONE_TILES);
     for (int i = 0; i < n_range; i++) {
         op->block0[i] = n_block;
         n_block += CEIL_DIV(CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS), op->n_tile);
@@ -546,60 +550,150 @@ static int one_cut(struct one_op *op, int n_most)
     return n_block;
 }
 
-template <int W>
-static int one_launch(struct one_op *op, int n_most, bool pdl, cudaStream_t stream)
+/* What a launch takes of a device: warps in a block, rows, blocks on a multiprocessor. */
+template <int W, int R>
+static bool one_plan(struct one_op *op, int n_sm, size_t *ret_shared, int *ret_blocks)
 {
-    const dim3 grid((unsigned)one_cut(op, n_most)), block(W * KC_WARP);
-    const int n_product = op->glu ? 2 * op->n_tile * KERN_CUDA_TILE_ROWS : 0;
-    const size_t shared =
-        one_choose_ring(op, W, W == ONE_MOST ? ONE_MORE : ONE_SHARED, one_beside(op->mats, W, n_product));
-
-    return kc_result(KERN_CUDA_LAUNCH(matmul_one_row<W>, grid, block, shared, stream, pdl, *op));
+    *ret_blocks = one_cut(op, W == ONE_FEW ? 3 * n_sm : n_sm); /* how many find room depends on the device */
+    *ret_shared = one_choose_ring<W, R>(op);
+    return *ret_shared > 0;
 }
 
-/* Several blocks of eight warps find room on a multiprocessor, how many depends on the device. */
+template <int W, int R>
+static int one_launch(struct one_op *op, int n_sm, bool pdl, cudaStream_t stream)
+{
+    size_t shared;
+    int n_block;
+
+    if (!one_plan<W, R>(op, n_sm, &shared, &n_block))
+        return -EINVAL;
+    return kc_result(KERN_CUDA_LAUNCH((matmul_one_row<W, R>), dim3((unsigned)n_block), dim3(W * KC_WARP),
+                                      shared, stream, pdl, *op));
+}
+
+/* Which kernel takes it. */
+enum one_way { ONE_NONE, ONE_ROW_FEW, ONE_ROW_MANY, ONE_ROWS_2, ONE_ROWS_4 };
+
+template <int W, int R>
+static bool one_fits(const struct one_op *op, int n_sm)
+{
+    struct one_op copy = *op;
+    size_t shared;
+    int n_block;
+
+    return one_plan<W, R>(&copy, n_sm, &shared, &n_block);
+}
+
+static enum one_way one_way_of(const struct one_op *op, int n_sm, int shared_bytes)
+{
+    const bool more = shared_bytes >= ONE_MORE;
+
+    if (op->glu && op->mats[0].type != op->mats[1].type)
+        return ONE_NONE;
+    if (op->n_row == 1 && more && one_fits<ONE_MANY, 1>(op, n_sm))
+        return ONE_ROW_MANY;
+    if (op->n_row == 1)
+        return one_fits<ONE_FEW, 1>(op, n_sm) ? ONE_ROW_FEW : ONE_NONE;
+    if (op->n_row == 2 && more && one_fits<ONE_SOME, 2>(op, n_sm))
+        return ONE_ROWS_2;
+    return op->n_row <= 4 && more && one_fits<ONE_SOME, 4>(op, n_sm) ? ONE_ROWS_4 : ONE_NONE;
+}
+
 static int one_run(struct one_op *op, int n_sm, int shared_bytes, bool pdl, cudaStream_t stream)
 {
-    if (shared_bytes >= ONE_MORE && one_fits(op->mats, op->n_mat, ONE_MOST, ONE_MORE))
-        return one_launch<ONE_MOST>(op, n_sm, pdl, stream);
-    return one_launch<8>(op, 3 * n_sm, pdl, stream);
+    switch (one_way_of(op, n_sm, shared_bytes)) {
+    case ONE_ROW_FEW:
+        return one_launch<ONE_FEW, 1>(op, n_sm, pdl, stream);
+    case ONE_ROW_MANY:
+        return one_launch<ONE_MANY, 1>(op, n_sm, pdl, stream);
+    case ONE_ROWS_2:
+        return one_launch<ONE_SOME, 2>(op, n_sm, pdl, stream);
+    case ONE_ROWS_4:
+        return one_launch<ONE_SOME, 4>(op, n_sm, pdl, stream);
+    case ONE_NONE:
+        break;
+    }
+    return -EINVAL;
 }
 
-int matmul_one(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
+static struct one_op one_of(const struct kern_cuda_matmul *op)
 {
     struct one_op one = {};
 
     one.in = op->in;
     one.norm = op->norm;
+    one.n_row = op->n_row;
     one.n_mat = op->n_mat;
     one.add = op->add;
     for (int i = 0; i < op->n_mat; i++) {
         one.mats[i] = op->mats[i];
         one.out[i] = op->out[i];
     }
-    return one_run(&one, op->n_sm, op->shared_bytes, pdl, stream);
+    return one;
 }
 
-int matmul_one_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
+static struct one_op one_of_glu(const struct kern_cuda_gate_up *op)
 {
     struct one_op one = {};
 
     one.in = op->in;
     one.norm = op->norm;
     one.out_act = op->out;
+    one.n_row = op->n_row;
     one.n_mat = 2;
     one.glu = true;
     one.mats[0] = op->gate;
     one.mats[1] = op->up;
+    return one;
+}
+
+bool matmul_one_takes(const struct kern_cuda_matmul *op)
+{
+    const struct one_op one = one_of(op);
+
+    return one_way_of(&one, op->n_sm, op->shared_bytes) != ONE_NONE;
+}
+
+bool matmul_one_takes_glu(const struct kern_cuda_gate_up *op)
+{
+    const struct one_op one = one_of_glu(op);
+
+    return one_way_of(&one, op->n_sm, op->shared_bytes) != ONE_NONE;
+}
+
+bool matmul_one_norms(int n_in)
+{
+    return n_in <= ONE_DIM_MAX;
+}
+
+int matmul_one(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
+{
+    struct one_op one = one_of(op);
+
     return one_run(&one, op->n_sm, op->shared_bytes, pdl, stream);
+}
+
+int matmul_one_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
+{
+    struct one_op one = one_of_glu(op);
+
+    return one_run(&one, op->n_sm, op->shared_bytes, pdl, stream);
+}
+
+template <int W, int R>
+static int one_init(void)
+{
+    return kc_result(cudaFuncSetAttribute((matmul_one_row<W, R>), cudaFuncAttributeMaxDynamicSharedMemorySize,
+                                          W == ONE_FEW ? ONE_SHARED : ONE_MORE));
 }
 
 int matmul_one_init(int shared_bytes)
 {
-    const cudaFuncAttribute shared = cudaFuncAttributeMaxDynamicSharedMemorySize;
-    const int r = kc_result(cudaFuncSetAttribute(matmul_one_row<8>, shared, ONE_SHARED));
+    int r = one_init<ONE_FEW, 1>();
 
-    return r == 0 && shared_bytes >= ONE_MORE
-               ? kc_result(cudaFuncSetAttribute(matmul_one_row<ONE_MOST>, shared, ONE_MORE))
-               : r;
+    if (r == 0 && shared_bytes >= ONE_MORE)
+        r = one_init<ONE_MANY, 1>();
+    if (r == 0 && shared_bytes >= ONE_MORE)
+        r = one_init<ONE_SOME, 2>();
+    return r == 0 && shared_bytes >= ONE_MORE ? one_init<ONE_SOME, 4>() : r;
 }

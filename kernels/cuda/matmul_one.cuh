@@ -1,13 +1,13 @@
-/* matmul_one.cuh - what matmul_one.cu does for matmul.cu: one row of activations, where it fits into shared
- * memory beside the weights on their way. */
+/* matmul_one.cuh - what matmul_one.cu does for matmul.cu: one row of activations, or up to four, where they
+ * fit into shared memory beside the weights on their way. */
 #pragma once
 
 #include "dev.cuh"
 #include "matmul.h"
 
-bool matmul_one_takes(const struct kern_cuda_tiles *mats, int n_mat);
-bool matmul_one_takes_glu(const struct kern_cuda_tiles *mats); /* gate and up: if of one type */
-bool matmul_one_norms(int n_in);                               /* such a row itself */
+bool matmul_one_takes(const struct kern_cuda_matmul *op);
+bool matmul_one_takes_glu(const struct kern_cuda_gate_up *op);
+bool matmul_one_norms(int n_in); /* rows of that length itself */
 
 int matmul_one_init(int shared_bytes); /* that the device can give a block */
 int matmul_one(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream);

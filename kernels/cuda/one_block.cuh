@@ -1,4 +1,5 @@
-/* one_block.cuh - a warp's 16 rows by 256 of quantised weights times a row of activations: matmul_one.cu.
+/* one_block.cuh - a warp's 16 rows by 256 of quantised weights times a row of activations, or R of them:
+ * matmul_one.cu.
  *
  * One row has one column of the eight that an mma computes.  Here each column has another group of 32: B is
  * zero but for the group's own column, and eight products leave in lane (g, q) the exact sums of groups 2 q
@@ -82,14 +83,13 @@ KERN_CUDA_FN void one_begin(struct one_exact &sums, const struct one_x &x, int q
             sums.d[c][j] = MM_BIAS - take[c][j % 2];
 }
 
+/* This lane's part of column g: of its group, or of halves of two, one in each chain. */
 template <enum quant_type T>
-KERN_CUDA_FN void one_sums(struct one_exact &sums, const uint8_t *slot, const struct one_x &x, int lane)
+KERN_CUDA_FN void one_column(uint32_t (&own)[2], const struct one_x &x, int lane)
 {
-    using kind = one_kind<T>;
     const int g = lane / 4, q = lane % 4;
-    uint32_t own[2]; /* this lane's part of column g: of its group, or of halves of two, one in each chain */
 
-    if constexpr (kind::six) {
+    if constexpr (one_kind<T>::six) {
         own[0] = x.q[g / 2 * 16 + 2 * q + g % 2];
         own[1] = x.q[g / 2 * 16 + 8 + 2 * q + g % 2];
     } else {
@@ -97,7 +97,43 @@ KERN_CUDA_FN void one_sums(struct one_exact &sums, const uint8_t *slot, const st
         own[0] = v.x;
         own[1] = v.y;
     }
-    one_begin<T>(sums, x, q);
+}
+
+/* Half s of tile i times its group of one row. */
+template <enum quant_type T>
+KERN_CUDA_FN void one_group(struct one_exact &sums, const uint32_t (&a)[4], const uint32_t (&own)[2], int i,
+                            int s, int g)
+{
+    using kind = one_kind<T>;
+
+    if constexpr (kind::six) {
+        const uint32_t first[2] = {a[0], a[1]}, second[2] = {a[2], a[3]};
+        const uint32_t first_b[1] = {g == 2 * i ? own[s] : 0};
+        const uint32_t second_b[1] = {g == 2 * i + 1 ? own[s] : 0};
+        kc_mma_s8_k16(sums.d[s], first, first_b);
+        kc_mma_s8_k16(sums.d[s], second, second_b);
+    } else {
+        const uint32_t b[2] = {g == 2 * i + s ? own[0] : 0, g == 2 * i + s ? own[1] : 0};
+        if constexpr (kind::wide)
+            kc_mma_u8s8_k32(sums.d[s], a, b);
+        else
+            kc_mma_s8_k32(sums.d[s], a, b);
+    }
+}
+
+/* x: this block of each of R rows, `stride` apart. */
+template <enum quant_type T, int R>
+KERN_CUDA_FN void one_sums(struct one_exact (&sums)[R], const uint8_t *slot, const struct one_x *x,
+                           int stride, int lane)
+{
+    using kind = one_kind<T>;
+    uint32_t own[R][2];
+
+#pragma unroll
+    for (int n = 0; n < R; n++) {
+        one_column<T>(own[n], x[n * stride], lane);
+        one_begin<T>(sums[n], x[n * stride], lane % 4);
+    }
 #pragma unroll
     for (int i = 0; i < 4; i++) {
         const uint8_t *const high_at = slot + 4 * kind::code_bytes + i * kind::high_bytes;
@@ -113,19 +149,9 @@ KERN_CUDA_FN void one_sums(struct one_exact &sums, const uint8_t *slot, const st
             if (kind::eight && s)
                 code = reinterpret_cast<const uint4 *>(slot + i * kind::code_bytes)[KC_WARP + lane];
             one_codes<T>(a, s, code, high);
-            if constexpr (kind::six) {
-                const uint32_t first[2] = {a[0], a[1]}, second[2] = {a[2], a[3]};
-                const uint32_t first_b[1] = {g == 2 * i ? own[s] : 0};
-                const uint32_t second_b[1] = {g == 2 * i + 1 ? own[s] : 0};
-                kc_mma_s8_k16(sums.d[s], first, first_b);
-                kc_mma_s8_k16(sums.d[s], second, second_b);
-            } else {
-                const uint32_t b[2] = {g == 2 * i + s ? own[0] : 0, g == 2 * i + s ? own[1] : 0};
-                if constexpr (kind::wide)
-                    kc_mma_u8s8_k32(sums.d[s], a, b);
-                else
-                    kc_mma_s8_k32(sums.d[s], a, b);
-            }
+#pragma unroll
+            for (int n = 0; n < R; n++)
+                one_group<T>(sums[n], a, own[n], i, s, lane / 4);
         }
     }
 }
@@ -187,30 +213,41 @@ KERN_CUDA_FN void one_floats_of(float (&sum)[2], const struct one_exact &sums,
     }
 }
 
-/* Adds the block to f, rows g and g + 8; each lane of a quad has the same. */
-template <enum quant_type T>
-KERN_CUDA_FN void one_block(float (&f)[2], const uint8_t *slot, const struct one_x &x, int lane)
+/* The quad's tiles, one a lane, added to f in order; each lane gets the same. */
+KERN_CUDA_FN void one_add(float &f, float p)
+{
+#pragma unroll
+    for (int tile = 0; tile < 4; tile++)
+        f += __shfl_sync(KC_ALL_LANES, p, tile, 4);
+}
+
+/* Adds the block to f, rows g and g + 8 of weights, for each of R rows of activations. */
+template <enum quant_type T, int R>
+KERN_CUDA_FN void one_block(float (&f)[R][2], const uint8_t *slot, const struct one_x *x, int stride,
+                            int lane)
 {
     using kind = one_kind<T>;
     const int q = lane % 4;
-    struct one_exact sums;
+    struct one_exact sums[R];
 
-    one_sums<T>(sums, slot, x, lane);
-    const float4 groups = reinterpret_cast<const float4 *>(x.group)[q]; /* d, dsum of two */
+    one_sums<T, R>(sums, slot, x, stride, lane);
 #pragma unroll
     for (int r = 0; r < 2; r++) {
         struct tile_scales<T> scales;
-        float sum[2];
         one_scales_of<T>(scales, slot + 4 * kind::tile_bytes, lane / 4 + 8 * r, q);
-        one_floats_of<T>(sum, sums, scales, r);
-        float p = sum[0] * (scales.w[0] * groups.x);
-        if constexpr (kind::with_min)
-            p = fmaf(scales.m[0], groups.y, p);
-        p = fmaf(sum[1], scales.w[1] * groups.z, p);
-        if constexpr (kind::with_min)
-            p = fmaf(scales.m[1], groups.w, p);
 #pragma unroll
-        for (int tile = 0; tile < 4; tile++)
-            f[r] += __shfl_sync(KC_ALL_LANES, p, tile, 4);
+        for (int n = 0; n < R; n++) {
+            const float4 groups =
+                reinterpret_cast<const float4 *>(x[n * stride].group)[q]; /* d, dsum of two */
+            float sum[2];
+            one_floats_of<T>(sum, sums[n], scales, r);
+            float p = sum[0] * (scales.w[0] * groups.x);
+            if constexpr (kind::with_min)
+                p = fmaf(scales.m[0], groups.y, p);
+            p = fmaf(sum[1], scales.w[1] * groups.z, p);
+            if constexpr (kind::with_min)
+                p = fmaf(scales.m[1], groups.w, p);
+            one_add(f[n][r], p);
+        }
     }
 }

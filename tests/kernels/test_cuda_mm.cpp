@@ -156,7 +156,7 @@ static const int n_rows[] = {1, 9};
 enum { FAMILY_MODES = 1, MANY = 34 };
 static const bool slow = true; /* orders show in few tiles as well as in many */
 #else
-static const int n_rows[] = {1, 2, 3, 7, 8, 9, 15, 16};
+static const int n_rows[] = {1, 2, 3, 4, 7, 8, 9, 15, 16};
 enum { FAMILY_MODES = 2, MANY = 66 };
 static const bool slow = false;
 #endif
@@ -366,7 +366,7 @@ static void test_gate_and_up_give_the_activations_of_down(void **state)
     check_gate_up(QUANT_Q8_0, QUANT_Q8_0, 64, 4096, 16, 1);
 }
 
-/* a row that is to be normed */
+/* rows that are to be normed */
 
 /* x and w on the device, and what norm_q8 makes of them: what a product that norms for itself has to get. */
 struct normed {
@@ -374,18 +374,18 @@ struct normed {
     struct acts acts;
 };
 
-static struct normed normed_new(int n, uint64_t seed)
+static struct normed normed_new(int n_row, int n, uint64_t seed)
 {
-    struct normed of = {{}, acts_new(1, n, seed)};
+    struct normed of = {{}, acts_new(n_row, n, seed)};
     std::vector<float> x, w;
     struct kern_cuda_norm op = {};
 
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < n_row * n; i++)
         x.push_back(float(int32_t(emu_next(&seed))) * 0x1p-29f);
+    for (int i = 0; i < n; i++)
         w.push_back(float(emu_next(&seed) % 1000) * 2e-3f);
-    }
     of.norm = {emu_device(x.data(), x.size()), emu_device(w.data(), w.size()), 1e-6f};
-    op.n_row = 1;
+    op.n_row = n_row;
     op.dim = n;
     op.x = of.norm.x;
     op.w = of.norm.w;
@@ -407,44 +407,50 @@ static void normed_free(struct normed *of)
     acts_free(&of->acts);
 }
 
-static void check_normed(const std::vector<enum quant_type> &types, int n_out, int n_in, int mode)
+static void check_normed(const std::vector<enum quant_type> &types, int n_out, int n_in, int n_row, int mode)
 {
-    struct normed of = normed_new(n_in, uint64_t(n_in));
+    struct normed of = normed_new(n_row, n_in, uint64_t(n_in));
     struct kern_cuda_matmul op = {};
     std::vector<struct mat> mats;
 
     emu_use_mode(mode);
-    op.n_row = op.n_sm = 1;
+    op.n_row = n_row;
+    op.n_sm = 1;
+    op.shared_bytes = n_row > 1 ? MORE_SHARED : next_shared();
     op.norm = of.norm;
     for (enum quant_type type : types) {
         mats.push_back(mat_new(type, n_out, n_in, mats.size() + 1));
         op.mats[op.n_mat] = mats.back().tiles;
-        op.out[op.n_mat++] = emu_device<float>(NULL, size_t(n_out));
+        op.out[op.n_mat++] = emu_device<float>(NULL, size_t(n_row * n_out));
     }
     assert_true(kern_cuda_matmul_norms(&op));
     assert_int_equal(kern_cuda_matmul_init(MORE_SHARED), 0);
     assert_int_equal(kern_cuda_matmul_rows(&op, true, NULL), 0);
     assert_int_equal(cudaDeviceSynchronize(), cudaSuccess);
     for (size_t i = 0; i < mats.size(); i++) {
-        std::vector<float> out(size_t(n_out), 0.0f);
+        std::vector<float> out(size_t(n_row * n_out), 0.0f);
         emu_take(out.data(), op.out[i], out.size());
-        for (int o = 0; o < n_out; o++)
-            check_same(out[size_t(o)], expected(&mats[i], &of.acts, 0, o), &mats[i], 1, 0, o);
+        for (int row = 0; row < n_row; row++)
+            for (int o = 0; o < n_out; o++)
+                check_same(out[size_t(row * n_out + o)], expected(&mats[i], &of.acts, row, o), &mats[i],
+                           n_row, row, o);
     }
     mats_free(&mats);
     normed_free(&of);
 }
 
-static void check_normed_gate_up(enum quant_type gate, enum quant_type up, int n_out, int n_in, int mode)
+static void check_normed_gate_up(enum quant_type gate, enum quant_type up, int n_out, int n_in, int n_row,
+                                 int mode)
 {
     std::vector<struct mat> mats = {mat_new(gate, n_out, n_in, 1), mat_new(up, n_out, n_in, 2)};
-    struct normed of = normed_new(n_in, 7);
-    struct acts out[] = {acts_new(1, n_out, 4), acts_new(1, n_out, 5)};
+    struct normed of = normed_new(n_row, n_in, 7);
+    struct acts out[] = {acts_new(n_row, n_out, 4), acts_new(n_row, n_out, 5)};
 
     emu_use_mode(mode);
     assert_int_equal(kern_cuda_matmul_init(MORE_SHARED), 0);
     for (int i = 0; i < 2; i++) {
         struct kern_cuda_gate_up op = gate_up_of(mats, &of.acts, &out[i]);
+        op.shared_bytes = n_row > 1 ? MORE_SHARED : next_shared();
         if (i)
             op.norm = of.norm;
         assert_true(kern_cuda_gate_up_norms(&op));
@@ -454,7 +460,7 @@ static void check_normed_gate_up(enum quant_type gate, enum quant_type up, int n
         emu_take(out[i].group.data(), op.out.group, out[i].group.size());
         emu_take(out[i].f.data(), op.out.f, out[i].f.size());
     }
-    for (int i = 0; i < n_out; i++)
+    for (int i = 0; i < n_row * n_out; i++)
         if (half_bits(out[0].f[size_t(i)]) != half_bits(out[1].f[size_t(i)]))
             fail_msg("%s %s %d x %d: [%d] is %a, expected %a", quant_find(gate)->name, quant_find(up)->name,
                      n_out, n_in, i, double(out[1].f[size_t(i)]), double(out[0].f[size_t(i)]));
@@ -470,32 +476,34 @@ static void test_a_product_norms_its_row_as_the_norm_does(void **state)
 {
     struct kern_cuda_matmul op = {};
 
-    for (int mode = 0; mode < FAMILY_MODES; mode++) {
-        check_normed({QUANT_Q6_K, QUANT_Q4_K, QUANT_F32, QUANT_Q8_0}, 33, 1024, mode);
-        check_normed({QUANT_Q8_0, QUANT_BF16}, 16, 416, mode);
-        check_normed({QUANT_Q4_0}, 20, 32, mode);
-        check_normed_gate_up(QUANT_Q4_K, QUANT_Q4_K, 64, 256, mode);
-        check_normed_gate_up(QUANT_Q6_K, QUANT_Q6_K, 32, 768, mode);
-        check_normed_gate_up(QUANT_F16, QUANT_F16, 32, 160, mode);
-    }
+    for (int mode = 0; mode < FAMILY_MODES; mode++)
+        for (int n_row = 1; n_row <= (slow ? 2 : 4); n_row++) {
+            check_normed({QUANT_Q6_K, QUANT_Q4_K, QUANT_F32, QUANT_Q8_0}, 33, 1024, n_row, mode);
+            check_normed({QUANT_Q8_0, QUANT_BF16}, 16, 416, n_row, mode);
+            check_normed({QUANT_Q4_0}, 20, 32, n_row, mode);
+            check_normed_gate_up(QUANT_Q4_K, QUANT_Q4_K, 64, 256, n_row, mode);
+            check_normed_gate_up(QUANT_Q6_K, QUANT_Q6_K, 32, 768, n_row, mode);
+            check_normed_gate_up(QUANT_F16, QUANT_F16, 32, 160, n_row, mode);
+        }
     if (!slow)
-        check_normed({QUANT_Q4_K, QUANT_F32}, 16, 4096, 1);
+        check_normed({QUANT_Q4_K, QUANT_F32}, 16, 4096, 3, 1);
     std::vector<struct mat> mats = {mat_new(QUANT_Q4_K, 16, 4352, 1), mat_new(QUANT_F32, 32, 256, 2),
                                     mat_new(QUANT_Q8_0, 32, 256, 2)};
     op.n_row = op.n_mat = op.n_sm = 1;
     op.mats[0] = mats[0].tiles;
     assert_false(kern_cuda_matmul_norms(&op)); /* too long a row */
-    struct acts a = acts_new(2, 256, 5);
+    struct acts a = acts_new(5, 256, 5);
     struct kern_cuda_gate_up glu = gate_up_of({mats[1], mats[2]}, &a, &a);
     glu.n_row = 1;
     assert_false(kern_cuda_gate_up_norms(&glu)); /* of two types */
     glu.up = glu.gate;
-    glu.n_row = 2;
+    glu.n_row = 5;
+    glu.shared_bytes = op.shared_bytes = MORE_SHARED;
     glu.norm = {a.device.f, a.device.f, 1e-6f};
-    assert_int_equal(kern_cuda_gate_up_rows(&glu, false, NULL), -EINVAL); /* two rows */
+    assert_int_equal(kern_cuda_gate_up_rows(&glu, false, NULL), -EINVAL); /* too many rows */
     op.mats[0] = mats[2].tiles;
     op.out[0] = a.device.f;
-    op.n_row = 2;
+    op.n_row = 5;
     op.norm = glu.norm;
     assert_int_equal(kern_cuda_matmul_rows(&op, false, NULL), -EINVAL);
     acts_free(&a);
