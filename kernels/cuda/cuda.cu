@@ -7,8 +7,9 @@
 #include "vmm.cuh"
 
 enum {
-    CUDA_MAJOR_MIN = 8, /* int8 products of m16n8k32 and cp.async: Ampere, of 2020 */
-    CUDA_MIB_MIN = 256, /* free; less holds no model, and the driver's own tables need some */
+    CUDA_MAJOR_MIN = 8,           /* int8 products of m16n8k32 and cp.async: Ampere, of 2020 */
+    CUDA_SHARED_ELSE = 163 << 10, /* of a block: Ampere's largest */
+    CUDA_MIB_MIN = 256,           /* free; less holds no model, and the driver's own tables need some */
 };
 
 int cuda_result(struct cuda *cuda, cudaError_t error)
@@ -248,6 +249,8 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
     cuda->device = device;
     cuda->n_sm = prop.multiProcessorCount;
     cuda->shared_bytes = (int)prop.sharedMemPerBlockOptin;
+    if (prop.major != 9 && prop.major != 10) /* kernels that need 227 KiB are compiled for these alone */
+        cuda->shared_bytes = MIN(cuda->shared_bytes, (int)CUDA_SHARED_ELSE);
     if (kern_cuda_vmm_granularity(device, &cuda->granule) < 0)
         cuda->granule = 0; /* then the next engine reads the file again */
     cuda->pdl = prop.major >= 9;

@@ -39,8 +39,8 @@
 #define KERN_CUDA_BLOCKS(roomy, small)                                                                       \
     (KERN_CUDA_SM == 80 || KERN_CUDA_SM == 90 || KERN_CUDA_SM == 100 ? (roomy) : (small))
 
-/* The same of one with 227 KiB, or another. */
-#define KERN_CUDA_BLOCKS_227(with, other) (KERN_CUDA_SM == 90 || KERN_CUDA_SM == 100 ? (with) : (other))
+/* Can a block have 227 KiB?  What is only launched where it can is only compiled for where it can. */
+#define KERN_CUDA_SHARED_227 (KERN_CUDA_SM == 90 || KERN_CUDA_SM == 100 || KERN_CUDA_SM == 103)
 
 #define KERN_CUDA_FN static __device__ __forceinline__
 

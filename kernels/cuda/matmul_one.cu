@@ -458,11 +458,9 @@ KERN_CUDA_FN void one_quantise(const struct one_op &op, const float *products, i
     }
 }
 
-/* W warps: eight, or as many as a multiprocessor holds. */
 template <int W, int R>
-__global__ static void __launch_bounds__(W *KC_WARP, 1) matmul_one_row(struct one_op op)
+KERN_CUDA_FN void one_list_of(const struct one_op &op, uint8_t *shared)
 {
-    KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
     struct one_list list = {0, 0, 0};
 
     if (!op.glu)
@@ -476,6 +474,16 @@ __global__ static void __launch_bounds__(W *KC_WARP, 1) matmul_one_row(struct on
         return;
     __syncthreads();
     one_quantise<W, R>(op, one_products_at<W, R>(op, shared), list.tile0, n_tile);
+}
+
+/* W warps: a few, or as many as a multiprocessor holds. */
+template <int W, int R>
+__global__ static void __launch_bounds__(W *KC_WARP, 1) matmul_one_row(struct one_op op)
+{
+    KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
+
+    if constexpr (W == ONE_FEW || KERN_CUDA_SHARED_227)
+        one_list_of<W, R>(op, shared);
 }
 
 /* Host. */

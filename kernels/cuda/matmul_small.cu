@@ -343,12 +343,9 @@ KERN_CUDA_FN void small_quantise(const struct small_op &op, const struct small_r
     }
 }
 
-/* W warps: eight, as many blocks as shared memory leaves room for, or sixteen that share the rows. */
 template <int N, int W>
-__global__ static void __launch_bounds__(W *KC_WARP, N == 8 && W == 8 ? KERN_CUDA_BLOCKS(2, 1) : 1)
-    matmul_small_rows(struct small_op op)
+KERN_CUDA_FN void small_ranges(const struct small_op &op, uint8_t *shared)
 {
-    KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
     struct small_range range = {0, 0, 0, 0, 0};
     struct small_smem smem;
 
@@ -376,6 +373,17 @@ __global__ static void __launch_bounds__(W *KC_WARP, N == 8 && W == 8 ? KERN_CUD
         return;
     __syncthreads();
     small_quantise<N, W>(op, range, smem.products);
+}
+
+/* W warps: eight, as many blocks as shared memory leaves room for, or sixteen that share the rows. */
+template <int N, int W>
+__global__ static void __launch_bounds__(W *KC_WARP, N == 8 && W == 8 ? KERN_CUDA_BLOCKS(2, 1) : 1)
+    matmul_small_rows(struct small_op op)
+{
+    KERN_CUDA_SMEM_DYNAMIC(uint8_t, shared);
+
+    if constexpr (W == 8 || KERN_CUDA_SHARED_227)
+        small_ranges<N, W>(op, shared);
 }
 
 /* Host. */

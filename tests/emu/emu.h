@@ -37,7 +37,8 @@ extern "C" void __tsan_release(void *);
 #define __launch_bounds__(...)
 #define KERN_CUDA_FN static inline __attribute__((unused))
 
-#define KERN_CUDA_NAME "emu"
+#define KERN_CUDA_NAME       "emu"
+#define KERN_CUDA_SHARED_227 true /* whatever the machine says that it is */
 
 /* Where a call stands in the source. */
 #define EMU_SITE const char *file = __builtin_FILE(), int line = __builtin_LINE()
