@@ -1,4 +1,4 @@
-/* matmul_one.cu - products of one row, or of up to four: a decode step of few sequences.  Bound by the
+/* matmul_one.cu - products of one row, or of two: a decode step of as many sequences.  Bound by the
  * weights' bytes, and by what passes between two kernels.
  *
  * An H200 reads 2,304 bytes, 16 rows of a block of Q4_K, in the time of some 470 instructions of a warp: so
@@ -115,7 +115,7 @@ KERN_CUDA_FN void one_put(const struct one_op &op, const struct one_list &list, 
     if (op.glu)
         one_products_at<W, R>(
             op, shared)[((mat * R + n) * op.n_tile + tile - list.tile0) * KERN_CUDA_TILE_ROWS + row] = v;
-    else if (out_row < n_out && n < op.n_row)
+    else if (out_row < n_out)
         op.out[mat][n * n_out + out_row] = op.add ? old + v : v;
 }
 
@@ -275,9 +275,7 @@ KERN_CUDA_FN float one_old(const struct one_op &op, const struct one_list &list,
     const int mat = one_mat_of(op, list, i), n_out = op.mats[mat].n_out;
     const int out_row = one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + row;
 
-    return op.add && i < list.n && n < op.n_row && out_row < n_out
-               ? kc_ld_l2(op.out[mat] + n * n_out + out_row)
-               : 0.0f;
+    return op.add && i < list.n && out_row < n_out ? kc_ld_l2(op.out[mat] + n * n_out + out_row) : 0.0f;
 }
 
 /* A pass's sums of slices, added in order, once every warp has written its own.  old: of the first result of
@@ -303,7 +301,7 @@ KERN_CUDA_FN void one_finish(const struct one_op &op, const struct one_list &lis
     }
 }
 
-/* Waits for the kernel in front and has the rows in shared memory; past the last there is what there was. */
+/* Waits for the kernel in front and has the rows in shared memory. */
 template <int W, int R>
 KERN_CUDA_FN void one_take_row(const struct one_op &op, uint8_t *shared, bool floats)
 {
@@ -314,7 +312,7 @@ KERN_CUDA_FN void one_take_row(const struct one_op &op, uint8_t *shared, bool fl
     kc_pdl_wait();
     kc_pdl_launch();
 #pragma unroll 1
-    for (int n = 0; n < op.n_row; n++)
+    for (int n = 0; n < R; n++)
         if (op.norm.x)
             one_stage_normed<W>(op, shared, floats, n);
         else if (!floats)
@@ -393,7 +391,7 @@ KERN_CUDA_FN void one_floats(const struct one_op &op, const struct one_list &lis
         float sum[2][R];
         mm_float_rows<T, R>(sum, op.mats[one_mat_of(op, list, i)],
                             one_tile_of(op, list, i) * KERN_CUDA_TILE_ROWS + in_tile,
-                            op.norm.x ? reinterpret_cast<const float *>(shared) : op.in.f, op.n_row);
+                            op.norm.x ? reinterpret_cast<const float *>(shared) : op.in.f, R);
 #pragma unroll
         for (int n = 0; n < R; n++)
             if (r < 2)
@@ -450,8 +448,6 @@ KERN_CUDA_FN void one_quantise(const struct one_op &op, const float *products, i
             products + n * op.n_tile * KERN_CUDA_TILE_ROWS + unit * KERN_CUDA_GROUP + lane;
         const float v = mm_silu_times(gate[0], gate[n_of_mat]);
         const size_t at = (size_t)n * (size_t)op.mats[0].n_out + (size_t)(tile0 / 2 + unit) * KERN_CUDA_GROUP;
-        if (n >= op.n_row)
-            continue;
         act_put_32(v, op.out_act.q + at, op.out_act.group + at / KERN_CUDA_GROUP);
         if (op.out_act.f)
             op.out_act.f[at + (size_t)lane] = v;
@@ -579,8 +575,9 @@ static int one_launch(struct one_op *op, int n_sm, bool pdl, cudaStream_t stream
                                       shared, stream, pdl, *op));
 }
 
-/* Which kernel takes it. */
-enum one_way { ONE_NONE, ONE_ROW_FEW, ONE_ROW_MANY, ONE_ROWS_2, ONE_ROWS_4 };
+/* Which kernel takes it.  Four rows would take longer so than by matmul_small: 2.9 ms a step of the 9B on an
+ * H200 for 2.8. */
+enum one_way { ONE_NONE, ONE_ROW_FEW, ONE_ROW_MANY, ONE_ROWS };
 
 template <int W, int R>
 static bool one_fits(const struct one_op *op, int n_sm)
@@ -602,9 +599,7 @@ static enum one_way one_way_of(const struct one_op *op, int n_sm, int shared_byt
         return ONE_ROW_MANY;
     if (op->n_row == 1)
         return one_fits<ONE_FEW, 1>(op, n_sm) ? ONE_ROW_FEW : ONE_NONE;
-    if (op->n_row == 2 && more && one_fits<ONE_SOME, 2>(op, n_sm))
-        return ONE_ROWS_2;
-    return op->n_row <= 4 && more && one_fits<ONE_SOME, 4>(op, n_sm) ? ONE_ROWS_4 : ONE_NONE;
+    return op->n_row == 2 && more && one_fits<ONE_SOME, 2>(op, n_sm) ? ONE_ROWS : ONE_NONE;
 }
 
 static int one_run(struct one_op *op, int n_sm, int shared_bytes, bool pdl, cudaStream_t stream)
@@ -614,10 +609,8 @@ static int one_run(struct one_op *op, int n_sm, int shared_bytes, bool pdl, cuda
         return one_launch<ONE_FEW, 1>(op, n_sm, pdl, stream);
     case ONE_ROW_MANY:
         return one_launch<ONE_MANY, 1>(op, n_sm, pdl, stream);
-    case ONE_ROWS_2:
+    case ONE_ROWS:
         return one_launch<ONE_SOME, 2>(op, n_sm, pdl, stream);
-    case ONE_ROWS_4:
-        return one_launch<ONE_SOME, 4>(op, n_sm, pdl, stream);
     case ONE_NONE:
         break;
     }
@@ -701,7 +694,5 @@ int matmul_one_init(int shared_bytes)
 
     if (r == 0 && shared_bytes >= ONE_MORE)
         r = one_init<ONE_MANY, 1>();
-    if (r == 0 && shared_bytes >= ONE_MORE)
-        r = one_init<ONE_SOME, 2>();
-    return r == 0 && shared_bytes >= ONE_MORE ? one_init<ONE_SOME, 4>() : r;
+    return r == 0 && shared_bytes >= ONE_MORE ? one_init<ONE_SOME, 2>() : r;
 }

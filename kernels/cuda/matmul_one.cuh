@@ -1,4 +1,4 @@
-/* matmul_one.cuh - what matmul_one.cu does for matmul.cu: one row of activations, or up to four, where they
+/* matmul_one.cuh - what matmul_one.cu does for matmul.cu: one row of activations, or two, where they
  * fit into shared memory beside the weights on their way. */
 #pragma once
 
