@@ -12,7 +12,7 @@
  * which the device can give a block this much. */
 extern "C" int kern_cuda_matmul_init(int shared_bytes);
 
-/* Would they take a row that is to be normed first? */
+/* Would they take rows that are to be normed first? */
 extern "C" bool kern_cuda_matmul_norms(const struct kern_cuda_matmul *op);
 extern "C" bool kern_cuda_gate_up_norms(const struct kern_cuda_gate_up *op);
 

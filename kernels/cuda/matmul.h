@@ -13,8 +13,8 @@ enum {
     KERN_CUDA_FEW = 32,  /* rows up to which reading the weights once more costs less than idle columns */
 };
 
-/* A row that a product norms and quantises for itself, as kern_cuda_norm_q8() would.
- *   x, w [n_in] f32     x NULL: none, the rows are quantised already */
+/* Rows that a product norms and quantises for itself, as kern_cuda_norm_q8() would.
+ *   x [n_row][n_in] f32     w [n_in] f32     x NULL: the rows are quantised already */
 struct kern_cuda_row_norm {
     const float *x, *w;
     float eps;
