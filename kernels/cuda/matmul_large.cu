@@ -7,6 +7,7 @@
 #include "matmul_large.cuh"
 
 #include "act.cuh"
+#include "matmul_op.cuh"
 #include "matmul_step.cuh"
 
 enum {
@@ -243,16 +244,12 @@ static int large_ring_bytes(const struct kern_cuda_tiles *t)
 
 static int large_run(struct large_op *op, bool pdl, cudaStream_t stream)
 {
-    const int of_mat = op->glu ? LARGE_ROWS / 2 : LARGE_ROWS, n_range = op->glu ? 1 : op->n_mat;
+    const unsigned n_block = (unsigned)matmul_op_cut(op, op->glu ? LARGE_ROWS / 2 : LARGE_ROWS);
     const size_t products = op->glu ? LARGE_COLUMNS * LARGE_COLUMN * sizeof(float) : 0;
     size_t shared = LARGE_RING * mm_slot_bytes(LARGE_COLUMNS, LARGE_COLUMNS);
-    unsigned n_block = 0;
 
-    for (int i = 0; i < n_range; i++) {
-        op->block0[i] = (int)n_block;
-        n_block += (unsigned)CEIL_DIV(op->mats[i].n_out, of_mat);
+    for (int i = 0; i < op->n_mat; i++)
         op->ring_bytes = MAX(op->ring_bytes, large_ring_bytes(&op->mats[i]));
-    }
     shared = MAX(shared + LARGE_WARPS * (size_t)op->ring_bytes, products);
     return kc_result(KERN_CUDA_LAUNCH(matmul_large_rows,
                                       dim3((unsigned)CEIL_DIV(op->n_row, (int)LARGE_COLUMNS), n_block),
@@ -261,30 +258,15 @@ static int large_run(struct large_op *op, bool pdl, cudaStream_t stream)
 
 int matmul_large(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
 {
-    struct large_op large = {};
+    struct large_op large = matmul_op_of<struct large_op>(op);
 
-    large.in = op->in;
-    large.n_row = op->n_row;
-    large.n_mat = op->n_mat;
-    large.add = op->add;
-    for (int i = 0; i < op->n_mat; i++) {
-        large.mats[i] = op->mats[i];
-        large.out[i] = op->out[i];
-    }
     return large_run(&large, pdl, stream);
 }
 
 int matmul_large_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
 {
-    struct large_op large = {};
+    struct large_op large = matmul_op_of_glu<struct large_op>(op);
 
-    large.in = op->in;
-    large.out_act = op->out;
-    large.n_row = op->n_row;
-    large.n_mat = 2;
-    large.glu = true;
-    large.mats[0] = op->gate;
-    large.mats[1] = op->up;
     return large_run(&large, pdl, stream);
 }
 

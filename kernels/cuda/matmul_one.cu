@@ -16,6 +16,7 @@
 
 #include "act.cuh"
 #include "matmul_float.cuh"
+#include "matmul_op.cuh"
 #include "matmul_step.cuh"
 #include "norm.cuh"
 #include "one_block.cuh"
@@ -539,19 +540,10 @@ static size_t one_choose_ring(struct one_op *op)
  */
 static int one_cut(struct one_op *op, int n_most)
 {
-    const int n_range = op->glu ? 1 : op->n_mat;
-    int n_tile = 0, n_block = 0;
-
-    for (int i = 0; i < n_range; i++)
-        n_tile += CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS);
-    op->n_tile = CEIL_DIV(n_tile, n_most);
+    op->n_tile = CEIL_DIV(matmul_op_n_tile(op), n_most);
     if (op->glu) /* whole groups of 32 results, which wait in shared memory */
         op->n_tile = MIN(ROUND_UP(op->n_tile, 2), (int)ONE_TILES);
-    for (int i = 0; i < n_range; i++) {
-        op->block0[i] = n_block;
-        n_block += CEIL_DIV(CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS), op->n_tile);
-    }
-    return n_block;
+    return matmul_op_cut(op, op->n_tile * KERN_CUDA_TILE_ROWS);
 }
 
 /* What a launch takes of a device: warps in a block, rows, blocks on a multiprocessor. */
@@ -619,32 +611,17 @@ static int one_run(struct one_op *op, int n_sm, int shared_bytes, bool pdl, cuda
 
 static struct one_op one_of(const struct kern_cuda_matmul *op)
 {
-    struct one_op one = {};
+    struct one_op one = matmul_op_of<struct one_op>(op);
 
-    one.in = op->in;
     one.norm = op->norm;
-    one.n_row = op->n_row;
-    one.n_mat = op->n_mat;
-    one.add = op->add;
-    for (int i = 0; i < op->n_mat; i++) {
-        one.mats[i] = op->mats[i];
-        one.out[i] = op->out[i];
-    }
     return one;
 }
 
 static struct one_op one_of_glu(const struct kern_cuda_gate_up *op)
 {
-    struct one_op one = {};
+    struct one_op one = matmul_op_of_glu<struct one_op>(op);
 
-    one.in = op->in;
     one.norm = op->norm;
-    one.out_act = op->out;
-    one.n_row = op->n_row;
-    one.n_mat = 2;
-    one.glu = true;
-    one.mats[0] = op->gate;
-    one.mats[1] = op->up;
     return one;
 }
 

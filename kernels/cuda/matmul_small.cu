@@ -10,6 +10,7 @@
 
 #include "act.cuh"
 #include "matmul_float.cuh"
+#include "matmul_op.cuh"
 #include "matmul_step.cuh"
 
 enum {
@@ -435,19 +436,10 @@ static size_t small_choose_shared(struct small_op *op, int n_column, int n_warp,
 /* Cuts the tiles so that the blocks of a multiprocessor have about as much each.  Returns how many. */
 static int small_cut(struct small_op *op, int n_column, int n_sm, int n_warp)
 {
-    const int n_range = op->glu ? 1 : op->n_mat;
-    int n_tile = 0, n_block = 0;
-
-    for (int i = 0; i < n_range; i++)
-        n_tile += CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS);
-    op->n_tile = CEIL_DIV(n_tile, n_warp == 16 ? n_sm : 2 * n_sm);
+    op->n_tile = CEIL_DIV(matmul_op_n_tile(op), n_warp == 16 ? n_sm : 2 * n_sm);
     if (op->glu) /* whole groups of 32 results, which wait in shared memory */
         op->n_tile = MIN(ROUND_UP(op->n_tile, 2), n_warp == 8 && n_column == 16 ? 2 : 8);
-    for (int i = 0; i < n_range; i++) {
-        op->block0[i] = n_block;
-        n_block += CEIL_DIV(CEIL_DIV(op->mats[i].n_out, KERN_CUDA_TILE_ROWS), op->n_tile);
-    }
-    return n_block;
+    return matmul_op_cut(op, op->n_tile * KERN_CUDA_TILE_ROWS);
 }
 
 template <int N, int W>
@@ -472,30 +464,15 @@ static int small_run(struct small_op *op, int n_sm, int shared_bytes, bool pdl, 
 
 int matmul_small(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
 {
-    struct small_op small = {};
+    struct small_op small = matmul_op_of<struct small_op>(op);
 
-    small.in = op->in;
-    small.n_row = op->n_row;
-    small.n_mat = op->n_mat;
-    small.add = op->add;
-    for (int i = 0; i < op->n_mat; i++) {
-        small.mats[i] = op->mats[i];
-        small.out[i] = op->out[i];
-    }
     return small_run(&small, op->n_sm, op->shared_bytes, pdl, stream);
 }
 
 int matmul_small_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
 {
-    struct small_op small = {};
+    struct small_op small = matmul_op_of_glu<struct small_op>(op);
 
-    small.in = op->in;
-    small.out_act = op->out;
-    small.n_row = op->n_row;
-    small.n_mat = 2;
-    small.glu = true;
-    small.mats[0] = op->gate;
-    small.mats[1] = op->up;
     return small_run(&small, op->n_sm, op->shared_bytes, pdl, stream);
 }
 

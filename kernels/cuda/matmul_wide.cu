@@ -12,6 +12,7 @@
  * kernels give. */
 #include "matmul_wide.cuh"
 
+#include "matmul_op.cuh"
 #include "matmul_step.cuh"
 #include "wide_tiles.cuh"
 
@@ -155,14 +156,11 @@ static int wide_shared_bytes(enum quant_type type)
 
 static int wide_run(struct wide_op *op, bool pdl, cudaStream_t stream)
 {
-    const int of_mat = op->glu ? WIDE_ROWS / 2 : WIDE_ROWS, n_range = op->glu ? 1 : op->n_mat;
-    int shared = WIDE_COLUMNS * WIDE_COLUMN * (int)sizeof(float), n_block = 0;
+    const int n_block = matmul_op_cut(op, op->glu ? WIDE_ROWS / 2 : WIDE_ROWS);
+    int shared = WIDE_COLUMNS * WIDE_COLUMN * (int)sizeof(float);
 
-    for (int i = 0; i < n_range; i++) {
-        op->block0[i] = n_block;
-        n_block += CEIL_DIV(op->mats[i].n_out, of_mat);
+    for (int i = 0; i < op->n_mat; i++) /* gate and up are of one type */
         shared = MAX(shared, wide_shared_bytes(op->mats[i].type));
-    }
     return kc_result(KERN_CUDA_LAUNCH(
         matmul_wide_rows, dim3((unsigned)CEIL_DIV(op->n_row, (int)WIDE_COLUMNS), (unsigned)n_block),
         dim3(WIDE_THREADS), (size_t)shared, stream, pdl, *op));
@@ -170,30 +168,15 @@ static int wide_run(struct wide_op *op, bool pdl, cudaStream_t stream)
 
 int matmul_wide(const struct kern_cuda_matmul *op, bool pdl, cudaStream_t stream)
 {
-    struct wide_op wide = {};
+    struct wide_op wide = matmul_op_of<struct wide_op>(op);
 
-    wide.in = op->in;
-    wide.n_row = op->n_row;
-    wide.n_mat = op->n_mat;
-    wide.add = op->add;
-    for (int i = 0; i < op->n_mat; i++) {
-        wide.mats[i] = op->mats[i];
-        wide.out[i] = op->out[i];
-    }
     return wide_run(&wide, pdl, stream);
 }
 
 int matmul_wide_glu(const struct kern_cuda_gate_up *op, bool pdl, cudaStream_t stream)
 {
-    struct wide_op wide = {};
+    struct wide_op wide = matmul_op_of_glu<struct wide_op>(op);
 
-    wide.in = op->in;
-    wide.out_act = op->out;
-    wide.n_row = op->n_row;
-    wide.n_mat = 2;
-    wide.glu = true;
-    wide.mats[0] = op->gate;
-    wide.mats[1] = op->up;
     return wide_run(&wide, pdl, stream);
 }
 
