@@ -25,8 +25,12 @@ def log(name):
 
 
 def names():
-    done = os.path.join(DIR, "done")
-    return sorted(os.listdir(done), key=lambda n: os.path.getmtime(os.path.join(done, n)))
+    """Of the steps that were taken, in their order."""
+    try:
+        with open(os.path.join(DIR, "steps"), encoding="utf-8") as f:
+            return f.read().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def failed_steps():

@@ -43,7 +43,7 @@ while [ $# -gt 0 ]; do
     *) usage ;;
     esac
 done
-mkdir -p "$out/obj" "$out/done" || exit 2
+mkdir -p "$out/obj" || exit 2
 if [ $mode = emu ]; then backend=emu; else backend=cuda; fi
 driver=${driver:-$out/driver}
 random=${random:-$out/random_gguf}
@@ -51,12 +51,12 @@ jobs=$(getconf _NPROCESSORS_ONLN)
 PATH=$PATH:/usr/local/cuda/bin # where its installer leaves it, in nobody's PATH
 [ $mode = emu ] || ncu=${ncu:-$(command -v ncu)}
 
-# step NAME SECONDS COMMAND...: once; its output is DIR/NAME.log, a failure of it stands in DIR/failed.
+# step NAME SECONDS COMMAND...: once, then it stands in DIR/steps; its output is DIR/NAME.log, a failure of it stands in DIR/failed.
 step() {
     name=$1
     seconds=$2
     shift 2
-    [ ! -e "$out/done/$name" ] || return 0
+    ! grep -qxF "$name" "$out/steps" 2>/dev/null || return 0
     step_began=$(date +%s)
     if [ $((step_began - began + seconds)) -gt "$limit" ]; then
         echo "$name: no time left in this call: call again"
@@ -73,7 +73,7 @@ step() {
     *) echo "$name: status $status after $took s" | tee -a "$out/failed" ;;
     esac
     [ $status = 0 ] || tail -n 5 "$out/$name.log"
-    touch "$out/done/$name"
+    echo "$name" >>"$out/steps"
 }
 
 run() { timeout "$seconds" "$@"; } # a program of a step; its time is up with the step's
@@ -199,7 +199,7 @@ serve() { # OPTIONS
 if [ "$driver" = "$out/driver" ]; then step build 480 build; fi
 if [ ! -x "$driver" ]; then # nothing can be reported; the next call builds again
     echo "there is no driver: see $out/build.log"
-    rm -f "$out/done/build" "$out/failed"
+    rm -f "$out/steps" "$out/failed"
     exit 1
 fi
 if [ $mode = emu ]; then
