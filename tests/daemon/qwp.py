@@ -85,7 +85,8 @@ def readable(sock, seconds):
 class Peer:
     """One connection.  next_frame() hands out frames in order; frames of other streams are kept for their readers."""
 
-    def __init__(self, path, hello=True, rcvbuf=None, client="qwp.py", capabilities=()):
+    def __init__(self, path, hello=True, rcvbuf=None, client="qwp.py", capabilities=(), timeout=TIMEOUT_S):
+        self.timeout = timeout  # of whatever is waited for, where the call says nothing else
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
@@ -141,8 +142,9 @@ class Peer:
         self.data = self.data[HEADER.size + length:]
         return Frame(stream, TYPES[number], flags, msg)
 
-    def read_frame(self, timeout=TIMEOUT_S):
+    def read_frame(self, timeout=None):
         """The next frame from the wire, whatever stream it is on."""
+        timeout = self.timeout if timeout is None else timeout
         end = time.monotonic() + timeout
         while (frame := self._take()) is None:
             left = end - time.monotonic()
@@ -157,7 +159,7 @@ class Peer:
             self.data += chunk
         return frame
 
-    def next_frame(self, stream=None, timeout=TIMEOUT_S):
+    def next_frame(self, stream=None, timeout=None):
         """The next frame of one stream, or of any."""
         for i, frame in enumerate(self.kept):
             if stream is None or frame.stream == stream:
@@ -169,7 +171,7 @@ class Peer:
                 return frame
             self.kept.append(frame)
 
-    def expect(self, cls, stream=None, timeout=TIMEOUT_S):
+    def expect(self, cls, stream=None, timeout=None):
         """The next frame, which must be a cls; an Error instead raises Refused."""
         frame = self.next_frame(stream, timeout)
         if frame.type is pb.Error and cls is not pb.Error:
@@ -177,7 +179,7 @@ class Peer:
         assert frame.type is cls, f"expected {cls.__name__}, got {frame}"
         return frame
 
-    def wait_for(self, cls, stream=None, timeout=TIMEOUT_S, match=lambda msg: True):
+    def wait_for(self, cls, stream=None, timeout=None, match=lambda msg: True):
         """Skips frames until one is a cls that matches."""
         while True:
             frame = self.next_frame(stream, timeout)
@@ -186,7 +188,7 @@ class Peer:
             if frame.type is pb.Error and cls is not pb.Error:
                 raise Refused(frame.msg)
 
-    def is_closed(self, timeout=TIMEOUT_S):
+    def is_closed(self, timeout=None):
         """Reads until the daemon closes; frames on the way are kept."""
         try:
             while True:
@@ -199,7 +201,7 @@ class Peer:
             fields["body"] = body
         return self.open(pb.Generate(**fields), flags, fds)
 
-    def collect(self, stream, timeout=TIMEOUT_S, result=None):
+    def collect(self, stream, timeout=None, result=None):
         """Reads a stream to its end: a Result; Error raises Refused with what came before as .result."""
         result = result or Result()
         while not result.usage:
@@ -224,9 +226,9 @@ class Peer:
     def status(self):
         return self.call(pb.Status(), pb.StatusReply)
 
-    def wait_status(self, match, timeout=TIMEOUT_S):
+    def wait_status(self, match, timeout=None):
         """Asks until the status matches: there is no event for some of what it shows."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + (self.timeout if timeout is None else timeout)
         while not match(status := self.status()):
             if time.monotonic() > end:
                 raise TimeoutError(f"status stayed\n{status}")
