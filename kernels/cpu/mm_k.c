@@ -5,91 +5,13 @@
  * turn, sums stay in registers, and the panel is prefetched ahead of its use.  Many rows: blocks outside,
  * rows inside, so that the block stays in L1 and the activations of one block (160 KiB for 512 rows) in L2;
  * sums go through a->out. */
-#include "isa_fn.h"
-
-#include "kernels/blocks.h"
+#include "mm_k.h"
 
 enum { MM_K_PANELS = 4 }; /* panels that share one walk over the rows */
 enum {
     MM_K_AHEAD = 6144, /* bytes, for up to two rows; 4.6-9.2 KiB within 5 %, 2.3 KiB a third slower */
     MM_K_AHEAD_MANY = 18432
 }; /* see mm_k_prefetch() */
-
-/* Scales of one block, taken apart as far as pays. */
-struct mm_k_scales {
-    vb low[4]; /* Q4_K, Q5_K: scale bytes of groups 0..3, 4..7, then mins.  Q6_K: bytes.  IQ4_XS: low[0]
-                  nibbles */
-    vi top;    /* IQ4_XS */
-};
-
-VEC struct mm_k_scales mm_k_scales(enum panel_kind kind, const uint8_t *main, const uint8_t *side)
-{
-    struct mm_k_scales s = {0};
-
-    if (kind == PANEL_Q6K) {
-        for (int i = 0; i < 4; i++)
-            s.low[i] = vb_load(main + PANEL_Q6_SCALE + 64 * i);
-    } else if (kind == PANEL_IQ4XS) {
-        s.low[0] = vb_load(main + PANEL_IQ4_SCALE);
-        s.top = vi_load_u16(side + 32);
-    } else {
-        const vb m0f = vb_set1(0x0f), m30 = vb_set1(0x30), hi = vb_load(main + PANEL_K_TOP);
-        const vb lo03 = vb_load(main + PANEL_K_LO03), lo47 = vb_load(main + PANEL_K_LO47);
-        s.low[0] = vb_or(vb_and(lo03, m0f), vb_and(vb_sll16(hi, 4), m30));
-        s.low[1] = vb_or(vb_and(lo47, m0f), vb_and(hi, m30));
-        s.low[2] = vb_or(vb_and(vb_srl16(lo03, 4), m0f), vb_and(vb_sll16(hi, 2), m30));
-        s.low[3] = vb_or(vb_and(vb_srl16(lo47, 4), m0f), vb_and(vb_srl16(hi, 2), m30));
-    }
-    return s;
-}
-
-/* Scale of group g (of 16 for Q6_K, else of 32), per lane. */
-VEC vi mm_k_scale(enum panel_kind kind, const struct mm_k_scales *s, int g)
-{
-    if (kind == PANEL_Q6K)
-        return vi_sra(vi_sll(s->low[g >> 2], 24 - 8 * (g & 3)), 24);
-    if (kind == PANEL_IQ4XS) {
-        const vb low = vb_and(vi_srl(s->low[0], 8 * (g & 3) + 4 * (g >> 2)), vi_set1(15));
-        const vb top = vb_and(vi_sll(vi_srl(s->top, 2 * g), 4), vi_set1(0x30));
-        return vi_sub(vb_or(low, top), vi_set1(32));
-    }
-    return vb_and(vi_srl(s->low[g >> 2], 8 * (g & 3)), vi_set1(255));
-}
-
-/* 16-bit pair i: what multiplies the activation sums (act.h's order).  Q4_K, Q5_K: mins; the others: scales.
- */
-VEC vb mm_k_pair(enum panel_kind kind, const struct mm_k_scales *s, int i)
-{
-    if (kind == PANEL_Q6K)
-        return i & 1 ? vb_sra16(s->low[i >> 1], 8) : vb_sra16(vb_sll16(s->low[i >> 1], 8), 8);
-    if (kind == PANEL_IQ4XS) {
-        const int g = (i >> 1) * 4 + (i & 1);
-        return vb_or(vb_and(mm_k_scale(kind, s, g), vi_set1(0xffff)), vi_sll(mm_k_scale(kind, s, g + 2), 16));
-    }
-    const vb mins = s->low[2 + (i >> 1)];
-    return vb_and(i & 1 ? vb_srl16(mins, 8) : mins, vi_set1(0x00ff00ff));
-}
-
-/* Codes of quad (4 k) of group of 32 g. */
-VEC vb mm_k_codes(enum panel_kind kind, const uint8_t *main, int g, int quad, vb table)
-{
-    const int qs = kind == PANEL_Q6K ? PANEL_Q6_QS : kind == PANEL_IQ4XS ? PANEL_IQ4_QS : PANEL_K_QS;
-    vb v = vb_load(main + qs + ((g >> 1) * 8 + quad) * 64);
-
-    v = vb_and(g & 1 ? vb_srl16(v, 4) : v, vb_set1(0x0f));
-    if (kind == PANEL_IQ4XS)
-        return vb_lookup(table, v);
-    if (kind == PANEL_Q5K) {
-        const vb hi = vb_load(main + PANEL_K_QH + quad * 64);
-        return vb_or(v, vb_and(g < 4 ? vb_sll16(hi, 4 - g) : vb_srl16(hi, g - 4), vb_set1(0x10)));
-    }
-    if (kind == PANEL_Q6K) {
-        const vb hi = vb_load(main + PANEL_Q6_QH + ((g >> 2) * 8 + quad) * 64);
-        const int by = 4 - 2 * (g & 3);
-        return vb_or(v, vb_and(by >= 0 ? vb_sll16(hi, by) : vb_srl16(hi, -by), vb_set1(0x30)));
-    }
-    return v;
-}
 
 /* A share of the block ahead with each of the 64 quads of a block, since all at once its lines wait for each
  * other and the products for them: then memory and products took their times one after the other.  One thread
@@ -128,48 +50,14 @@ VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, int ah
         total[m] = vi_add(total[m], vi_mul(s[m], scale));
 }
 
-VEC vi mm_k_sums(enum panel_kind kind, const struct mm_k_scales *s, const struct act256 *x)
-{
-    const int n_pair = kind == PANEL_Q6K ? 8 : 4;
-    const int16_t *sums = kind == PANEL_Q6K ? x->sum16 : x->sum32;
-    vi r = vi_zero();
-
-#pragma GCC unroll 8
-    for (int i = 0; i < n_pair; i++)
-        r = vi_dot_i16(r, mm_k_pair(kind, s, i), sums + 2 * i);
-    return r;
-}
-
-/* f + (float(s) d - float(min) m) xd */
-VEC vf mm_k_finish(enum panel_kind kind, vi s, vi sums, const uint8_t *side, float xd, vf f)
-{
-    const vf d = vf_load_f16((const uint16_t *)side);
-    vf t;
-
-    if (kind == PANEL_Q6K)
-        s = vi_sub(s, vi_sll(sums, 5));
-    if (kind == PANEL_IQ4XS && VEC_OFF128_BIAS)
-        s = vi_sub(s, vi_sll(sums, 7));
-    t = vf_mul(vf_from_vi(s), d);
-    if (kind == PANEL_Q4K || kind == PANEL_Q5K)
-        t = vf_fnma(vf_from_vi(sums), vf_load_f16((const uint16_t *)(side + 32)), t);
-    return vf_fma(t, vf_set1(xd), f);
-}
-
 /* One block of one panel with n_row rows: f[m] += block . x[m] */
 VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const uint8_t *side,
                     const struct act256 *x, vf *f)
 {
-    uint8_t iq4[16];
-    vb table = vb_set1(0);
-    vi total[VEC_ROWS];
     const struct mm_k_scales s = mm_k_scales(kind, main, side);
+    const vb table = mm_k_table(kind, 128);
+    vi total[VEC_ROWS];
 
-    if (kind == PANEL_IQ4XS) {
-        for (int i = 0; i < 16; i++)
-            iq4[i] = (uint8_t)(block_iq4_values[i] + 128);
-        table = vb_table(iq4);
-    }
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
         total[m] = vi_zero();
@@ -182,11 +70,12 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ah
             mm_k_group(kind, n_row, main, ahead, x, g, 0, 8, mm_k_scale(kind, &s, g), table, total);
         }
     }
+    const struct mm_k_floats floats = mm_k_floats(kind, side);
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++) {
         const bool needs_sums = kind != PANEL_IQ4XS || VEC_OFF128_BIAS;
         const vi sums = needs_sums ? mm_k_sums(kind, &s, x + m) : vi_zero();
-        f[m] = mm_k_finish(kind, total[m], sums, side, x[m].d, f[m]);
+        f[m] = mm_k_finish(kind, mm_k_less_offset(kind, total[m], sums), sums, &floats, x[m].d, f[m]);
     }
 }
 
