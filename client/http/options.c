@@ -12,10 +12,7 @@ static const char *const options_orders[] = {"prefix-first", "suffix-first", NUL
 static const char *const options_reasoning[] = {"both", "reasoning_content", "reasoning", "none", NULL};
 
 #define KEY(field, kind, help_text, ...)                                                                     \
-    {                                                                                                        \
-        .section = "http", .name = #field, .type = kind, .offset = offsetof(struct options, field),          \
-        .help = help_text, __VA_ARGS__                                                                       \
-    }
+    CONF_KEY("http", struct options, field, #field, kind, .help = help_text, __VA_ARGS__)
 static const struct conf_key options_keys[] = {
     KEY(listen, CONF_STRING, "unix:PATH, 127.0.0.1:PORT or [::1]:PORT; may be given again"),
     KEY(socket, CONF_STRING, "socket of the daemon (as qwenctl looks for it)"),
@@ -71,6 +68,12 @@ static void options_set_defaults(struct options *options)
         .idle_s = 75,
         .stall_s = 60,
     };
+}
+
+void options_table(struct options *defaults, struct conf_table *ret_table)
+{
+    options_set_defaults(defaults);
+    *ret_table = (struct conf_table){options_keys, OPTIONS_N_KEYS, defaults};
 }
 
 void options_deinit(struct options *options)

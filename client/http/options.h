@@ -21,6 +21,7 @@ int options_read(struct options *options, int argc, char **argv, enum conf_actio
                  struct fault *fault);
 void options_deinit(struct options *options);
 void options_print_help(void);
+void options_table(struct options *defaults, struct conf_table *ret_table); /* for qwend-http-doc */
 
 /* The next word of a list: its length, *at moves to it; 0: none is left. */
 size_t options_word(const char **at);

@@ -10,10 +10,7 @@ static const char *const options_backends[] = {"auto", "cuda", "cpu", "ref", NUL
 static const char *const options_kv_types[] = {"f16", "f32", "q8_0", NULL};
 
 #define KEY(field, kind, help_text, ...)                                                                     \
-    {                                                                                                        \
-        .section = "daemon", .name = #field, .type = kind, .offset = offsetof(struct options, field),        \
-        .help = help_text, __VA_ARGS__                                                                       \
-    }
+    CONF_KEY("daemon", struct options, field, #field, kind, .help = help_text, __VA_ARGS__)
 static const struct conf_key options_keys[] = {
     KEY(socket, CONF_STRING, "socket to listen on (/run/qwend/qwend.sock)"),
     KEY(metrics, CONF_STRING, "socket that metrics are read from, or none (none)"),
@@ -78,6 +75,12 @@ static int options_set_defaults(struct options *options)
     };
     options->socket = strdup("/run/qwend/qwend.sock");
     return options->socket ? 0 : err_origin(-ENOMEM);
+}
+
+int options_table(struct options *defaults, struct conf_table *ret_table)
+{
+    *ret_table = (struct conf_table){options_keys, OPTIONS_N_KEYS, defaults};
+    return options_set_defaults(defaults);
 }
 
 void options_deinit(struct options *options)

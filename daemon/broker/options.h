@@ -32,3 +32,5 @@ void options_deinit(struct options *options);
 /* Names of the keys that differ, "slots, model"; cut to what fits, "" if there are none. */
 void options_name_changes(const struct options *a, const struct options *b, char *text, size_t n);
 void options_print_help(void); /* from the same table, to stdout */
+/* The table itself, for qwend-doc.  Whatever is returned, options_deinit(). */
+int options_table(struct options *defaults, struct conf_table *ret_table);

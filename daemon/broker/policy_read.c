@@ -12,10 +12,7 @@ static const char *const policy_priorities[] = {"interactive", "normal", "batch"
 static const char *const policy_admins[] = {"drain", "reload", "kill", NULL};
 
 #define KEY(field, kind, key_name, ...)                                                                      \
-    {                                                                                                        \
-        .section = "class", .name = key_name, .type = kind, .offset = offsetof(struct policy_class, field),  \
-        __VA_ARGS__                                                                                          \
-    }
+    CONF_KEY("class", struct policy_class, field, key_name, kind, __VA_ARGS__)
 static const struct conf_key policy_keys[] = {
     KEY(matches, CONF_STRING, "match"), /* for its name only: policy_take_match() */
     KEY(allow, CONF_BOOL, "allow"),
@@ -129,6 +126,12 @@ static void policy_class_init(struct policy_class *class, const char *name)
 {
     *class = (struct policy_class){.allow = true, .weight = POLICY_WEIGHT_DEFAULT, .priorities = 7};
     snprintf(class->name, sizeof(class->name), "%s", name);
+}
+
+void policy_table(struct policy_class *defaults, struct conf_table *ret_table)
+{
+    policy_class_init(defaults, "");
+    *ret_table = (struct conf_table){policy_keys, ARRAY_SIZE(policy_keys), defaults};
 }
 
 static struct policy_class *policy_add(struct policy *policy, const char *name, struct policy_match match)

@@ -21,5 +21,8 @@ int policy_read_stream(struct policy *policy, FILE *file, const char *path, cons
                        struct fault *fault);
 int policy_finish(struct policy *policy, struct fault *fault); /* what only the whole can show */
 
+/* The keys of a class, for qwend-doc. */
+void policy_table(struct policy_class *defaults, struct conf_table *ret_table);
+
 /* All of it: the files in order, checked.  The fault names file, line, key and what it should be. */
 int policy_read(const struct conf_files *files, struct policy **ret_policy, struct fault *fault);

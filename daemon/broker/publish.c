@@ -13,8 +13,14 @@
 enum { PUBLISH_SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, PUBLISH_CHUNK = 16 << 10 };
 
 static const struct conf_key publish_keys[] = {
-    {.section = "public", .name = "file", .type = CONF_STRING, .offset = offsetof(struct publish_item, path)},
+    CONF_KEY("public", struct publish_item, path, "file", CONF_STRING),
 };
+
+void publish_table(struct publish_item *defaults, struct conf_table *ret_table)
+{
+    *defaults = (struct publish_item){.fd = -1};
+    *ret_table = (struct conf_table){publish_keys, ARRAY_SIZE(publish_keys), defaults};
+}
 
 static void publish_item_deinit(struct publish_item *item)
 {

@@ -34,6 +34,8 @@ struct publish {
 /* All of it: sections from the files in order, then the files that they name.  The fault names section and
  * file. */
 int publish_read(const struct conf_files *files, struct publish **ret_publish, struct fault *fault);
+/* The keys of a section, for qwend-doc. */
+void publish_table(struct publish_item *defaults, struct conf_table *ret_table);
 /* The first half of one file, for fuzzing. */
 int publish_read_stream(struct publish *publish, FILE *file, const char *path, struct fault *fault);
 struct publish *publish_free(struct publish *publish);

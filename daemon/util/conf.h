@@ -31,6 +31,20 @@ struct conf_key {
     const char *help;           /* one line, for --help */
 };
 
+/* A row: section, struct of the target, field of it, name, type, then what else it has. */
+#define CONF_KEY(section_name, target, field, key_name, kind, ...)                                           \
+    {                                                                                                        \
+        .section = section_name, .name = key_name, .type = kind, .offset = offsetof(target, field),          \
+        __VA_ARGS__                                                                                          \
+    }
+
+/* A table, and a target as it is before anything is read; both borrowed.  For the manual pages. */
+struct conf_table {
+    const struct conf_key *keys;
+    size_t n;
+    const void *defaults;
+};
+
 static inline void conf_fclosep(FILE **file)
 {
     if (*file)
