@@ -20,7 +20,7 @@ enum cmd_group { CMD_ASKING, CMD_WATCHING, CMD_STEERING, CMD_MODELS, CMD_TOOLS, 
 /* what its arguments are, for the completions */
 enum cmd_takes { CMD_TAKES_TEXT, CMD_TAKES_NOTHING, CMD_TAKES_FILE, CMD_TAKES_WORD, CMD_TAKES_REQUEST };
 
-/* A verb.  Its help, its chapter of the man page and its completions are made of this row and of the options
+/* A verb.  Its help, its manual page and its completions are made of this row and of the options
  * that have its bit. */
 struct cmd {
     const char *name, *args, *summary; /* summary: no full stop */
@@ -33,6 +33,7 @@ struct cmd {
     const char *words;      /* CMD_TAKES_WORD: what the first argument may be; "VERBS": any verb */
     const char *names;      /* a command that prints what the next may be; NULL: nobody knows */
     const char *examples;   /* a command a line */
+    const char *see;        /* pages of other programs, in scdoc's language; NULL: none */
     bool passes;            /* everything behind the verb is another program's business */
     const enum code *codes; /* besides 0, 2 and those of signals; ends with CODE_OK */
 };

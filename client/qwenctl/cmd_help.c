@@ -116,6 +116,8 @@ static void help_json_verb(struct json *json, const struct cmd *cmd)
         if (cmd_has_code(cmd, codes[i].code))
             json_uint(json, NULL, codes[i].code);
     json_close(json, ']');
+    if (cmd->examples)
+        json_text(json, "examples", cmd->examples, (size_t)-1);
     json_close(json, '}');
 }
 

@@ -1,7 +1,7 @@
 /* cmd_table.c - the table of verbs.  See cmd.h.
  *
- * A new verb is a row here, a bit in opt.h and a file cmd_*.c: dispatch, help, man page and completions
- * follow. */
+ * A new verb is a row here, a bit in opt.h, a file cmd_*.c, a chapter of verbs.scd and a name in meson.build:
+ * dispatch, help, man pages and completions follow. */
 #include <string.h>
 
 #include "cmd.h"
@@ -27,7 +27,7 @@ static const struct cmd cmd_rows[] = {
      -1, CMD_ASKING,
      .examples = "dmesg | qwenctl ask \"Is there a hardware fault?\"\n"
                  "qwenctl ask --no-think -n 50 \"A name for a cat\"\n"
-                 "qwenctl ask -x=sh \"tar only the .c files\" | sh -n\n"
+                 "qwenctl ask -x=sh \"tar only the .c files\" | sh -n || echo \"no code\"\n"
                  "qwenctl ask --json -f paper.txt \"The title?\" | jq -r .text\n",
      .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_TOO_LONG, CODE_CUT,
                         CODE_GRAMMAR, CODE_DEADLINE, CODE_FAILED)},
@@ -35,7 +35,8 @@ static const struct cmd cmd_rows[] = {
      "/help in the conversation lists its commands. Ctrl-C stops an answer, Ctrl-D\n"
      "ends. Without a terminal each line of standard input is one turn. Of a template\n"
      "options and system message count.\n",
-     0, CMD_ASKING, CMD_TAKES_NOTHING, .codes = CMD_CODES_RUN},
+     0, CMD_ASKING, CMD_TAKES_NOTHING, .examples = "echo \"What is 2 + 3?\" | qwenctl chat -s sums\n",
+     .codes = CMD_CODES_RUN},
     {"complete", "[OPTIONS] [TEXT]", "Go on with a text as it stands", OPT_COMPLETE, cmd_complete,
      "Standard input, unless TEXT is given. No chat: the model writes what comes next.\n", 1, CMD_ASKING,
      .examples = "qwenctl complete -n 20 \"Once upon a time\"\n", .codes = CMD_CODES_RUN},
@@ -82,41 +83,43 @@ static const struct cmd cmd_rows[] = {
      "\"--- question\", how a question is put: {{question}} stands for its words.\n",
      2, CMD_ASKING, CMD_TAKES_WORD, "ls show edit", "qwenctl template ls -q",
      .examples = "qwenctl template edit review\n"
-                 "git diff | qwenctl ask -t review\n",
+                 "git diff --staged | qwenctl ask -t review\n",
      .codes = CMD_CODES(CODE_TOO_LONG, CODE_FAILED)},
     {"status", "[--json]", "What the daemon is, has and does", OPT_STATUS, cmd_status, NULL, 0, CMD_WATCHING,
-     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+     CMD_TAKES_NOTHING, .examples = "qwenctl status --json | jq -r .state\n", .codes = CMD_CODES_CALL},
     {"ps", "[--json]", "The requests that wait or run", OPT_PS, cmd_ps, NULL, 0, CMD_WATCHING,
-     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+     CMD_TAKES_NOTHING, .examples = "qwenctl ps\n", .codes = CMD_CODES_CALL},
     {"top", "[--once] [--json]", "The service at work, live", OPT_TOP, cmd_top,
      "On a terminal until q or Ctrl-C; into a pipe or with --once one table.\n"
      "TOK/S is over the last 4 s; CACHED is the share of the prompt.\n",
-     0, CMD_WATCHING, CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+     0, CMD_WATCHING, CMD_TAKES_NOTHING, .examples = "qwenctl top --once\n", .codes = CMD_CODES_CALL},
     {"doctor", "[--json]", "Look for what is wrong, say what helps", OPT_DOCTOR, cmd_doctor,
      "Exits 1 if a check failed. The names of checks are stable.\n", 0, CMD_WATCHING, CMD_TAKES_NOTHING,
+     .examples = "qwenctl doctor\nqwenctl doctor --json | jq -r .ok\n",
      .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"log", "[JOURNALCTL OPTIONS]", "The service's log", 0, cmd_log,
      "Becomes journalctl --unit qwend.service with what stands behind it.\n", -1, CMD_WATCHING,
      .examples = "qwenctl log -f\nqwenctl log -S -1h QWEND_UID=1000\n", .passes = true,
-     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+     .see = "*journalctl*(1)", .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"cancel", "ID | --mine", "End a request, or all of this user's", OPT_CANCEL, cmd_cancel,
      "ID is what ps shows, or its first digits.\n", 1, CMD_STEERING, CMD_TAKES_REQUEST,
+     .examples = "qwenctl cancel --mine || echo \"nothing of mine runs\"\n",
      .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_DEADLINE, CODE_FAILED)},
     {"reload", "", "Have the daemon read its configuration again", OPT_ADMIN, cmd_reload,
      "For administrators. Requests go on; a mistake in the files changes nothing.\n", 0, CMD_STEERING,
-     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+     CMD_TAKES_NOTHING, .examples = "sudo qwenctl reload\n", .codes = CMD_CODES_CALL},
     {"drain", "", "Take no more requests, let those that run end", OPT_ADMIN, cmd_drain,
      "For administrators. The daemon stays up, and resume takes requests again.\n", 0, CMD_STEERING,
-     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+     CMD_TAKES_NOTHING, .examples = "sudo qwenctl drain\n", .codes = CMD_CODES_CALL},
     {"resume", "", "Take requests again", OPT_ADMIN, cmd_resume, "For administrators.\n", 0, CMD_STEERING,
-     CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+     CMD_TAKES_NOTHING, .examples = "sudo qwenctl resume\n", .codes = CMD_CODES_CALL},
     {"upgrade", "", "Have the daemon's present binary take over", OPT_ADMIN, cmd_upgrade,
      "For administrators who may reload. Requests go on; what cannot be started is\nrefused.\n", 0,
-     CMD_STEERING, CMD_TAKES_NOTHING, .codes = CMD_CODES_CALL},
+     CMD_STEERING, CMD_TAKES_NOTHING, .examples = "sudo qwenctl upgrade\n", .codes = CMD_CODES_CALL},
     {"models", "[--json]", "The models of this machine", OPT_MODELS, cmd_models,
      "Of the user's folder and of the service's; * is the one that is served. The hash\n"
      "is the one it had when it came: qwenctl verify looks again.\n",
-     0, CMD_MODELS, CMD_TAKES_NOTHING, .codes = CMD_CODES(CODE_FAILED)},
+     0, CMD_MODELS, CMD_TAKES_NOTHING, .examples = "qwenctl models\n", .codes = CMD_CODES(CODE_FAILED)},
     {"pull", "[OPTIONS] URL", "Fetch a model by HTTP", OPT_PULL, cmd_pull,
      "Goes on where an earlier try stopped. The file is put into place once its hash\n"
      "is the one that was given; exit 1 if it is another.\n",
@@ -125,20 +128,24 @@ static const struct cmd cmd_rows[] = {
      .codes = CMD_CODES(CODE_NO, CODE_BUSY, CODE_FAILED)},
     {"import", "[OPTIONS] FILE", "Take a GGUF file into the models of this machine", OPT_IMPORT, cmd_import,
      "Root's go to the service's folder, a user's to his own. Prints where it is.\n", 1, CMD_MODELS,
-     CMD_TAKES_FILE, .codes = CMD_CODES(CODE_FAILED)},
+     CMD_TAKES_FILE, .examples = "qwenctl import --into models model.gguf\n",
+     .codes = CMD_CODES(CODE_FAILED)},
     {"verify", "FILE", "Is a model what it was, and whole?", OPT_VERIFY, cmd_verify,
      "Its sha256 against the one it came with, then header, tensors and shapes.\n"
      "Exit 1: it is not.\n",
-     1, CMD_MODELS, CMD_TAKES_FILE, .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+     1, CMD_MODELS, CMD_TAKES_FILE, .examples = "qwenctl verify model.gguf\n",
+     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"inspect", "FILE [OPTIONS]", "What is in a GGUF file, and the memory it takes", 0, cmd_inspect,
      "Becomes qwend-probe inspect, whose options these are.\n", -1, CMD_MODELS, CMD_TAKES_FILE,
      .passes = true, .examples = "qwenctl inspect model.gguf --ctx 32768 --slots 4\n",
-     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+     .see = "*qwend-probe*(1)", .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"bench", "FILE [OPTIONS]", "How fast this machine runs a model", 0, cmd_bench,
      "Becomes qwend-probe bench, whose options these are.\n", -1, CMD_MODELS, CMD_TAKES_FILE, .passes = true,
-     .examples = "qwenctl bench model.gguf --json\n", .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
+     .examples = "qwenctl bench model.gguf --json\n", .see = "*qwend-probe*(1)",
+     .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"eval", "FILE SUITE [OPTIONS]", "How good a model's answers are", 0, cmd_eval,
      "Becomes qwend-probe eval, whose options these are.\n", -1, CMD_MODELS, CMD_TAKES_FILE, .passes = true,
+     .examples = "qwenctl eval model.gguf SUITE.jsonl --limit 1\n", .see = "*qwend-probe*(1)",
      .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"config", "[list | get KEY | set KEY VALUE | unset KEY]", "What qwenctl does unless told otherwise",
      OPT_CONFIG, cmd_config,
@@ -160,7 +167,7 @@ static const struct cmd cmd_rows[] = {
      "has what to put into which. It outlives the daemon and finds it again.\n",
      0, CMD_TOOLS, CMD_TAKES_NOTHING, .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"version", "", "Versions of this program and of the daemon", OPT_VERSION, cmd_version, NULL, 0,
-     CMD_TOOLS, CMD_TAKES_NOTHING},
+     CMD_TOOLS, CMD_TAKES_NOTHING, .examples = "qwenctl version\n"},
     {"help", "[VERB | TOPIC]", "This text, the options of a verb, or a topic", OPT_HELP, cmd_help,
      "With --json all verbs and options as one object, for other programs.\n", 1, CMD_TOOLS, CMD_TAKES_WORD,
      "VERBS", .examples = "qwenctl help ask\nqwenctl help exit-codes\n"},

@@ -1,9 +1,9 @@
-/* man.c - the manual page.  See man.h. */
+/* man.c - the manual pages.  See man.h. */
 #include "man.h"
 
+#include <ctype.h>
 #include <string.h>
 
-#include "cmd.h"
 #include "topic.h"
 
 /* Plain text: what scdoc would take as markup is escaped. */
@@ -14,6 +14,13 @@ static void man_text(FILE *out, const char *text, size_t n)
             fputc('\\', out);
         fputc(text[i], out);
     }
+}
+
+/* Shown as it stands, but for the backslash, which means something there too. */
+static void man_literal(FILE *out, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        fprintf(out, text[i] == '\\' ? "\\\\" : "%c", text[i]);
 }
 
 /* Lines that begin with two blanks are shown as they stand, the others flow. */
@@ -28,16 +35,27 @@ static void man_lines(FILE *out, const char *lines)
         if (indented != literal)
             fputs("```\n", out);
         if (indented)
-            fprintf(out, "%.*s\n", (int)n - 2, lines + 2);
-        else {
+            man_literal(out, lines + 2, n - 2);
+        else
             man_text(out, lines, n);
-            fputc('\n', out);
-        }
+        /* scdoc 1.11.2 loses a dot that begins a line of text */
+        fputc(!indented && lines[n] && lines[n + 1] == '.' ? ' ' : '\n', out);
         literal = indented;
         lines += n + (lines[n] == '\n');
     }
     if (literal)
         fputs("```\n", out);
+}
+
+/* The first line of scdoc: title, and what stands below and above each page. */
+static void man_title(FILE *out, const char *verb)
+{
+    fputs("QWENCTL", out);
+    if (verb)
+        fputc('-', out);
+    for (; verb && *verb; verb++)
+        fputc(toupper((unsigned char)*verb), out);
+    fputs("(1) \"qwend " QWEND_VERSION "\" \"Qwen as a service\"\n\n", out);
 }
 
 static void man_option(FILE *out, const struct opt *opt)
@@ -54,6 +72,7 @@ static void man_option(FILE *out, const struct opt *opt)
     fputs("\n\n", out);
 }
 
+/* Those that only this verb or some others have; cmd NULL: those of every verb. */
 static void man_options(FILE *out, const struct cmd *cmd)
 {
     const struct opt *options;
@@ -68,40 +87,104 @@ static void man_options(FILE *out, const struct cmd *cmd)
 static void man_codes(FILE *out, const struct cmd *cmd)
 {
     const struct code_entry *codes;
-    const char *gap = "Exit codes: ";
     size_t n;
 
     codes = code_table(&n);
     for (size_t i = 0; i < n; i++) {
         if (!cmd_has_code(cmd, codes[i].code))
             continue;
-        fprintf(out, "%s%d", gap, codes[i].code);
-        gap = ", ";
+        fprintf(out, "*%d*\n\t", codes[i].code);
+        man_text(out, codes[i].meaning, strlen(codes[i].meaning));
+        fputs("\n\n", out);
     }
-    fputs(".\n\n", out);
 }
 
-static void man_verb(FILE *out, const struct cmd *cmd)
+/* one verb */
+
+/* "[OPTIONS] [TEXT]...": what stands in capitals stands for something else. */
+static void man_args(FILE *out, const char *args)
 {
-    fprintf(out, "## qwenctl %s\n\n*qwenctl %s* ", cmd->name, cmd->name);
-    man_text(out, cmd->args, strlen(cmd->args));
-    fputs("\n\n", out);
-    man_text(out, cmd->summary, strlen(cmd->summary));
-    fputs(".\n", out);
-    if (cmd->more) {
-        fputc('\n', out);
-        man_lines(out, cmd->more);
+    while (*args) {
+        const size_t n = strspn(args, "ABCDEFGHIJKLMNOPQRSTUVWXYZ");
+
+        if (n > 1)
+            fprintf(out, "_%.*s_", (int)n, args);
+        else
+            man_text(out, args, 1);
+        args += n > 1 ? n : 1;
     }
-    if (cmd->examples)
-        fprintf(out, "\n```\n%s```\n", cmd->examples);
-    fputc('\n', out);
-    man_options(out, cmd);
-    man_codes(out, cmd);
 }
+
+static void man_verb_options(FILE *out, const struct cmd *cmd)
+{
+    man_options(out, cmd);
+    fputs(cmd->verb
+              ? "The options that every verb has are in *qwenctl*(1).\n\n"
+              : "Those of the program that it becomes; *--help* as the first shows this verb's own help.\n\n",
+          out);
+}
+
+static void man_see(FILE *out, const struct cmd *cmd)
+{
+    const struct cmd *cmds;
+    size_t n;
+
+    fputs("*qwenctl*(1)", out);
+    if (cmd->see)
+        fprintf(out, ", %s", cmd->see);
+    cmds = cmd_table(&n);
+    for (size_t i = 0; i < n; i++)
+        if (cmds[i].group == cmd->group && &cmds[i] != cmd)
+            fprintf(out, ", *qwenctl-%s*(1)", cmds[i].name);
+    fputs(", *qwend*(8)\n", out);
+}
+
+void man_put_verb(FILE *out, const struct cmd *cmd, const char *more, size_t n)
+{
+    man_title(out, cmd->name);
+    fprintf(out, "# NAME\n\nqwenctl-%s - %c", cmd->name, tolower((unsigned char)*cmd->summary));
+    man_text(out, cmd->summary + 1, strlen(cmd->summary) - 1);
+    fprintf(out, "\n\n# SYNOPSIS\n\n*qwenctl %s*%s", cmd->name, *cmd->args ? " " : "");
+    man_args(out, cmd->args);
+    fputs("\n\n# DESCRIPTION\n\n", out);
+    if (cmd->more)
+        man_lines(out, cmd->more);
+    fprintf(out, "\n%.*s\n# OPTIONS\n\n", (int)n, more);
+    man_verb_options(out, cmd);
+    fputs("# EXIT STATUS\n\n", out);
+    man_codes(out, cmd);
+    if (cmd->examples) {
+        fputs("# EXAMPLES\n\n```\n", out);
+        man_literal(out, cmd->examples, strlen(cmd->examples));
+        fputs("```\n\n", out);
+    }
+    fputs("# SEE ALSO\n\n", out);
+    man_see(out, cmd);
+}
+
+const char *man_find_chapter(const char *text, const char *verb, size_t *ret_n)
+{
+    const size_t n_verb = strlen(verb);
+
+    for (const char *at = text, *end; at; at = end) {
+        const char *head = *at == '\n' ? at + 1 : at;
+
+        end = strstr(head, "\n# ");
+        if (strncmp(head, "# ", 2) || strncmp(head + 2, verb, n_verb) || head[2 + n_verb] != '\n')
+            continue;
+        head += 2 + n_verb + 1;
+        *ret_n = end ? (size_t)(end - head) + 1 : strlen(head);
+        return head;
+    }
+    return NULL;
+}
+
+/* all of them */
 
 static void man_head(FILE *out)
 {
-    fputs("QWENCTL(1)\n\n# NAME\n\nqwenctl - ask the language model of this machine\n\n"
+    man_title(out, NULL);
+    fputs("# NAME\n\nqwenctl - ask the language model of this machine\n\n"
           "# SYNOPSIS\n\n"
           "*qwenctl* _VERB_ \\[_OPTIONS_\\] \\[_TEXT_\\]++\n"
           "*qwenctl* \"a question in quotes\"\n\n"
@@ -110,39 +193,66 @@ static void man_head(FILE *out)
           "machine. The answer alone goes to standard output; notes, reasoning and errors go to\n"
           "standard error.\n\n"
           "An option may stand before or behind the verb; \"--\" ends the options. The name of a\n"
-          "program qwenctl-NAME in $PATH is a verb, too, if it is the first word.\n\n"
-          "# OPTIONS OF EVERY VERB\n\n",
+          "program qwenctl-NAME in $PATH is a verb, too, if it is the first word. Each verb has a page\n"
+          "of its own, which *qwenctl help* _VERB_ has in short.\n\n",
           out);
-    man_options(out, NULL);
+}
+
+static void man_verbs(FILE *out)
+{
+    const struct cmd *cmds;
+    size_t n;
+
     fputs("# VERBS\n\n", out);
+    cmds = cmd_table(&n);
+    for (enum cmd_group group = 0; group < CMD_GROUP_N; group++) {
+        fprintf(out, "## %s\n\n", cmd_group_title(group));
+        for (size_t i = 0; i < n; i++) {
+            if (cmds[i].group != group)
+                continue;
+            fprintf(out, "*qwenctl-%s*(1)\n\t", cmds[i].name);
+            man_text(out, cmds[i].summary, strlen(cmds[i].summary));
+            fputs("\n\n", out);
+        }
+    }
+}
+
+static void man_topic(FILE *out, const struct topic *topic)
+{
+    char *text = NULL;
+    size_t n_text;
+    FILE *page = open_memstream(&text, &n_text);
+
+    fputs("# ", out);
+    for (const char *p = topic->name; *p; p++)
+        fputc(*p == '-' ? ' ' : toupper((unsigned char)*p), out);
+    fputs("\n\n", out);
+    if (page) {
+        topic->put(page);
+        fclose(page);
+        man_lines(out, text);
+        free(text);
+    }
+    fputc('\n', out);
 }
 
 void man_put(FILE *out)
 {
     const struct topic *topics;
-    const struct cmd *cmds;
     size_t n;
 
     man_head(out);
-    cmds = cmd_table(&n);
-    for (size_t i = 0; i < n; i++)
-        man_verb(out, &cmds[i]);
+    man_verbs(out);
+    fputs("# OPTIONS OF EVERY VERB\n\n", out);
+    man_options(out, NULL);
     topics = topic_table(&n);
-    for (size_t i = 0; i < n; i++) {
-        char *text = NULL;
-        size_t n_text;
-        FILE *page = open_memstream(&text, &n_text);
-
-        fputs("# ", out);
-        for (const char *p = topics[i].name; *p; p++)
-            fputc(*p == '-' ? ' ' : *p - 'a' + 'A', out);
-        fputs("\n\n", out);
-        if (page) {
-            topics[i].put(page);
-            fclose(page);
-            man_lines(out, text);
-            free(text);
-        }
-        fputc('\n', out);
-    }
+    for (size_t i = 0; i < n; i++)
+        man_topic(out, &topics[i]);
+    fputs("# EXAMPLES\n\n```\n"
+          "qwenctl ask \"What is 2 + 3?\"\n"
+          "git diff --staged | qwenctl ask \"Write a commit message\"\n"
+          "qwenctl doctor\n"
+          "```\n\n"
+          "# SEE ALSO\n\n*qwend*(8), *qwend.conf*(5), *qwend-probe*(1), *qwend-http*(8)\n",
+          out);
 }
