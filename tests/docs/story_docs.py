@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""story_docs.py - every code block of README.md and docs/*.md runs, on the demo model, as a reader would run it.
+"""story_docs.py - every code block of README.md and docs/*.md runs, on the demo model, as a reader would run it, and so do the examples
+of the manual pages, of which qwenctl's are those of its help.
 
 Shell line by line, each in a shell of its own; C compiled and linked as the page says; Python, TOML and JSON too.  What cannot run on a
 machine that tests is told by NOT_RUN and NO_PROGRAM below, and counted: each rule has to fit something, whatever fits none is run.
@@ -29,6 +30,7 @@ NOT_RUN = {  # lines of a shell, by why
     "a process id of the day": r"^kill -9 \d+$",
     "needs PyPI, story-llm does it": r"^llm ",
     "needs files that are not ours": r"gpqa_diamond|HumanEval|--probe ",
+    "needs the network": r"^qwenctl pull ",
 }
 NO_PROGRAM = {  # indented blocks, by what they are and how they begin
     "a configuration file": r"^(\[\w+ ?\w*\]|# systemctl edit|# umask|    # systemctl edit)",
@@ -78,6 +80,9 @@ class Place:
                 self.put("bin/" + script, body, 0o755)
         self.put("notes.txt", "Buy bread.\n")
         self.put("more.txt", "Sell milk.\n")
+        for name in ("book.txt", "paper.txt", "words.txt", "head.c", "tail.c", "x.py", "util.py", ".config/fish/completions/old.fish"):
+            self.put(name, "one\ntwo\n")
+        self.put("tickets.ndjson", '{"id": 1, "title": "It fails", "text": "Always."}\n')
         self.put(".gitconfig", "[user]\n\tname = Somebody\n\temail = somebody@example.org\n")
         template = re.search(r"```text\n(---\n.*?)```", text, re.S)
         if template:
@@ -121,7 +126,7 @@ class Place:
 
     def env(self):
         path = [os.path.join(self.folder, "bin"), os.path.join(BUILD, "client/qwenctl"), os.path.join(BUILD, "daemon/probe"), os.environ["PATH"]]
-        return dict(os.environ, HOME=self.folder, PATH=":".join(path), QWEND_SOCKET=QWEND.socket, XDG_RUNTIME_DIR=QWEND.folder,
+        return dict(os.environ, HOME=self.folder, EDITOR="true", PATH=":".join(path), QWEND_SOCKET=QWEND.socket, XDG_RUNTIME_DIR=QWEND.folder,
                     PKG_CONFIG_PATH=os.path.join(BUILD, "meson-uninstalled"), LD_LIBRARY_PATH=os.path.join(BUILD, "client/lib"),
                     PYTHONPATH=os.path.join(SOURCE, "client/python"))
 
@@ -190,6 +195,39 @@ def of_page(path):
     return story
 
 
+def of_manual(path):
+    """Its examples; the rest of a manual page shows, and runs nothing."""
+    name = os.path.relpath(path, SOURCE)
+
+    def story():
+        with open(path, encoding="utf-8") as f:
+            first = f.read().split("# EXAMPLES")[0].count("\n")
+        place = Place(os.path.basename(path), "")
+        for block in blocks.of(path, name):
+            if block.line > first and not rule_of(NO_PROGRAM, "\n".join(block.lines)):
+                run_commands(place, block)
+
+    story.__name__ = "every_example_runs_of_" + os.path.basename(path)
+    return story
+
+
+def of_verb(name, examples):
+    def story():
+        lines = examples.replace("\\\n", "").splitlines()
+        run_block(Place("help-" + name, ""), blocks.Block("qwenctl help " + name, 1, "sh", lines))
+
+    story.__name__ = "every_example_runs_of_qwenctl_" + name
+    return story
+
+
+def verbs():
+    """Each has an example, but for the one that only an editor can talk to."""
+    table = subprocess.run([os.path.join(BUILD, "client/qwenctl/qwenctl"), "help", "--json"], capture_output=True, check=True)
+    listed = json.loads(table.stdout)["verbs"]
+    assert [verb["name"] for verb in listed if "examples" not in verb] == ["lsp"]
+    return [of_verb(verb["name"], verb["examples"]) for verb in listed if "examples" in verb]
+
+
 def a_page_that_is_wrong_is_seen():
     place, planted = Place("planted", ""), os.path.join(QWEND.folder, "planted.md")
     for text, why in (("```sh\nfalse | cat\n```\n", "planted:2"), ("```perl\n1\n```\n", "perl"), ("# x\n    qwenctl asl\n", "planted:2"),
@@ -209,16 +247,20 @@ def nothing_is_left_out_by_accident():
     for what, n in sorted(counts.items()):
         print(f"# {n:3} {what}")
     assert fits == {*NOT_RUN, *NO_PROGRAM}, f"rules that fit nothing: {({*NOT_RUN, *NO_PROGRAM}) - fits}"
-    assert counts["run"] > 90, counts
+    assert counts["run"] > 140, counts
 
 
 def pages():
-    docs = os.path.join(SOURCE, "docs")
-    return [os.path.join(SOURCE, "README.md")] + [os.path.join(docs, name) for name in sorted(os.listdir(docs)) if name.endswith(".md")]
+    return [os.path.join(SOURCE, "README.md"), *files_of("docs", ".md")]
+
+
+def files_of(folder, ending):
+    folder = os.path.join(SOURCE, folder)
+    return [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if name.endswith(ending)]
 
 
 if __name__ == "__main__":
     with Qwend(golden("demo.gguf"), "--context", str(CONTEXT)) as QWEND, \
             Gateway(QWEND, "--listen", "unix:" + os.path.join(QWEND.folder, "openai.sock")):
         QWEND.wait_line("serves")
-        sys.exit(qwp.run([*map(of_page, pages()), nothing_is_left_out_by_accident, a_page_that_is_wrong_is_seen]))
+        sys.exit(qwp.run([*map(of_page, pages()), *map(of_manual, files_of("docs/man", ".scd")), *verbs(), nothing_is_left_out_by_accident, a_page_that_is_wrong_is_seen]))
