@@ -5,6 +5,7 @@
 #include "daemon/util/list.h"
 #include "daemon/util/loop.h"
 #include "keys.h"
+#include "normalise_memory.h"
 #include "options.h"
 #include "owner.h"
 
@@ -33,7 +34,8 @@ struct gateway {
     int64_t started_s; /* wall clock, for `created` of the model */
     bool stopping;
     unsigned normalised; /* rules that were told of */
-    uint64_t retry_ns;   /* no way to the daemon is tried before */
+    struct normalise_memory heads;
+    uint64_t retry_ns; /* no way to the daemon is tried before */
 };
 
 int gateway_init(struct gateway *g, const struct options *options, struct fault *fault);

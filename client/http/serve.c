@@ -21,7 +21,7 @@ bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
 
     buf_deinit(&conn->body); /* the request has copies */
     if (!r) {
-        normalise(conn->g, ask);
+        normalise(conn->g, ask, conn->owner->name);
         if (upstream_policy(conn->g) != UPSTREAM_LOCAL_ONLY)
             ask->up_body = upstream_body(conn->g, ask, &ask->n_up_body);
         ask->suffix_first = *conn->g->options->gap_order == 's';

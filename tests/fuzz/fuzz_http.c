@@ -81,10 +81,12 @@ static void fuzz_ask(const char *text, size_t n, read_fn *read)
 {
     struct ask ask = {};
     struct refusal refusal = {};
+    struct normalise_memory memory = {};
     int r = serve_parse(&ask, text, n, read, &refusal);
 
     if (!r) {
-        normalise_turns(&ask);
+        normalise_turns(&ask, &memory, "uid:1");
+        normalise_turns(&ask, &memory, "uid:1");
         r = ask_finish(&ask, &refusal);
     }
     expect(r == refusal.status && (!r || *refusal.text));

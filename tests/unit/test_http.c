@@ -187,6 +187,8 @@ static void test_what_is_wrong_is_named(void **state)
 
 /* prompt heads */
 
+static struct normalise_memory memory;
+
 static const char *turn_text(const struct turn *turn)
 {
     static char text[512];
@@ -214,17 +216,17 @@ static void test_a_billing_line_goes_and_a_budget_moves(void **state)
                       "\"content\":\"first\"},{\"role\":\"assistant\",\"content\":\"yes\"},{\"role\":"
                       "\"user\",\"content\":\"last\"}]}");
 
-    assert_int_equal(normalise_turns(&ask), 3);
+    assert_int_equal(normalise_turns(&ask, &memory, "uid:1"), 3);
     assert_string_equal(turn_text(&ask.turns[0]), "You are.\n");
     assert_string_equal(turn_text(&ask.turns[1]), "first");
     assert_string_equal(turn_text(&ask.turns[3]), "last\n\n<total_tokens>99 tokens left</total_tokens>");
-    assert_int_equal(normalise_turns(&ask), 0);
+    assert_int_equal(normalise_turns(&ask, &memory, "uid:1"), 0);
 }
 
 static void test_what_only_looks_like_it_stays(void **state)
 {
     static const char *const systems[] = {"See x-anthropic-billing-header: a", "<total_tokens>open", "plain",
-                                          ""};
+                                          "See Today's date"};
 
     for (size_t i = 0; i < ARRAY_SIZE(systems); i++) {
         char json[256];
@@ -233,8 +235,88 @@ static void test_what_only_looks_like_it_stays(void **state)
         snprintf(json, sizeof(json),
                  "{\"system\":\"%s\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}", systems[i]);
         ask = read_messages(json);
-        assert_int_equal(normalise_turns(&ask), 0);
+        assert_int_equal(normalise_turns(&ask, &memory, "uid:1"), 0);
         assert_string_equal(turn_text(&ask.turns[0]), systems[i]);
+        ask_deinit(&ask);
+    }
+}
+
+/* What becomes of a system message's end, which is about `status` on `date`. */
+static unsigned normalise_head_of(const char *owner, const char *rules, const char *date, const char *status,
+                                  struct ask *ret_ask)
+{
+    char json[1024];
+
+    snprintf(
+        json, sizeof(json),
+        "{\"system\":\"%s\\n<env>\\n  Today's date: %s\\n</env>\\n\\ngitStatus: at the start.\\n\\nStatus:"
+        "\\n%s\\n\\nRecent commits:\\nab12 first\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}]}",
+        rules, date, status);
+    *ret_ask = read_messages(json);
+    return normalise_turns(ret_ask, &memory, owner);
+}
+
+static void test_what_changes_moves_once_it_has_changed(void **state)
+{
+    static const struct {
+        const char *owner, *rules, *date, *status;
+        unsigned applied;
+    } turns[] = {
+        {"uid:1", "Rules.", "2026-11-26", "clean", 0},     {"uid:1", "Rules.", "2026-11-26", "clean", 0},
+        {"uid:2", "Rules.", "2026-11-26", "M a.c", 0},     {"uid:1", "Other.", "2026-11-26", "M a.c", 0},
+        {"uid:1", "Rules.", "2026-11-26", "M a.c", 4 | 8}, {"uid:1", "Rules.", "2026-11-26", "M a.c", 4 | 8},
+        {"uid:1", "Rules.", "2026-11-27", "clean", 4 | 8}, {"uid:2", "Rules.", "2026-11-26", "M a.c", 0},
+    };
+
+    memory = (struct normalise_memory){};
+    for (size_t i = 0; i < ARRAY_SIZE(turns); i++) {
+        struct ask ask;
+
+        assert_int_equal(
+            normalise_head_of(turns[i].owner, turns[i].rules, turns[i].date, turns[i].status, &ask),
+            turns[i].applied);
+        if (turns[i].applied) {
+            assert_string_equal(turn_text(&ask.turns[0]), "Rules.\n<env>\n  </env>\n\n");
+            assert_non_null(strstr(turn_text(&ask.turns[1]), "x\n\ngitStatus: at the start.\n\nStatus:\n"));
+            assert_non_null(strstr(turn_text(&ask.turns[1]), "ab12 first\n\nToday's date: "));
+        }
+        ask_deinit(&ask);
+    }
+}
+
+/* Its memory is of one size: the head that was not seen for the longest time is forgotten. */
+static void test_heads_beyond_the_cap_are_forgotten(void **state)
+{
+    char rules[32];
+    struct ask ask;
+
+    memory = (struct normalise_memory){};
+    for (int i = 0; i <= NORMALISE_HEADS; i++) {
+        snprintf(rules, sizeof(rules), "Rules %d.", i);
+        assert_int_equal(normalise_head_of("uid:1", rules, "1", "clean", &ask), 0);
+        ask_deinit(&ask);
+    }
+    assert_int_equal(normalise_head_of("uid:1", "Rules 1.", "2", "clean", &ask), 4 | 8);
+    ask_deinit(&ask);
+    assert_int_equal(normalise_head_of("uid:1", "Rules 0.", "2", "clean", &ask), 0);
+    ask_deinit(&ask);
+}
+
+static void test_a_part_that_is_too_long_stays(void **state)
+{
+    static char status[9000], json[10000];
+    struct ask ask;
+
+    memory = (struct normalise_memory){};
+    memset(status, 'M', sizeof(status) - 1);
+    for (int i = 0; i < 2; i++) {
+        status[0] = (char)('0' + i);
+        snprintf(json, sizeof(json),
+                 "{\"system\":\"gitStatus: %s\\nRecent commits:\\n\",\"messages\":[{\"role\":\"user\","
+                 "\"content\":\"x\"}]}",
+                 status);
+        ask = read_messages(json);
+        assert_int_equal(normalise_turns(&ask, &memory, "uid:1"), 0);
         ask_deinit(&ask);
     }
 }
@@ -251,6 +333,9 @@ int main(void)
         cmocka_unit_test(test_what_is_wrong_is_named),
         cmocka_unit_test(test_a_billing_line_goes_and_a_budget_moves),
         cmocka_unit_test(test_what_only_looks_like_it_stays),
+        cmocka_unit_test(test_what_changes_moves_once_it_has_changed),
+        cmocka_unit_test(test_heads_beyond_the_cap_are_forgotten),
+        cmocka_unit_test(test_a_part_that_is_too_long_stays),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
