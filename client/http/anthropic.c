@@ -72,11 +72,15 @@ static int messages_one(struct ask *ask, const json_t *message, const char *para
     snprintf(place, sizeof(place), "%.60s.role", param);
     if (!r)
         r = jin_text(json_object_get(message, "role"), place, &role, &n, refusal);
-    if (!r && strcmp(role, "user") && strcmp(role, "assistant"))
-        r = refuse(refusal, 400, "invalid_value", place, "%s must be user or assistant", place);
+    if (!r && strcmp(role, "user") && strcmp(role, "assistant") && strcmp(role, "system"))
+        r = refuse(refusal, 400, "invalid_value", place, "%s must be user, assistant or system", place);
     if (r)
         return r;
-    turn = ask_turn(ask, *role == 'u' ? QWEND_USER : QWEND_ASSISTANT, param, refusal);
+    turn = ask_turn_of(ask,
+                       *role == 'u'   ? QWEND_USER
+                       : *role == 's' ? QWEND_SYSTEM
+                                      : QWEND_ASSISTANT,
+                       place, refusal);
     if (!turn)
         return refusal->status;
     snprintf(place, sizeof(place), "%.60s.content", param);
@@ -89,20 +93,15 @@ static int messages_read_turns(struct ask *ask, const json_t *value, const char 
     return ask_each_message(ask, value, param, messages_one, refusal);
 }
 
-/* Comes before the messages to the model, wherever it stands in the object. */
+/* Comes before the messages to the model, wherever it stands in the object: see ask_put_head(). */
 static int messages_read_system(struct ask *ask, const json_t *value, const char *param,
                                 struct refusal *refusal)
 {
-    struct turn *turn = ask_turn(ask, QWEND_SYSTEM, param, refusal);
-    struct turn system;
-    int r;
+    struct turn system = {.text = BUF_INIT(ASK_TEXT_BYTES), .reasoning = BUF_INIT(ASK_TEXT_BYTES)};
+    int r = messages_content(value, param, &system, refusal);
 
-    if (!turn)
-        return refusal->status;
-    r = messages_content(value, param, turn, refusal);
-    system = *turn;
-    memmove(ask->turns + 1, ask->turns, (ask->n_turns - 1) * sizeof(*ask->turns));
-    ask->turns[0] = system;
+    ask->head = system.text;
+    buf_deinit(&system.reasoning);
     return r;
 }
 
@@ -119,11 +118,25 @@ static int messages_read_thinking(struct ask *ask, const json_t *value, const ch
 
     if (!r)
         r = ask_read(ask, value, "thinking.", tables, 1, refusal);
-    if (!r && (!type || (strcmp(type, "enabled") && strcmp(type, "disabled") && strcmp(type, "adaptive"))))
+    if (!r && (!type || (strcmp(type, "enabled") && strcmp(type, "disabled") && strcmp(type, "adaptive") &&
+                         strcmp(type, "between_tools"))))
         r = refuse(refusal, 400, "invalid_value", "thinking.type",
-                   "thinking.type must be enabled, disabled or adaptive");
+                   "thinking.type must be enabled, disabled, adaptive or between_tools");
     ask->thinks = !r && *type != 'd';
     return r;
+}
+
+/* Its effort is named as ignored, as a budget is. */
+static int messages_read_output(struct ask *ask, const json_t *value, const char *param,
+                                struct refusal *refusal)
+{
+    static const struct ask_field fields[] = {
+        {.name = "format", .kind = ASK_REFUSED, .why = "the engine cannot hold an answer to a schema yet"},
+        ASK_END};
+    static const struct ask_field *const tables[] = {fields};
+    int r = jin_object(value, param, refusal);
+
+    return r ? r : ask_read(ask, value, "output_config.", tables, 1, refusal);
 }
 
 static const struct ask_field messages_fields[] = {
@@ -142,7 +155,9 @@ static const struct ask_field messages_fields[] = {
     {.name = "stop_sequences", .kind = ASK_READ, .read = ask_read_stop},
     {.name = "stream", .kind = ASK_BOOL, .offset = offsetof(struct ask, stream)},
     {.name = "thinking", .kind = ASK_READ, .read = messages_read_thinking},
-    {.name = "tools", .kind = ASK_REFUSED, .why = "the engine cannot call tools yet"},
+    {.name = "output_config", .kind = ASK_READ, .read = messages_read_output},
+    {.name = "tools", .kind = ASK_READ, .read = ask_read_tools},
+    {.name = "tool_choice", .kind = ASK_READ, .read = ask_read_tool_choice},
     {.name = "mcp_servers", .kind = ASK_REFUSED, .why = "the engine cannot call tools yet"},
     {.name = "output_format", .kind = ASK_REFUSED, .why = "the engine cannot hold an answer to a schema yet"},
     ASK_END,
@@ -153,8 +168,10 @@ int count_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     static const struct ask_field *const tables[] = {messages_fields};
 
+    int r = ask_read(ask, root, "", tables, 1, refusal);
+
     ask->has_thinking = true;
-    return ask_read(ask, root, "", tables, 1, refusal);
+    return r ? r : ask_put_head(ask, "system", refusal);
 }
 
 int messages_read(struct ask *ask, const json_t *root, struct refusal *refusal)

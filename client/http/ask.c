@@ -13,7 +13,8 @@ int ask_init(struct ask *ask, struct refusal *refusal)
                         .params = BUF_INIT(ASK_PARAM_BYTES),
                         .stops = BUF_INIT(ASK_PARAM_BYTES),
                         .raw = BUF_INIT(ASK_TEXT_BYTES),
-                        .suffix = BUF_INIT(ASK_TEXT_BYTES)};
+                        .suffix = BUF_INIT(ASK_TEXT_BYTES),
+                        .head = BUF_INIT(ASK_TEXT_BYTES)};
     ask->req = qwend_req_new();
     return ask->req ? 0 : refuse(refusal, 503, "out_of_memory", NULL, "out of memory");
 }
@@ -31,6 +32,7 @@ void ask_deinit(struct ask *ask)
     free(ask->up_body);
     buf_deinit(&ask->raw);
     buf_deinit(&ask->suffix);
+    buf_deinit(&ask->head);
     *ask = (struct ask){};
 }
 
@@ -67,10 +69,46 @@ struct turn *ask_turn(struct ask *ask, qwend_role role, const char *param, struc
     return &turns[n];
 }
 
+struct turn *ask_turn_of(struct ask *ask, qwend_role role, const char *param, struct refusal *refusal)
+{
+    struct turn *last = ask->n_turns ? &ask->turns[ask->n_turns - 1] : NULL;
+
+    if (role != QWEND_SYSTEM || !last)
+        return ask_turn(ask, role, param, refusal);
+    if (last->role != QWEND_USER && !(last->role == QWEND_SYSTEM && ask->n_turns == 1))
+        return ask_turn(ask, QWEND_USER, param, refusal);
+    return ask_append(&last->text, "\n\n", 2, param, refusal) ? NULL : last;
+}
+
+int ask_put_head(struct ask *ask, const char *param, struct refusal *refusal)
+{
+    struct turn *turn = ask->turns, system;
+
+    if (!buf_size(&ask->head))
+        return 0;
+    if (ask->n_turns && turn->role == QWEND_SYSTEM) {
+        if (ask_append(&ask->head, "\n\n", 2, param, refusal) ||
+            ask_append(&ask->head, jout_buf_text(&turn->text), buf_size(&turn->text), param, refusal))
+            return refusal->status;
+        buf_deinit(&turn->text);
+    } else {
+        turn = ask_turn(ask, QWEND_SYSTEM, param, refusal);
+        if (!turn)
+            return refusal->status;
+        system = *turn;
+        memmove(ask->turns + 1, ask->turns, (ask->n_turns - 1) * sizeof(*ask->turns));
+        turn = ask->turns;
+        *turn = system;
+    }
+    turn->text = ask->head;
+    ask->head = BUF_INIT(ASK_TEXT_BYTES);
+    return 0;
+}
+
 /* fields */
 
 /* A name that nobody but its sender knows: shown as far as it fits, and only plain ones. */
-static void ask_note_ignored(struct ask *ask, const char *prefix, const char *name)
+void ask_note_ignored(struct ask *ask, const char *prefix, const char *name)
 {
     const size_t used = strlen(ask->ignored), left = sizeof(ask->ignored) - used;
     int n;
@@ -286,7 +324,7 @@ int ask_read_thinking(struct ask *ask, const json_t *value, const char *param, s
 /* The engine has no budget for thinking yet: all but none is on. */
 int ask_read_effort(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
-    static const char *const words[] = {"none", "minimal", "low", "medium", "high", "xhigh"};
+    static const char *const words[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
     const char *text;
     size_t n;
     int r = jin_text(value, param, &text, &n, refusal);
@@ -300,7 +338,7 @@ int ask_read_effort(struct ask *ask, const json_t *value, const char *param, str
             return 0;
         }
     return refuse(refusal, 400, "invalid_value", param,
-                  "%s must be none, minimal, low, medium, high or xhigh", param);
+                  "%s must be none, minimal, low, medium, high, xhigh or max", param);
 }
 
 static int ask_read_template(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
@@ -327,7 +365,6 @@ static int ask_read_format(struct ask *ask, const json_t *value, const char *par
     return r;
 }
 
-#define ASK_NO_TOOLS   "the engine cannot call tools yet"
 #define ASK_NO_GRAMMAR "the engine cannot hold an answer to a grammar yet"
 #define SET_REAL(text, o, from, to)                                                                          \
     {                                                                                                        \
@@ -366,8 +403,10 @@ const struct ask_field ask_sampling[] = {
     {.name = "enable_thinking", .kind = ASK_READ, .read = ask_read_thinking},
     {.name = "reasoning_effort", .kind = ASK_READ, .read = ask_read_effort},
     {.name = "response_format", .kind = ASK_READ, .read = ask_read_format},
-    REFUSED("tools", ASK_NO_TOOLS),
-    REFUSED("functions", ASK_NO_TOOLS),
+    {.name = "tools", .kind = ASK_READ, .read = ask_read_tools},
+    {.name = "functions", .kind = ASK_READ, .read = ask_read_tools},
+    {.name = "tool_choice", .kind = ASK_READ, .read = ask_read_tool_choice},
+    {.name = "function_call", .kind = ASK_READ, .read = ask_read_tool_choice},
     REFUSED("grammar", ASK_NO_GRAMMAR),
     REFUSED("json_schema", ASK_NO_GRAMMAR),
     REFUSED("guided_json", ASK_NO_GRAMMAR),

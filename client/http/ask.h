@@ -19,6 +19,8 @@ enum {
     ASK_PARAM_BYTES = 32 << 10, /* 16 stop strings of 256 bytes, escaped */
 };
 
+enum ask_tool_choice { ASK_TOOLS_AUTO, ASK_TOOLS_NONE, ASK_TOOLS_FORCED };
+
 struct turn {
     qwend_role role;
     struct buf text, reasoning;
@@ -34,6 +36,7 @@ struct ask {
     size_t n_up_body;
     bool biases, local_only, suffix_first;
     struct buf raw, suffix;           /* a text to go on with, and what stands behind the gap */
+    struct buf head;                  /* a system message given beside the messages, for ask_put_head() */
     bool is_raw, has_ids, has_suffix; /* raw: no turns */
     bool is_nothing;                  /* Ollama's question whether the model is there */
     bool stream, include_usage, echo, logprobs, has_seed, thinks, has_thinking, ignores_eos;
@@ -42,7 +45,9 @@ struct ask {
     int64_t max_tokens, max_tokens_old; /* 0: absent; old: the name that the newer one wins over */
     int64_t text_ms;                    /* the answer ends so long after its first token; 0: it does not */
     bool only_reads;                    /* the prompt, for the cache */
-    char ignored[400];                  /* names, with commas */
+    bool has_tools;
+    enum ask_tool_choice tool_choice;
+    char ignored[400]; /* names, with commas */
 };
 
 enum ask_kind {
@@ -80,6 +85,11 @@ extern const struct ask_field ask_sampling[]; /* what OpenAI's, vLLM's and llama
 
 struct turn *ask_turn(struct ask *ask, qwend_role role, const char *param,
                       struct refusal *refusal); /* NULL: refused */
+/* Where a message's text goes.  The model's template has one system message, at its front: those that stand
+ * there are one, and what comes as one further on is read at the end of the user's turn before it. */
+struct turn *ask_turn_of(struct ask *ask, qwend_role role, const char *param, struct refusal *refusal);
+int ask_put_head(struct ask *ask, const char *param, struct refusal *refusal); /* before all messages */
+void ask_note_ignored(struct ask *ask, const char *prefix, const char *name);
 int ask_append(struct buf *text, const char *more, size_t n, const char *param, struct refusal *refusal);
 /* A string, or an array of parts of which only text is known; parts of several are joined. */
 int ask_content(const json_t *value, const char *param, struct buf *text, struct refusal *refusal);
@@ -98,4 +108,8 @@ int ask_each_message(struct ask *ask, const json_t *value, const char *param, as
                      struct refusal *refusal);
 int ask_read_seed(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_tools(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_read_tool_choice(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+/* Everything read.  ignores: tools that need not be called are named as ignored rather than refused. */
+int ask_judge_tools(struct ask *ask, bool ignores, struct refusal *refusal);
 int ask_read_model(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);

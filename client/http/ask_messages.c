@@ -114,17 +114,10 @@ static int ask_message(struct ask *ask, const json_t *message, const char *param
         return refuse(refusal, 400, "unsupported_parameter", place, "%s: the engine cannot call tools yet",
                       place);
     snprintf(place, sizeof(place), "%.60s.content", param);
-    /* System messages at the front are one to the model's template. */
-    turn = role == QWEND_SYSTEM && ask->n_turns == 1 && ask->turns[0].role == QWEND_SYSTEM ? &ask->turns[0]
-                                                                                           : NULL;
-    if (turn)
-        r = ask_append(&turn->text, "\n\n", 2, place, refusal);
-    else
-        turn = ask_turn(ask, role, param, refusal);
+    turn = ask_turn_of(ask, role, place, refusal);
     if (!turn)
         return refusal->status;
-    if (!r)
-        r = ask_content(json_object_get(message, "content"), place, &turn->text, refusal);
+    r = ask_content(json_object_get(message, "content"), place, &turn->text, refusal);
     return r ? r : ask_reasoning(message, param, turn, refusal);
 }
 

@@ -101,7 +101,7 @@ static int ollama_read_system(struct ask *ask, const json_t *value, const char *
         {.name = "think", .kind = ASK_READ, .read = ollama_read_think},                                      \
         {.name = "format", .kind = ASK_READ, .read = ollama_read_format},                                    \
     {                                                                                                        \
-        .name = "tools", .kind = ASK_REFUSED, .why = "the engine cannot call tools yet"                      \
+        .name = "tools", .kind = ASK_READ, .read = ask_read_tools                                            \
     }
 
 static const struct ask_field ollama_chat_fields[] = {

@@ -9,6 +9,7 @@
 
 static const char *const options_policies[] = {"local-only", "local-first", "upstream-first", NULL};
 static const char *const options_orders[] = {"prefix-first", "suffix-first", NULL};
+static const char *const options_tools[] = {"refuse", "ignore", NULL};
 static const char *const options_reasoning[] = {"both", "reasoning_content", "reasoning", "none", NULL};
 
 #define KEY(field, kind, help_text, ...)                                                                     \
@@ -24,6 +25,8 @@ static const struct conf_key options_keys[] = {
         .choices = options_reasoning),
     KEY(gap_order, CONF_CHOICE, "how a gap is read: prefix-first or suffix-first (prefix-first)",
         .choices = options_orders),
+    KEY(tools, CONF_CHOICE, "tools that need not be called: refuse or ignore (refuse)",
+        .choices = options_tools),
     KEY(upstream_url, CONF_STRING, "another server: https://HOST/v1, or unix:PATH (none)"),
     KEY(upstream_policy, CONF_CHOICE, "local-only, local-first or upstream-first (local-only)",
         .choices = options_policies),
@@ -55,6 +58,7 @@ static void options_set_defaults(struct options *options)
         .reasoning_field = options_reasoning[0],
         .upstream_policy = options_policies[0],
         .gap_order = options_orders[0],
+        .tools = options_tools[0],
         .upstream_wait_s = 10,
         .normalise = true,
         .max_connections = 256,

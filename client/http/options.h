@@ -7,7 +7,7 @@
 struct options {
     char *listen, *socket, *keys, *hosts, *origins;     /* owned; lists are words between commas and blanks */
     char *upstream_url, *upstream_key, *upstream_model; /* owned; NULL: not given */
-    const char *reasoning_field, *upstream_policy, *gap_order;
+    const char *reasoning_field, *upstream_policy, *gap_order, *tools;
     unsigned n_listen; /* times that the command line said where */
     bool accounts, normalise, allow_root, verbose;
     uint32_t max_connections, max_requests, max_mib, body_kib, connection_requests;

@@ -7,6 +7,8 @@
 #include "responses_out.h"
 #include "serve.h"
 
+enum { RESPONSES_INCLUDES = 64 };
+
 /* {"type": "reasoning", "content": [{"type": "reasoning_text", "text": ...}]}: of the assistant's next
  * message.  A summary alone says nothing to the model. */
 static int responses_reasoning(struct ask *ask, const json_t *item, const char *param,
@@ -70,18 +72,13 @@ static int responses_message(struct ask *ask, const json_t *item, const char *pa
     if (r)
         return r;
     snprintf(place, sizeof(place), "%.60s.content", param);
-    /* An assistant's turn that has reasoning only so far waits for its text; system messages at the front are
-     * one. */
+    /* An assistant's turn that has reasoning only so far waits for its text. */
     if (turn && role == QWEND_ASSISTANT && turn->role == QWEND_ASSISTANT && turn->has_reasoning &&
         !buf_size(&turn->text))
         return ask_content(json_object_get(item, "content"), place, &turn->text, refusal);
-    if (turn && role == QWEND_SYSTEM && ask->n_turns == 1 && turn->role == QWEND_SYSTEM)
-        r = ask_append(&turn->text, "\n\n", 2, place, refusal);
-    else
-        turn = ask_turn(ask, role, param, refusal);
-    if (!turn)
-        return refusal->status;
-    return r ? r : ask_content(json_object_get(item, "content"), place, &turn->text, refusal);
+    turn = ask_turn_of(ask, role, place, refusal);
+    return turn ? ask_content(json_object_get(item, "content"), place, &turn->text, refusal)
+                : refusal->status;
 }
 
 static int responses_item(struct ask *ask, const json_t *item, const char *param, struct refusal *refusal)
@@ -135,16 +132,51 @@ static int responses_read_reasoning(struct ask *ask, const json_t *value, const 
     return r ? r : ask_read(ask, value, "reasoning.", tables, 1, refusal);
 }
 
+static int responses_read_format(struct ask *ask, const json_t *value, const char *param,
+                                 struct refusal *refusal)
+{
+    const char *type = json_string_value(json_object_get(value, "type"));
+
+    return type && !strcmp(type, "text")
+               ? 0
+               : refuse(refusal, 400, "unsupported_parameter", param,
+                        "text.format.type must be text: the engine cannot hold an answer to a schema yet");
+}
+
 static int responses_read_text(struct ask *ask, const json_t *value, const char *param,
                                struct refusal *refusal)
 {
-    const json_t *format = json_object_get(value, "format");
-    const char *type = json_string_value(json_object_get(format, "type"));
+    static const struct ask_field fields[] = {
+        {.name = "format", .kind = ASK_READ, .read = responses_read_format}, ASK_END};
+    static const struct ask_field *const tables[] = {fields};
     int r = jin_object(value, param, refusal);
 
-    if (!r && format && !json_is_null(format) && (!type || strcmp(type, "text")))
-        r = refuse(refusal, 400, "unsupported_parameter", "text.format",
-                   "text.format.type must be text: the engine cannot hold an answer to a schema yet");
+    return r ? r : ask_read(ask, value, "text.", tables, 1, refusal);
+}
+
+/* What is to be told beside the answer.  Reasoning is told in the open, so that there is nothing to encrypt;
+ * what else there is belongs to tools. */
+static int responses_read_include(struct ask *ask, const json_t *value, const char *param,
+                                  struct refusal *refusal)
+{
+    const json_t *element;
+    const char *what;
+    char place[96];
+    size_t i, n;
+    int r = jin_array(value, param, RESPONSES_INCLUDES, refusal);
+
+    json_array_foreach((json_t *)value, i, element)
+    {
+        snprintf(place, sizeof(place), "%.40s[%zu]", param, i);
+        if (!r)
+            r = jin_text(element, place, &what, &n, refusal);
+        if (r)
+            return r;
+        if (!strcmp(what, "message.output_text.logprobs"))
+            ask->logprobs = true;
+        else if (strcmp(what, "reasoning.encrypted_content"))
+            ask_note_ignored(ask, "include.", what);
+    }
     return r;
 }
 
@@ -156,33 +188,7 @@ static int responses_read_instructions(struct ask *ask, const json_t *value, con
     size_t n;
     int r = jin_text(value, param, &text, &n, refusal);
 
-    return r ? r : ask_append(&ask->raw, text, n, param, refusal);
-}
-
-static int responses_put_instructions(struct ask *ask, struct refusal *refusal)
-{
-    struct turn *turn, system;
-
-    if (!buf_size(&ask->raw))
-        return 0;
-    if (ask->n_turns && ask->turns[0].role == QWEND_SYSTEM) {
-        turn = &ask->turns[0];
-        if (ask_append(&ask->raw, "\n\n", 2, "instructions", refusal) ||
-            ask_append(&ask->raw, jout_buf_text(&turn->text), buf_size(&turn->text), "instructions", refusal))
-            return refusal->status;
-        buf_deinit(&turn->text);
-    } else {
-        turn = ask_turn(ask, QWEND_SYSTEM, "instructions", refusal);
-        if (!turn)
-            return refusal->status;
-        system = *turn;
-        memmove(ask->turns + 1, ask->turns, (ask->n_turns - 1) * sizeof(*ask->turns));
-        ask->turns[0] = system;
-        turn = &ask->turns[0];
-    }
-    turn->text = ask->raw;
-    ask->raw = BUF_INIT(ASK_TEXT_BYTES);
-    return 0;
+    return r ? r : ask_append(&ask->head, text, n, param, refusal);
 }
 
 static const struct ask_field responses_fields[] = {
@@ -190,6 +196,12 @@ static const struct ask_field responses_fields[] = {
     {.name = "instructions", .kind = ASK_READ, .read = responses_read_instructions},
     {.name = "reasoning", .kind = ASK_READ, .read = responses_read_reasoning},
     {.name = "text", .kind = ASK_READ, .read = responses_read_text},
+    {.name = "include", .kind = ASK_READ, .read = responses_read_include},
+    {.name = "top_logprobs",
+     .kind = ASK_INT,
+     .offset = offsetof(struct ask, top_logprobs),
+     .lo = 0,
+     .hi = ASK_TOP_LOGPROBS},
     {.name = "max_output_tokens",
      .kind = ASK_INT,
      .offset = offsetof(struct ask, max_tokens),
@@ -210,7 +222,7 @@ int responses_read(struct ask *ask, const json_t *root, struct refusal *refusal)
     static const struct ask_field *const tables[] = {responses_fields, ask_sampling};
     int r = ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
 
-    return r ? r : responses_put_instructions(ask, refusal);
+    return r ? r : ask_put_head(ask, "instructions", refusal);
 }
 
 void responses_serve(struct conn *conn)

@@ -48,23 +48,35 @@ static void responses_open_part(struct job *job, const struct choice *choice, co
     jout_int(j, "content_index", 0);
 }
 
-static void responses_put_part(struct jout *j, const char *key, int block, const struct buf *text)
+/* objects: of those tokens that are told of, with commas; "" */
+static void responses_put_logprobs(struct jout *j, const struct buf *objects)
 {
+    jout_open(j, "logprobs", '[');
+    jout_bytes(j, jout_buf_text(objects), buf_size(objects));
+    jout_close(j, ']');
+}
+
+/* choice NULL: it has only begun */
+static void responses_put_part(struct jout *j, const char *key, int block, const struct choice *choice)
+{
+    static const struct buf nothing = {};
+    const struct buf *text = !choice                   ? &nothing
+                             : block == ITEM_REASONING ? &choice->reasoning
+                                                       : &choice->answer;
+
     jout_open(j, key, '{');
     jout_text(j, "type", block == ITEM_REASONING ? "reasoning_text" : "output_text", (size_t)-1);
-    jout_text(j, "text", text ? jout_buf_text(text) : "", text ? buf_size(text) : 0);
+    jout_text(j, "text", jout_buf_text(text), buf_size(text));
     if (block == ITEM_MESSAGE) {
         jout_open(j, "annotations", '[');
         jout_close(j, ']');
-        jout_open(j, "logprobs", '[');
-        jout_close(j, ']');
+        responses_put_logprobs(j, choice ? &choice->logprobs : &nothing);
     }
     jout_close(j, '}');
 }
 
-/* text NULL: it has only begun */
 static void responses_put_item(const struct job *job, struct jout *j, const char *key, int block,
-                               const struct buf *text, const char *status)
+                               const struct choice *choice, const char *status)
 {
     jout_open(j, key, '{');
     jout_key_text(j, "id", responses_item_prefix(block), job->id);
@@ -77,8 +89,8 @@ static void responses_put_item(const struct job *job, struct jout *j, const char
         jout_text(j, "role", "assistant", 9);
     }
     jout_open(j, "content", '[');
-    if (text)
-        responses_put_part(j, NULL, block, text);
+    if (choice)
+        responses_put_part(j, NULL, block, choice);
     jout_close(j, ']');
     jout_close(j, '}');
 }
@@ -148,9 +160,9 @@ static void responses_put_response(const struct job *job, struct jout *j, const 
     }
     jout_open(j, "output", '[');
     if (ended && buf_size(&choice->reasoning))
-        responses_put_item(job, j, NULL, ITEM_REASONING, &choice->reasoning, "completed");
+        responses_put_item(job, j, NULL, ITEM_REASONING, choice, "completed");
     if (ended && (buf_size(&choice->answer) || !buf_size(&choice->reasoning)))
-        responses_put_item(job, j, NULL, ITEM_MESSAGE, &choice->answer, ended ? status : "in_progress");
+        responses_put_item(job, j, NULL, ITEM_MESSAGE, choice, ended ? status : "in_progress");
     jout_close(j, ']');
     responses_put_constants(j);
     if (ended)
@@ -181,17 +193,15 @@ static void responses_close_item(struct job *job, struct choice *choice, struct 
     responses_open_part(job, choice, thinks ? "response.reasoning_text.done" : "response.output_text.done",
                         j);
     jout_text(j, "text", jout_buf_text(text), buf_size(text));
-    if (!thinks) {
-        jout_open(j, "logprobs", '[');
-        jout_close(j, ']');
-    }
+    if (!thinks)
+        responses_put_logprobs(j, &choice->logprobs);
     responses_close(j);
     responses_open_part(job, choice, "response.content_part.done", j);
-    responses_put_part(j, "part", choice->block, text);
+    responses_put_part(j, "part", choice->block, choice);
     responses_close(j);
     responses_open(job, "response.output_item.done", j);
     jout_int(j, "output_index", responses_item_index(choice));
-    responses_put_item(job, j, "item", choice->block, text, "completed");
+    responses_put_item(job, j, "item", choice->block, choice, "completed");
     responses_close(j);
     choice->block = ITEM_NONE;
 }
@@ -223,6 +233,7 @@ static void responses_delta(struct job *job, struct choice *choice, const qwend_
     jout_text(j, "delta", event->text, event->n);
     if (!thinks) {
         jout_open(j, "logprobs", '[');
+        job_put_logprobs(j, event);
         jout_close(j, ']');
     }
     responses_close(j);

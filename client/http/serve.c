@@ -20,6 +20,8 @@ bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
     int r = serve_parse(ask, jout_buf_text(&conn->body), buf_size(&conn->body), read, &refusal);
 
     buf_deinit(&conn->body); /* the request has copies */
+    if (!r)
+        r = ask_judge_tools(ask, *conn->g->options->tools == 'i', &refusal);
     if (!r) {
         normalise(conn->g, ask, conn->owner->name);
         if (upstream_policy(conn->g) != UPSTREAM_LOCAL_ONLY)

@@ -84,6 +84,8 @@ static void fuzz_ask(const char *text, size_t n, read_fn *read)
     struct normalise_memory memory = {};
     int r = serve_parse(&ask, text, n, read, &refusal);
 
+    if (!r)
+        r = ask_judge_tools(&ask, true, &refusal);
     if (!r) {
         normalise_turns(&ask, &memory, "uid:1");
         normalise_turns(&ask, &memory, "uid:1");

@@ -60,7 +60,7 @@ def streams_are_what_they_were():
 def errors_have_each_dialects_own_shape():
     lines = []
     for path, body in [("/v1/chat/completions", chat(SUM, temperature="x")), ("/v1/messages", {"messages": USER}),
-                       ("/v1/messages", {"max_tokens": 1, "messages": [{"role": "system", "content": "x"}]}),
+                       ("/v1/messages", {"max_tokens": 1, "messages": [{"role": "robot", "content": "x"}]}),
                        ("/v1/messages", {"max_tokens": 1, "messages": USER, "tools": [{"name": "x"}]}),
                        ("/v1/messages", {"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "image"}]}]}),
                        ("/v1/responses", {"input": [{"type": "function_call"}]}), ("/v1/responses", {"input": SUM, "previous_response_id": "x"}),

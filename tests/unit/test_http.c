@@ -321,6 +321,77 @@ static void test_a_part_that_is_too_long_stays(void **state)
     }
 }
 
+/* The template has one system message, at its front. */
+static void test_system_messages_go_where_the_template_has_room(void **state)
+{
+    struct ask ask = read_messages("{\"messages\":[{\"role\":\"system\",\"content\":\"b\"},{\"role\":"
+                                   "\"user\",\"content\":\"c\"},{\"role\":"
+                                   "\"system\",\"content\":\"d\"},{\"role\":\"assistant\",\"content\":\"e\"},"
+                                   "{\"role\":\"system\",\"content\":"
+                                   "\"f\"},{\"role\":\"user\",\"content\":\"g\"}],\"system\":\"a\"}");
+    static const struct {
+        qwend_role role;
+        const char *text;
+    } turns[] = {{QWEND_SYSTEM, "a\n\nb"},
+                 {QWEND_USER, "c\n\nd"},
+                 {QWEND_ASSISTANT, "e"},
+                 {QWEND_USER, "f"},
+                 {QWEND_USER, "g"}};
+
+    assert_int_equal(ask.n_turns, ARRAY_SIZE(turns));
+    for (size_t i = 0; i < ARRAY_SIZE(turns); i++) {
+        assert_int_equal(ask.turns[i].role, turns[i].role);
+        assert_string_equal(turn_text(&ask.turns[i]), turns[i].text);
+    }
+    ask_deinit(&ask);
+}
+
+/* tools */
+
+static int judge(const char *json, read_fn *read, bool ignores, struct refusal *refusal)
+{
+    struct ask ask = {};
+    int r = serve_parse(&ask, json, strlen(json), read, refusal);
+
+    if (!r)
+        r = ask_judge_tools(&ask, ignores, refusal);
+    if (!r && ask.has_tools)
+        assert_string_equal(ask.ignored, "tools");
+    ask_deinit(&ask);
+    return r;
+}
+
+static void test_tools_are_refused_unless_none_need_be_called(void **state)
+{
+    static const struct {
+        read_fn *read;
+        const char *json;
+        int refuse, ignore; /* statuses by the setting */
+    } asked[] = {
+        {responses_read, "{\"tools\":[{\"type\":\"web_search\"}],\"tool_choice\":\"auto\"}", 400, 0},
+        {responses_read, "{\"tools\":[{}],\"tool_choice\":\"none\"}", 0, 0},
+        {responses_read, "{\"tools\":[],\"tool_choice\":\"auto\"}", 0, 0},
+        {responses_read, "{\"tools\":[{}],\"tool_choice\":\"required\"}", 400, 400},
+        {responses_read, "{\"tools\":[{}],\"tool_choice\":{\"type\":\"allowed_tools\",\"mode\":\"auto\"}}",
+         400, 0},
+        {responses_read, "{\"tools\":[{}],\"tool_choice\":{\"type\":\"function\",\"name\":\"f\"}}", 400, 400},
+        {chat_read, "{\"tools\":[{}]}", 400, 0},
+        {chat_read, "{\"functions\":[{}],\"function_call\":\"none\"}", 0, 0},
+        {chat_read, "{\"tool_choice\":7}", 400, 400},
+        {chat_read, "{\"tools\":{}}", 400, 400},
+        {count_read, "{\"tools\":[{}],\"tool_choice\":{\"type\":\"auto\"}}", 400, 0},
+        {count_read, "{\"tools\":[{}],\"tool_choice\":{\"type\":\"any\"}}", 400, 400},
+        {ollama_chat_read, "{\"tools\":[{}]}", 400, 0},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
+        struct refusal refusal = {};
+
+        assert_int_equal(judge(asked[i].json, asked[i].read, false, &refusal), asked[i].refuse);
+        assert_int_equal(judge(asked[i].json, asked[i].read, true, &refusal), asked[i].ignore);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +407,8 @@ int main(void)
         cmocka_unit_test(test_what_changes_moves_once_it_has_changed),
         cmocka_unit_test(test_heads_beyond_the_cap_are_forgotten),
         cmocka_unit_test(test_a_part_that_is_too_long_stays),
+        cmocka_unit_test(test_system_messages_go_where_the_template_has_room),
+        cmocka_unit_test(test_tools_are_refused_unless_none_need_be_called),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
