@@ -178,6 +178,7 @@ int messages_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
     int r = count_read(ask, root, refusal);
 
+    ask->fits = true;
     if (!r && !ask->max_tokens)
         r = refuse(refusal, 400, "invalid_value", "max_tokens", "max_tokens is missing");
     return r;

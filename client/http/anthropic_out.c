@@ -60,14 +60,15 @@ static void anthropic_put_usage(const struct job *job, uint32_t n_output, struct
     jout_close(j, '}');
 }
 
-static void anthropic_put_stop(const struct choice *choice, struct jout *j)
+static void anthropic_put_stop(const struct job *job, const struct choice *choice, struct jout *j)
 {
     const bool by_word = choice->finish == QWEND_FINISH_STOP && *choice->stop;
 
     jout_text(j, "stop_reason",
-              choice->finish != QWEND_FINISH_STOP ? "max_tokens"
-              : by_word                           ? "stop_sequence"
-                                                  : "end_turn",
+              by_word                               ? "stop_sequence"
+              : choice->finish == QWEND_FINISH_STOP ? "end_turn"
+              : job->fitted                         ? "model_context_window_exceeded"
+                                                    : "max_tokens",
               (size_t)-1);
     jout_text(j, "stop_sequence", by_word ? choice->stop : NULL, (size_t)-1);
 }
@@ -156,7 +157,7 @@ static void anthropic_end(struct job *job, struct choice *choice, struct jout *j
     anthropic_close_block(job, choice, j);
     anthropic_open(j, "message_delta");
     jout_open(j, "delta", '{');
-    anthropic_put_stop(choice, j);
+    anthropic_put_stop(job, choice, j);
     jout_close(j, '}');
     anthropic_put_usage(job, job_tokens(job, &reasoning), j);
     anthropic_close(j);
@@ -191,7 +192,7 @@ static void anthropic_whole(struct job *job, struct jout *j)
     if (buf_size(&choice->answer))
         anthropic_put_block(j, "text", &choice->answer);
     jout_close(j, ']');
-    anthropic_put_stop(choice, j);
+    anthropic_put_stop(job, choice, j);
     anthropic_put_usage(job, job_tokens(job, &reasoning), j);
     jout_close(j, '}');
 }

@@ -45,6 +45,8 @@ struct ask {
     int64_t max_tokens, max_tokens_old; /* 0: absent; old: the name that the newer one wins over */
     int64_t text_ms;                    /* the answer ends so long after its first token; 0: it does not */
     bool only_reads;                    /* the prompt, for the cache */
+    bool fits;                          /* max_tokens may be more than the context has room for */
+    size_t n_body;                      /* bytes that it was read from */
     bool has_tools;
     enum ask_tool_choice tool_choice;
     char ignored[400]; /* names, with commas */

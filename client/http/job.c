@@ -68,7 +68,7 @@ static uint64_t job_held_bytes(const struct job *job)
 
     for (int i = 0; i < job->n; i++)
         n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap;
-    return n + (job->up_body ? 2 * job->n_up_body : 0); /* and as much in the daemon's form */
+    return n + (job->up_body ? job->n_up_body : 0) + (job->req ? job->n_body : 0);
 }
 
 /* What a dialect wrote goes out. */
@@ -249,6 +249,8 @@ void job_on_choice(struct choice *choice, const qwend_event *event)
     case QWEND_EV_STARTED:
         job->prompt_tokens = event->prompt_tokens;
         job->cached_tokens = event->cached_tokens;
+        if (!job->up_body)
+            job_settle_way(job);
         if (job->stream)
             job_begin(job);
         return;
@@ -260,6 +262,8 @@ void job_on_choice(struct choice *choice, const qwend_event *event)
         job_on_usage(job, choice, event->usage);
         return;
     case QWEND_EV_ERROR:
+        if (job_fit(job, event))
+            return;
         if (job->remote)
             refuse(&refusal, 502, "upstream_failed", NULL, "%s", event->text);
         else
@@ -310,6 +314,8 @@ static struct job *job_new(struct conn *conn, const struct dialect *dialect, con
                         .has_seed = ask->has_seed,
                         .seed = ask->seed,
                         .n_up_body = ask->n_up_body,
+                        .n_body = ask->n_body,
+                        .fits = ask->fits ? ask->max_tokens : 0,
                         .created_s = time(NULL),
                         .reasoning_field = conn->g->options->reasoning_field};
     conn->owner->n_refs++;

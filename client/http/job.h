@@ -46,7 +46,10 @@ struct job {
     struct event *ping, *enough; /* enough: text_ms after the first token */
     int64_t text_ms;
     bool had_enough;
-    int64_t seq; /* the dialect's: events so far */
+    int64_t fits;  /* max_tokens, which may be cut to what there is room for; 0: it may not */
+    bool fitted;   /* it was, to the room in the context */
+    size_t n_body; /* as much req holds */
+    int64_t seq;   /* the dialect's: events so far */
     const char *reasoning_field;
     /* where it is answered, see job_way.c */
     qwend_req *req; /* owned; NULL: it cannot come back */
@@ -75,6 +78,7 @@ struct dialect {
 int job_begin_way(struct job *job, struct refusal *refusal);
 bool job_switch_way(struct job *job, const struct refusal *refusal); /* true: it goes on elsewhere */
 void job_settle_way(struct job *job);                                /* the other way is open no more */
+bool job_fit(struct job *job, const qwend_event *error);             /* true: asked again, for fewer tokens */
 void job_pause_choice(struct choice *choice, bool paused);
 void job_end_choice(struct choice *choice);
 void job_on_choice(struct choice *choice, const qwend_event *event); /* job.c */

@@ -79,7 +79,7 @@ int job_begin_way(struct job *job, struct refusal *refusal)
                         loop_arm_ms(job->spill, 1000ull * wait_s)
                     ? refuse(refusal, 503, "out_of_memory", NULL, "out of memory")
                     : 0;
-        else if (!r)
+        else if (!r && !job->fits)
             job_settle_way(job);
     }
     if (r && job_switch_way(job, refusal)) {
@@ -102,6 +102,42 @@ static bool way_may_leave(const struct refusal *refusal)
     return !refusal->code && !strcmp(refusal->reason, "daemon_unreachable");
 }
 
+static void way_leave(struct job *job)
+{
+    for (int i = 0; i < job->n; i++) {
+        job_end_choice(&job->choices[i]);
+        job->choices[i].over = false;
+    }
+    job->n_over = 0;
+}
+
+static uint32_t way_number(const qwend_event *error, const char *name)
+{
+    for (size_t i = 0; i < error->n_details; i++)
+        if (!strcmp(error->details[2 * i], name))
+            return (uint32_t)strtoul(error->details[2 * i + 1], NULL, 10);
+    return 0;
+}
+
+/* Some dialects' max_tokens is a bound only, which clients set as high as the largest model there is: the
+ * room in the context, or what the caller's class gets.  It shrinks each time, so that there is an end to it.
+ */
+bool job_fit(struct job *job, const qwend_event *error)
+{
+    const uint32_t most = way_number(error, "max_output"), context = way_number(error, "context"),
+                   prompt = MAX(way_number(error, "prompt_tokens"), 1);
+    const uint32_t room = most ? most : context - MIN(context, prompt);
+    struct refusal refusal = {};
+
+    if (!job->req || job->remote || !room || room >= job->fits ||
+        (error->code != STATUS_TOO_LONG && error->code != STATUS_CTX_LIMIT))
+        return false;
+    job->fits = room;
+    job->fitted = !most;
+    way_leave(job);
+    return !qwend_req_set_i(job->req, QWEND_OPT_MAX_TOKENS, room) && !way_local(job, &refusal);
+}
+
 bool job_switch_way(struct job *job, const struct refusal *refusal)
 {
     const enum upstream_policy policy = upstream_policy(job->g);
@@ -113,11 +149,7 @@ bool job_switch_way(struct job *job, const struct refusal *refusal)
 
     if (job->has_said || !job->up_body || !job->req || !(leaves || returns))
         return false;
-    for (int i = 0; i < job->n; i++) {
-        job_end_choice(&job->choices[i]);
-        job->choices[i].over = false;
-    }
-    job->n_over = 0;
+    way_leave(job);
     log_info("%s: request %s goes on %s: %s", job->owner->name, job->id, leaves ? "at the upstream" : "here",
              refusal->reason);
     r = leaves ? way_remote(job, &again) : way_local(job, &again);

@@ -176,7 +176,7 @@ static int native_read_by(struct ask *ask, const json_t *root, const struct ask_
 {
     const struct ask_field *const tables[] = {fields, native_fields, ask_sampling};
 
-    ask->is_raw = true;
+    ask->is_raw = ask->fits = true;
     return ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
 }
 

@@ -225,7 +225,7 @@ int ollama_chat_read(struct ask *ask, const json_t *root, struct refusal *refusa
 {
     static const struct ask_field *const tables[] = {ollama_chat_fields};
 
-    ask->stream = true;
+    ask->stream = ask->fits = true;
     return ask_read(ask, root, "", tables, 1, refusal);
 }
 
@@ -255,7 +255,7 @@ int ollama_generate_read(struct ask *ask, const json_t *root, struct refusal *re
     static const struct ask_field *const tables[] = {ollama_generate_fields};
     int r;
 
-    ask->stream = true;
+    ask->stream = ask->fits = true;
     r = ask_read(ask, root, "", tables, 1, refusal);
     ask->is_nothing = !ask->has_ids && !ask->has_suffix && !buf_size(&ask->raw);
     return r ? r : ollama_make_chat(ask, refusal);

@@ -19,6 +19,7 @@ bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
     struct refusal refusal = {};
     int r = serve_parse(ask, jout_buf_text(&conn->body), buf_size(&conn->body), read, &refusal);
 
+    ask->n_body = buf_size(&conn->body);
     buf_deinit(&conn->body); /* the request has copies */
     if (!r)
         r = ask_judge_tools(ask, *conn->g->options->tools == 'i', &refusal);

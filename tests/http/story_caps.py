@@ -162,6 +162,9 @@ def the_daemons_refusals_become_https():
     with Fake(config=ALL + "max_output = 10\nmax_running = 1\nmax_queued = 1\n", delay_ms=20) as d, d.serving(), \
             Gateway(d) as http:
         assert code(http.post(CHAT, chat("x", max_tokens=11))) == (400, "context_length_exceeded")
+        asked = {"max_tokens": 11, "messages": [{"role": "user", "content": "x"}]}      # a bound only, in this dialect
+        got = http.post("/v1/messages", asked).json
+        assert (got["stop_reason"], got["usage"]["output_tokens"]) == ("max_tokens", 10), got
     with Fake(config=ALL + "max_running = 1\nmax_queued = 1\n", delay_ms=20) as d, d.serving() as p, Gateway(d) as http, \
             http.connect() as runs, http.connect() as waits:
         runs.request("POST", CHAT, chat("x", stream=True, max_tokens=100000))
