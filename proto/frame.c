@@ -136,6 +136,9 @@ static const struct {
     {MSG_SAMPLE, "Sample"},
     {MSG_ADMIN, "Admin"},
     {MSG_DONE, "Done"},
+    {MSG_USE, "Use"},
+    {MSG_USE_PROGRESS, "UseProgress"},
+    {MSG_USED, "Used"},
     {MSG_E_START, "Start"},
     {MSG_E_SUBMIT, "Submit"},
     {MSG_E_CANCEL, "CancelSeq"},
@@ -145,6 +148,7 @@ static const struct {
     {MSG_E_PREEMPT, "Preempt"},
     {MSG_E_PUBLISH, "Publish"},
     {MSG_E_UNPUBLISH, "Unpublish"},
+    {MSG_E_CHECK, "Check"},
     {MSG_E_LOADING, "Loading"},
     {MSG_E_READY, "Ready"},
     {MSG_E_FAILED, "Failed"},
@@ -155,6 +159,7 @@ static const struct {
     {MSG_E_BEAT, "Beat"},
     {MSG_E_WEIGHTS, "Weights"},
     {MSG_E_PUBLISHED, "Published"},
+    {MSG_E_CHECKED, "Checked"},
 };
 
 const char *msg_type_name(uint16_t type)

@@ -63,6 +63,9 @@ enum msg_type {
     /* for administrators */
     MSG_ADMIN = 400,
     MSG_DONE = 401,
+    MSG_USE = 402,
+    MSG_USE_PROGRESS = 403,
+    MSG_USED = 404,
     /* broker -> engine */
     MSG_E_START = 1000,
     MSG_E_SUBMIT = 1001,
@@ -73,6 +76,7 @@ enum msg_type {
     MSG_E_PREEMPT = 1008,
     MSG_E_PUBLISH = 1011,
     MSG_E_UNPUBLISH = 1012,
+    MSG_E_CHECK = 1013,
     /* engine -> broker */
     MSG_E_LOADING = 1100,
     MSG_E_READY = 1101,
@@ -84,6 +88,7 @@ enum msg_type {
     MSG_E_BEAT = 1107,
     MSG_E_WEIGHTS = 1108,
     MSG_E_PUBLISHED = 1110,
+    MSG_E_CHECKED = 1111,
 };
 
 struct frame {

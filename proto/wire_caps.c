@@ -48,7 +48,7 @@ enum {
 
 static const struct wire_table {
     const ProtobufCMessageDescriptor *type;
-    struct wire_cap caps[8]; /* the largest has 6 and its end */
+    struct wire_cap caps[9]; /* the largest has 8 and its end */
 } wire_table[] = {
     /* connection */
     {&qwp__hello__descriptor, {{"client", 0, CAP_NAME}, {"capabilities", CAP_CAPABILITIES, 64}}},
@@ -122,12 +122,16 @@ static const struct wire_table {
       {"isa", 0, CAP_WORD},
       {"note", 0, CAP_LINE},
       {"kv_type", 0, CAP_WORD},
-      {"publics", CAP_PUBLICS, 0}}},
+      {"publics", CAP_PUBLICS, 0},
+      {"use_path", 0, CAP_PATH},
+      {"model_path", 0, CAP_PATH}}},
     {&qwp__public_prefix__descriptor, {{"name", 0, CAP_WORD}, {"text", 0, CAP_LINE}}},
     {&qwp__request_info__descriptor, {{"request_id", 0, CAP_ID}, {"client", 0, CAP_NAME}}},
     {&qwp__requests__descriptor, {{"requests", CAP_REQUESTS, 0}}},
     {&qwp__sample__descriptor, {{"list", CAP_SAMPLE_REQUESTS, 0}}},
     {&qwp__done__descriptor, {{"text", 0, CAP_LINE}}},
+    {&qwp__use__descriptor, {{"model_path", 0, CAP_PATH}}},
+    {&qwp__used__descriptor, {{"text", 0, CAP_LINE}}},
     /* broker -> engine */
     {&qwe__start__descriptor,
      {{"model_path", 0, CAP_PATH},
@@ -176,6 +180,7 @@ static const struct wire_table {
       {"digest", 0, CAP_DIGEST},
       {"numerics_id", 0, CAP_NAME},
       {"kv_type", 0, CAP_WORD}}},
+    {&qwl__used__descriptor, {{"model_path", 0, CAP_PATH}, {"instead_of", 0, CAP_PATH}}},
 };
 
 const struct wire_cap *wire_caps_of(const ProtobufCMessageDescriptor *type)

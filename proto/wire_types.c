@@ -38,6 +38,9 @@ static const struct {
     {MSG_SAMPLE, &qwp__sample__descriptor},
     {MSG_ADMIN, &qwp__admin__descriptor},
     {MSG_DONE, &qwp__done__descriptor},
+    {MSG_USE, &qwp__use__descriptor},
+    {MSG_USE_PROGRESS, &qwp__use_progress__descriptor},
+    {MSG_USED, &qwp__used__descriptor},
     {MSG_E_START, &qwe__start__descriptor},
     {MSG_E_SUBMIT, &qwe__submit__descriptor},
     {MSG_E_CANCEL, &qwe__cancel_seq__descriptor},
@@ -47,6 +50,7 @@ static const struct {
     {MSG_E_PREEMPT, &qwe__preempt__descriptor},
     {MSG_E_PUBLISH, &qwe__publish__descriptor},
     {MSG_E_UNPUBLISH, &qwe__unpublish__descriptor},
+    {MSG_E_CHECK, &qwe__check__descriptor},
     {MSG_E_LOADING, &qwe__loading__descriptor},
     {MSG_E_READY, &qwe__ready__descriptor},
     {MSG_E_FAILED, &qwe__failed__descriptor},
@@ -57,6 +61,7 @@ static const struct {
     {MSG_E_BEAT, &qwe__beat__descriptor},
     {MSG_E_WEIGHTS, &qwe__weights__descriptor},
     {MSG_E_PUBLISHED, &qwe__published__descriptor},
+    {MSG_E_CHECKED, &qwe__checked__descriptor},
 };
 
 const ProtobufCMessageDescriptor *wire_message_type(uint16_t type)

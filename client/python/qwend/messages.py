@@ -12,6 +12,7 @@ ENUMS = {  # name: {value: number}
     "StatusReply.State": {"STARTING": 1, "LOADING": 2, "SERVING": 3, "DEGRADED": 4, "DRAINING": 5, "FAILED": 6},
     "RequestInfo.State": {"QUEUED": 1, "PREFILL": 2, "DECODE": 3, "PAUSED": 4, "REPLAYING": 5},
     "Admin.Verb": {"RELOAD": 1, "DRAIN": 2, "RESUME": 3, "UPGRADE": 4},
+    "UseProgress.Stage": {"CHECKING": 1, "DRAINING": 2, "LOADING": 3, "RETURNING": 4},
 }
 
 MESSAGES = {  # name: (field, number, type, repeated, packed)...
@@ -280,6 +281,9 @@ MESSAGES = {  # name: (field, number, type, repeated, packed)...
         ("cache_dir_bytes", 44, "uint64", False, False),
         ("cache_dir_used_bytes", 45, "uint64", False, False),
         ("publics", 46, "PublicPrefix", True, False),
+        ("use", 48, "UseProgress", False, False),
+        ("use_path", 49, "string", False, False),
+        ("model_path", 50, "string", False, False),
     ),
     "ListRequests": (
     ),
@@ -336,6 +340,20 @@ MESSAGES = {  # name: (field, number, type, repeated, packed)...
     "Done": (
         ("text", 1, "string", False, False),
     ),
+    "Use": (
+        ("model_path", 1, "string", False, False),
+        ("cancel", 2, "bool", False, False),
+    ),
+    "UseProgress": (
+        ("stage", 1, "UseProgress.Stage", False, False),
+        ("left", 2, "uint32", False, False),
+        ("load_permille", 3, "uint32", False, False),
+    ),
+    "Used": (
+        ("model", 1, "Model", False, False),
+        ("already", 2, "bool", False, False),
+        ("text", 3, "string", False, False),
+    ),
 }
 
 NUMBERS = {  # message: type of its frame
@@ -369,6 +387,9 @@ NUMBERS = {  # message: type of its frame
     "Sample": 310,
     "Admin": 400,
     "Done": 401,
+    "Use": 402,
+    "UseProgress": 403,
+    "Used": 404,
 }
 
 STATUS = {  # name: code of an Error
