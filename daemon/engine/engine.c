@@ -136,7 +136,7 @@ int engine_run(struct engine *e)
     do
         r = engine_turn(e, true);
     while (!r);
-    if (r == ENGINE_E_FAILED)
+    if (r == ENGINE_E_ENDS)
         r = uplink_drain(&e->up);
     else if (r == UPLINK_E_EOF)
         engine_disk_stop(e);

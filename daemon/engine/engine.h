@@ -92,15 +92,18 @@ struct engine {
 
 int engine_init(struct engine *e, int fd); /* takes fd */
 void engine_deinit(struct engine *e);
-int engine_run(struct engine *e); /* 0: the broker is gone, or Failed was said; < 0 */
+int engine_run(struct engine *e); /* 0: the broker is gone, or all was said; < 0 */
 /* One round of the loop: frames, then at most one step.  block: sleeps while there is nothing to do.  0,
- * UPLINK_E_EOF, ENGINE_E_FAILED, < 0. */
+ * UPLINK_E_EOF, ENGINE_E_ENDS, < 0. */
 int engine_turn(struct engine *e, bool block);
 
 /* load.c.  fd: the memory of start->weights, or -1; stays the caller's.  Answers with Ready or Failed.  0;
- * ENGINE_E_FAILED: said so, the process is to end; UPLINK_E_EOF, < 0. */
-enum { ENGINE_OK, ENGINE_E_FAILED = 10 };
+ * ENGINE_E_ENDS: said so, the process is to end; UPLINK_E_EOF, < 0. */
+enum { ENGINE_OK, ENGINE_E_ENDS = 10 };
 int engine_load(struct engine *e, const Qwe__Start *start, int fd);
+
+/* check.c.  Answers with Checked or Failed; returns as engine_load() does, and never 0. */
+int engine_check(struct engine *e, const Qwe__Check *check);
 
 /* intake.c.  fd: what came with the frame, owned by the callee, or -1. */
 int engine_on_frame(struct engine *e, const struct frame *frame, int fd);

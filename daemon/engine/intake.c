@@ -457,7 +457,8 @@ static int engine_dispatch(struct engine *e, const struct frame *frame, Protobuf
         return e->serving ? engine_bad_frame(frame, "already started")
                           : engine_load(e, (const Qwe__Start *)*msg, *fd);
     if (!e->serving)
-        return engine_bad_frame(frame, "not started");
+        return frame->type == MSG_E_CHECK ? engine_check(e, (const Qwe__Check *)*msg)
+                                          : engine_bad_frame(frame, "not started");
     switch (frame->type) {
     case MSG_E_SUBMIT:
     case MSG_E_TEXT:

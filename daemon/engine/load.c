@@ -54,7 +54,7 @@ static int engine_put_failed(struct engine *e, const struct fault *fault)
     failed.code = (uint32_t)fault->code;
     failed.text = engine_clean_text(fault->text, text);
     r = uplink_put(&e->up, 0, MSG_E_FAILED, &failed.base);
-    return r ? r : ENGINE_E_FAILED;
+    return r ? r : ENGINE_E_ENDS;
 }
 
 /* Called for each tensor; a broker that has gone is noticed after the load. */

@@ -71,15 +71,37 @@ static uint64_t memory_less(uint64_t a, uint64_t b)
     return a > b ? a - b : 0;
 }
 
-uint64_t memory_available_bytes(uint64_t held_bytes)
+static bool memory_meminfo(uint64_t *ret_bytes)
 {
-    const uint64_t limit = memory_cgroup_limit();
-    uint64_t bytes = UINT64_MAX;
-    struct sysinfo info;
     char text[4096];
 
-    if (!memory_read_file("/proc/meminfo", text, sizeof(text)) || !memory_parse_meminfo(text, &bytes))
-        if (sysinfo(&info) == 0)
-            bytes = memory_less((uint64_t)info.totalram * info.mem_unit, held_bytes) / 2;
+    return memory_read_file("/proc/meminfo", text, sizeof(text)) && memory_parse_meminfo(text, ret_bytes);
+}
+
+static uint64_t memory_total_bytes(void)
+{
+    struct sysinfo info;
+
+    return sysinfo(&info) == 0 ? (uint64_t)info.totalram * info.mem_unit : UINT64_MAX;
+}
+
+uint64_t memory_available_bytes(uint64_t held_bytes)
+{
+    const uint64_t limit = memory_cgroup_limit(), total = memory_total_bytes();
+    uint64_t bytes;
+
+    if (!memory_meminfo(&bytes))
+        bytes = total == UINT64_MAX ? total : memory_less(total, held_bytes) / 2;
     return limit == UINT64_MAX ? bytes : MIN(bytes, memory_less(limit, held_bytes));
+}
+
+uint64_t memory_limit_bytes(uint64_t held_bytes)
+{
+    uint64_t bytes;
+
+    if (memory_meminfo(&bytes))
+        bytes += held_bytes;
+    else
+        bytes = memory_total_bytes();
+    return MIN(bytes, memory_cgroup_limit());
 }

@@ -421,6 +421,20 @@ int weights_adopt(const struct gguf *gguf, const struct config *config, struct k
     return weights_init(&plan, fd, NULL, NULL, ret_weights);
 }
 
+int weights_measure(const struct gguf *gguf, const struct config *config, struct kern *kern,
+                    struct fault *fault, uint64_t *ret_bytes)
+{
+    _cleanup_(weights_plan_deinit) struct weights_plan plan = {
+        .gguf = gguf, .config = config, .kern = kern, .fault = fault};
+    struct weights w = {.mem.fd = -1};
+    int r = weights_plan(&plan, &w);
+
+    weights_deinit(&w, kern);
+    if (!r)
+        *ret_bytes = plan.bytes;
+    return r;
+}
+
 void weights_deinit(struct weights *w, struct kern *kern)
 {
     if (w->mem.base)

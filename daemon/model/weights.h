@@ -53,6 +53,10 @@ typedef void (*model_progress_fn)(void *user, uint64_t done_bytes, uint64_t all_
 int weights_load(const struct gguf *gguf, const struct config *config, struct kern *kern,
                  model_progress_fn progress, void *user, struct fault *fault, struct weights *ret_weights);
 
+/* Checks as weights_load() does, and says what it would take; no tensor is read. */
+int weights_measure(const struct gguf *gguf, const struct config *config, struct kern *kern,
+                    struct fault *fault, uint64_t *ret_bytes);
+
 /* fd: what an earlier weights_load() of the same file, on a backend of the same numerics_id, left in mem.fd;
  * taken over, also on failure.  Size and seals are checked, the bytes are not: whoever kept the fd vouches
  * for them. */

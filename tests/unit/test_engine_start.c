@@ -26,7 +26,7 @@ static void check_failed(const Qwe__Start *start, enum status_code code, const c
     struct peer *peer = peer_new();
 
     peer_put(peer, 0, MSG_E_START, &start->base, -1);
-    assert_int_equal(peer_turn(peer), ENGINE_E_FAILED);
+    assert_int_equal(peer_turn(peer), ENGINE_E_ENDS);
     assert_non_null(peer->failed);
     assert_int_equal(peer->failed->code, code);
     if (!strstr(peer->failed->text, text))
@@ -72,6 +72,114 @@ static void test_engine_start_fails_with_the_reason(void **state)
     check_failed(&q, STATUS_INTERNAL, "context 262145 was asked for, the model was trained for 262144");
     unlink("version-99.gguf");
     unlink("short.gguf");
+}
+
+static struct peer *check(const Qwe__Start *start)
+{
+    struct peer *peer = peer_new();
+    Qwe__Check check = QWE__CHECK__INIT;
+
+    check.start = (Qwe__Start *)start;
+    check.has_held_bytes = 1;
+    check.held_bytes = 1 << 20;
+    peer_put(peer, 0, MSG_E_CHECK, &check.base, -1);
+    assert_int_equal(peer_turn(peer), ENGINE_E_ENDS);
+    assert_null(peer->ready);
+    return peer;
+}
+
+static void check_unfit(const Qwe__Start *start, const char *text)
+{
+    struct peer *peer = check(start);
+
+    assert_non_null(peer->failed);
+    assert_null(peer->checked);
+    assert_int_equal(peer->failed->code, STATUS_INVALID);
+    if (!strstr(peer->failed->text, text))
+        fail_msg("\"%s\" does not have \"%s\"", peer->failed->text, text);
+    peer_free(peer);
+}
+
+/* What Start would fail with, for a look at the file alone. */
+static void test_engine_check_fails_with_the_reason(void **state)
+{
+    char path[4200];
+    Qwe__Start good = QWE__START__INIT, q;
+
+    good.model_path = test_model;
+    q = good, q.model_path = NULL, check_unfit(&q, "no model was named");
+    q = good, q.model_path = "/nowhere/model.gguf", check_unfit(&q, "No such file");
+    snprintf(path, sizeof(path), "%s/README.md", test_golden);
+    q = good, q.model_path = path, check_unfit(&q, "not a GGUF file");
+    write_file("short.gguf", "GGUF\3\0\0", 8);
+    q = good, q.model_path = "short.gguf", check_unfit(&q, "the number of tensors takes 8");
+    unlink("short.gguf");
+    q = good, q.has_context = 1, q.context = 262145;
+    check_unfit(&q, "context 262145 is configured, the model was trained for 262144");
+}
+
+static void put_u32(FILE *out, uint32_t value)
+{
+    assert_int_equal(fwrite(&value, sizeof(value), 1, out), 1);
+}
+
+/* A whole file of another kind of model. */
+static void test_engine_check_names_another_architecture(void **state)
+{
+    static const char key[] = "general.architecture", other[] = "mamba";
+    FILE *out = fopen("mamba.gguf", "wb");
+    Qwe__Start start = QWE__START__INIT;
+
+    assert_non_null(out);
+    fwrite("GGUF", 1, 4, out);
+    put_u32(out, 3);
+    put_u32(out, 0), put_u32(out, 0); /* tensors */
+    put_u32(out, 1), put_u32(out, 0); /* metadata */
+    put_u32(out, sizeof(key) - 1), put_u32(out, 0);
+    fwrite(key, 1, sizeof(key) - 1, out);
+    put_u32(out, 8); /* a string */
+    put_u32(out, sizeof(other) - 1), put_u32(out, 0);
+    fwrite(other, 1, sizeof(other) - 1, out);
+    fwrite("\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", 1, 31, out);
+    assert_int_equal(fclose(out), 0);
+    start.model_path = "mamba.gguf";
+    check_unfit(&start, "mamba");
+    unlink("mamba.gguf");
+}
+
+/* A file that was cut off has its header still. */
+static void test_engine_check_finds_what_is_missing_at_the_end(void **state)
+{
+    _cleanup_(freep) uint8_t *bytes = malloc(4 << 20);
+    FILE *in = fopen(test_model, "rb");
+    Qwe__Start start = QWE__START__INIT;
+    size_t n;
+
+    assert_non_null(in);
+    n = fread(bytes, 1, 4 << 20, in);
+    fclose(in);
+    write_file("cut.gguf", bytes, n - 4096);
+    start.model_path = "cut.gguf";
+    check_unfit(&start, "but the file has only");
+    unlink("cut.gguf");
+}
+
+static void test_engine_check_says_what_memory_it_takes(void **state)
+{
+    Qwe__Start start = QWE__START__INIT;
+    struct peer *peer, *loaded = peer_start(test_model, "cpu", CONTEXT, SLOTS);
+
+    start.model_path = test_model;
+    start.backend = "cuda"; /* whatever it is: this takes none of it */
+    fake_available_bytes = 77 << 20;
+    peer = check(&start);
+    fake_available_bytes = 0;
+    assert_non_null(peer->checked);
+    assert_int_equal(peer->checked->weights_bytes, loaded->ready->weights_bytes);
+    assert_int_equal(peer->checked->free_bytes, 77 << 20);
+    assert_true(peer->checked->limit_bytes > 1 << 20);
+    peer_free(peer);
+    peer_free(loaded);
 }
 
 static void test_engine_start_chooses_context_and_slots(void **state)
@@ -221,6 +329,10 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_engine_start_fails_with_the_reason),
+        cmocka_unit_test(test_engine_check_fails_with_the_reason),
+        cmocka_unit_test(test_engine_check_names_another_architecture),
+        cmocka_unit_test(test_engine_check_finds_what_is_missing_at_the_end),
+        cmocka_unit_test(test_engine_check_says_what_memory_it_takes),
         cmocka_unit_test(test_engine_start_chooses_context_and_slots),
         cmocka_unit_test(test_engine_ready_warns_of_more_than_memory_holds),
         cmocka_unit_test(test_engine_cache_is_a_share_of_what_is_free),

@@ -38,11 +38,20 @@ static void test_memory_available_is_something_and_bounded(void **state)
     assert_true(bytes == UINT64_MAX || bytes < (uint64_t)1 << 50);
 }
 
+static void test_memory_limit_counts_what_somebody_holds(void **state)
+{
+    const uint64_t none = memory_limit_bytes(0), some = memory_limit_bytes(1ull << 40);
+
+    assert_true(none > 1 << 20);
+    assert_true(some >= none / 2); /* others take and give meanwhile */
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_parse_meminfo_takes_the_kernels_estimate),
         cmocka_unit_test(test_memory_parse_cgroup_finds_the_unified_group),
+        cmocka_unit_test(test_memory_limit_counts_what_somebody_holds),
         cmocka_unit_test(test_memory_available_is_something_and_bounded),
     };
 
