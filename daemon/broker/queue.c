@@ -20,10 +20,10 @@ struct queue_account {
     struct list node;
     uint64_t owner; /* a uid, or an account of one: account.h */
     uint32_t weight;
-    double counter;                                       /* cost served, at QUEUE_WEIGHT */
-    unsigned n_waiting, n_started, n_parked, max_running; /* max_running 0: no cap */
-    unsigned n_band[QUEUE_PRIORITY_N];                    /* of n_waiting */
-    double work[QUEUE_PRIORITY_N];                        /* of what waits and what runs */
+    double counter;                                                /* cost served, at QUEUE_WEIGHT */
+    unsigned n_waiting, n_started, n_parked, n_later, max_running; /* max_running 0: no cap */
+    unsigned n_band[QUEUE_PRIORITY_N];                             /* of n_waiting */
+    double work[QUEUE_PRIORITY_N];                                 /* of what waits and what runs */
     struct list waiting[QUEUE_PRIORITY_N];
 };
 
@@ -31,6 +31,7 @@ void queue_init(struct queue *queue)
 {
     *queue = (struct queue){.expected = queue_expected_first};
     list_init(&queue->accounts);
+    list_init(&queue->later);
 }
 
 static void queue_account_free(struct queue *queue, struct queue_account *account)
@@ -50,7 +51,7 @@ void queue_deinit(struct queue *queue)
 
 static bool queue_account_is_active(const struct queue_account *account)
 {
-    return account->n_waiting || account->n_started || account->n_parked;
+    return account->n_waiting || account->n_started || account->n_parked || account->n_later;
 }
 
 /* Makes room when too many uids have come and gone: the least served idle one loses least by being forgotten.
@@ -111,6 +112,33 @@ static void queue_count_waiting(struct queue *queue, const struct queue_item *it
     queue->n_band[item->priority] += (unsigned)n;
 }
 
+static void queue_wait_last(struct queue *queue, struct queue_item *item)
+{
+    struct queue_account *account = item->account;
+
+    queue_lift_floor(queue);
+    if (!account->n_waiting)
+        account->counter = MAX(account->counter, queue->floor);
+    list_push(&account->waiting[item->priority], &item->node);
+    queue_count_waiting(queue, item, 1);
+}
+
+static void queue_wait_later(struct queue *queue, struct queue_item *item)
+{
+    list_push(&queue->later, &item->node);
+    item->later = true;
+    item->account->n_later++;
+    queue->n_later++;
+}
+
+static void queue_leave_later(struct queue *queue, struct queue_item *item)
+{
+    list_remove(&item->node);
+    item->later = false;
+    item->account->n_later--;
+    queue->n_later--;
+}
+
 int queue_push(struct queue *queue, uint64_t owner, enum queue_priority priority, struct queue_item *item)
 {
     struct queue_account *account = queue_account_get(queue, owner);
@@ -118,13 +146,28 @@ int queue_push(struct queue *queue, uint64_t owner, enum queue_priority priority
     assert(!item->account);
     if (!account)
         return err_origin(-ENOMEM);
-    queue_lift_floor(queue);
-    if (!account->n_waiting)
-        account->counter = MAX(account->counter, queue->floor);
     *item = (struct queue_item){.account = account, .priority = priority};
-    list_push(&account->waiting[priority], &item->node);
-    queue_count_waiting(queue, item, 1);
+    if (queue->closed)
+        queue_wait_later(queue, item);
+    else
+        queue_wait_last(queue, item);
     return 0;
+}
+
+void queue_close(struct queue *queue)
+{
+    queue->closed = true;
+}
+
+void queue_open(struct queue *queue)
+{
+    struct queue_item *item;
+
+    queue->closed = false;
+    LIST_FOREACH (item, &queue->later, node) {
+        queue_leave_later(queue, item);
+        queue_wait_last(queue, item);
+    }
 }
 
 void queue_set_weight(struct queue_item *item, uint32_t weight)
@@ -270,6 +313,8 @@ void queue_remove(struct queue *queue, struct queue_item *item)
         queue_leave_started(queue, item);
     } else if (item->parked) {
         item->account->n_parked--;
+    } else if (item->later) {
+        queue_leave_later(queue, item);
     } else {
         queue_leave_waiting(queue, item);
         if (!queue->n_band[item->priority]) /* who was owed it gave up */
@@ -336,13 +381,13 @@ void queue_charge(struct queue *queue, struct queue_item *item, double cost)
     queue_lift_floor(queue);
 }
 
-/* How many of the same uid and band are served before the item. */
-static unsigned queue_rank(const struct queue_item *item)
+/* How many stand before the item in that list. */
+static unsigned queue_rank(const struct list *list, const struct queue_item *item)
 {
     const struct queue_item *other;
     unsigned n = 0;
 
-    LIST_FOREACH (other, &item->account->waiting[item->priority], node) {
+    LIST_FOREACH (other, list, node) {
         if (other == item)
             break;
         n++;
@@ -367,7 +412,9 @@ uint32_t queue_position(const struct queue *queue, const struct queue_item *item
 
     if (!own || item->started || item->parked)
         return 0;
-    rank = queue_rank(item);
+    if (item->later)
+        return queue->n_waiting + queue_rank(&queue->later, item) + 1;
+    rank = queue_rank(&own->waiting[item->priority], item);
     own_before = queue_n_above(own->n_band, item->priority) + rank;
     n = 1 + queue_n_above(queue->n_band, item->priority) + rank;
     LIST_FOREACH (account, &queue->accounts, node) {

@@ -6,7 +6,9 @@
  * 2401.00588), where a request that runs counts at once as what one costs on average: so ten requests of one
  * user delay another user's by one, not by ten.  Then the lower uid; inside a uid first come first served.  A
  * uid that had nothing waiting starts at the level of the least served one that has: idling saves nothing up.
- */
+ *
+ * While the queue is closed (another model is about to be served) what is pushed waits behind all of it, in
+ * the order it came, until the queue is opened again: queue_next() and the floor do not see it. */
 #pragma once
 
 #include <sys/types.h>
@@ -21,14 +23,16 @@ struct queue_item { /* embedded in the request; all zero: not in the queue */
     struct list node;
     struct queue_account *account; /* borrowed; NULL: not in the queue */
     enum queue_priority priority;
-    bool started, parked;
+    bool started, parked, later;
     double cost; /* charged so far */
     double work; /* prompt tokens that are to be read for it */
 };
 
 struct queue {
     struct list accounts;
-    unsigned n_accounts, n_waiting, n_started;
+    struct list later; /* struct queue_item, oldest first */
+    bool closed;
+    unsigned n_accounts, n_waiting, n_started, n_later;
     unsigned n_band[QUEUE_PRIORITY_N]; /* of those that wait */
     double floor;                      /* the counter of the least served uid that waits, never falling */
     double expected;                   /* what a request costs: a smoothed mean of those that ended */
@@ -37,8 +41,14 @@ struct queue {
 
 void queue_init(struct queue *queue);
 void queue_deinit(struct queue *queue); /* no items are left in it */
+static inline unsigned queue_n_waiting(const struct queue *queue)
+{
+    return queue->n_waiting + queue->n_later;
+}
 int queue_push(struct queue *queue, uint64_t owner, enum queue_priority priority,
-               struct queue_item *item);                  /* -ENOMEM */
+               struct queue_item *item); /* -ENOMEM */
+void queue_close(struct queue *queue);
+void queue_open(struct queue *queue);
 struct queue_item *queue_next(const struct queue *queue); /* who starts next; NULL: nobody waits */
 /* Of the item's owner: how many may be started at a time, until it is set again; 0: no cap. */
 void queue_set_max_running(struct queue_item *item, unsigned max_running);

@@ -362,6 +362,34 @@ static void test_queue_remove_of_a_waiting_one_moves_the_others_up(void **state)
     assert_int_equal(start(f), 1);
 }
 
+/* What comes to a closed queue is served after all that was there, and then as if it had just come. */
+static void test_queue_closed_lets_others_wait_behind_all(void **state)
+{
+    struct fixture *f = *state;
+
+    push(f, 1, QUEUE_BATCH, 0);
+    queue_close(&f->queue);
+    push(f, 2, QUEUE_NORMAL, 1);
+    push(f, 2, QUEUE_INTERACTIVE, 2);
+    push(f, 3, QUEUE_INTERACTIVE, 3);
+    push(f, 3, QUEUE_INTERACTIVE, 4);
+    assert_int_equal(queue_n_waiting(&f->queue), 5);
+    assert_int_equal(queue_position(&f->queue, &f->items[0]), 1);
+    assert_int_equal(queue_position(&f->queue, &f->items[1]), 2);
+    assert_int_equal(queue_position(&f->queue, &f->items[3]), 4);
+    queue_remove(&f->queue, &f->items[4]);
+    assert_int_equal(start(f), 0);
+    assert_int_equal(start(f), -1);
+    queue_requeue(&f->queue, &f->items[0]); /* preempted: it was there before */
+    assert_int_equal(start(f), 0);
+    queue_open(&f->queue);
+    assert_int_equal(queue_n_waiting(&f->queue), 3);
+    assert_int_equal(queue_position(&f->queue, &f->items[2]), 1);
+    assert_int_equal(start(f), 2);
+    assert_int_equal(start(f), 3);
+    assert_int_equal(start(f), 1);
+}
+
 static void test_queue_forgets_idle_uids_beyond_its_bound(void **state)
 {
     struct fixture *f = *state;
@@ -396,6 +424,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_queue_park_keeps_its_uid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_remove_of_a_waiting_one_moves_the_others_up, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_queue_closed_lets_others_wait_behind_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_queue_forgets_idle_uids_beyond_its_bound, setup, teardown),
     };
 
