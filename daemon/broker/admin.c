@@ -131,8 +131,11 @@ static int admin_upgrade(struct broker *broker, struct fault *fault)
     _cleanup_(publish_freep) struct publish *publish = NULL;
     _cleanup_(freep) struct policy *policy = NULL;
     char changes[ADMIN_TEXT_BYTES];
-    int r = admin_read(broker->options, &policy, &publish, changes, fault);
+    int r = use_check(&broker->use, "upgrade", fault);
 
+    if (r)
+        return r;
+    r = admin_read(broker->options, &policy, &publish, changes, fault);
     if (r < 0)
         return fault_set(fault, STATUS_INTERNAL, "%s", strerror(-r));
     if (r) {

@@ -2,6 +2,7 @@
 #include "broker.h"
 
 #include <grp.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -127,6 +128,8 @@ static void broker_submit(struct broker *broker)
         quarantine_pump(broker);
         return;
     }
+    if (use_wants_quiet(&broker->use))
+        return;
     textop_pump(broker);
     if (broker_submit_replays(broker))
         broker_submit_next(broker);
@@ -174,6 +177,7 @@ static void broker_on_pump(int fd, short what, void *arg)
 
     if (broker->supervise.state == SUPERVISE_SERVING && link_is_open(&broker->link))
         broker_submit(broker);
+    use_pump(&broker->use);
     broker_tell_positions(broker);
     supervise_watch(&broker->supervise, broker_is_working(broker));
     if (broker->draining && broker_has_drained(broker))
@@ -186,15 +190,16 @@ static void broker_drain(struct broker *broker)
 {
     const struct journal_event event = {.kind = JOURNAL_STOPPING,
                                         .numbers = {{"QWEND_RUNNING", broker->queue.n_started},
-                                                    {"QWEND_QUEUED", broker->queue.n_waiting},
+                                                    {"QWEND_QUEUED", queue_n_waiting(&broker->queue)},
                                                     {"QWEND_DRAIN_S", broker->options->drain_s}}};
     struct fault fault;
     struct request *request;
 
     broker->draining = true;
+    use_stop(&broker->use);
     sd_notify_put("STOPPING=1\nSTATUS=finishing running requests");
     log_event_info(&event, "stopping: %u requests have %u s to end, %u that wait are refused",
-                   broker->queue.n_started, broker->options->drain_s, broker->queue.n_waiting);
+                   broker->queue.n_started, broker->options->drain_s, queue_n_waiting(&broker->queue));
     fault_set(&fault, STATUS_DRAINING, "qwend is being stopped");
     LIST_FOREACH (request, &broker->requests, node) {
         if (request->state == REQUEST_QUEUED || request->state == REQUEST_RECEIVING ||
@@ -236,6 +241,7 @@ static void broker_on_signal(int signal, short what, void *arg)
     struct broker *broker = arg;
 
     if (signal == SIGCHLD) {
+        trial_on_child(&broker->use.trial);
         supervise_on_child(&broker->supervise);
     } else if (signal == SIGHUP) {
         admin_reload(broker);
@@ -287,6 +293,20 @@ static void broker_find_admin_group(struct broker *broker)
     broker->admin_gid = group ? group->gr_gid : 0;
 }
 
+static void broker_find_user(struct broker *broker)
+{
+    const struct passwd *user = getpwuid(geteuid());
+
+    snprintf(broker->user, sizeof(broker->user), "%s", user ? user->pw_name : "without a name");
+}
+
+/* The configuration's model, unless the broker that we go on for had another one. */
+static int broker_choose_model(struct broker *broker)
+{
+    broker->supervise.model = use_recorded(broker);
+    return broker->supervise.model ? 0 : err_origin(-ENOMEM);
+}
+
 static int broker_init_events(struct broker *broker)
 {
     static const int signals[BROKER_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
@@ -329,6 +349,7 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     broker->link.sock.fd = broker->listener.bound.fd = broker->listener.spare_fd = -1;
     broker->scrape.bound = BOUND_NULL;
     broker->supervise.broker = broker;
+    use_init(&broker->use, broker);
     broker->supervise.kept = KEPT_INIT;
     broker->store.ledger = LEDGER_NULL;
     broker->handover = HANDOVER_NULL;
@@ -344,6 +365,7 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
     quota_init(&broker->quota, max);
     queue_init(&broker->queue);
     broker_find_admin_group(broker);
+    broker_find_user(broker);
     if (getrandom(broker->boot_id, sizeof(broker->boot_id), 0) < 0)
         return err_errno();
     r = broker_check_fds(options, fault);
@@ -353,6 +375,8 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
         r = supervise_init(&broker->supervise, broker, fault);
     if (!r)
         r = store_open(&broker->store, broker, options->journal_mib);
+    if (!r)
+        r = broker_choose_model(broker);
     if (!r) {
         handover_find(broker);
         request_restore_all(broker);
@@ -366,8 +390,13 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
 
 int broker_run(struct broker *broker)
 {
-    if (!handover_take_engine(broker))
+    if (!handover_take_engine(broker)) {
+        int r = use_resume(&broker->use);
+
+        if (r)
+            return r;
         supervise_start(&broker->supervise);
+    }
     dprintf(STDERR_FILENO, "ready %s\n", broker->options->socket);
     sd_notify_put("READY=1");
     if (event_base_dispatch(broker->base) < 0)
@@ -392,6 +421,7 @@ void broker_deinit(struct broker *broker)
     LIST_FOREACH (request, &broker->requests, node)
         request_free(request);                  /* the detached ones */
     textop_fail_all(broker, &(struct fault){}); /* given up by their clients, not by the engine */
+    use_deinit(&broker->use);
     supervise_deinit(&broker->supervise);
     handover_deinit(&broker->handover);
     queue_deinit(&broker->queue);

@@ -21,6 +21,7 @@
 #include "scrape.h"
 #include "store.h"
 #include "supervise.h"
+#include "use.h"
 
 enum { BROKER_OK, BROKER_E_START };
 enum { BROKER_BOOT_ID_BYTES = 16, BROKER_SIGNALS = 4, BROKER_BUCKETS = 256 };
@@ -42,6 +43,7 @@ struct broker {
     struct handover handover;   /* from the broker before an upgrade */
     struct link link;           /* to the engine */
     struct supervise supervise; /* of the engine */
+    struct use use;             /* of another model */
     struct quarantine quarantine;
     struct list clients;                   /* struct client */
     struct list requests;                  /* struct request, oldest first */
@@ -51,6 +53,7 @@ struct broker {
     struct event *pump, *reap, *tell, *drain, *beat;
     struct event *signals[BROKER_SIGNALS];
     gid_t admin_gid;
+    char user[32];                      /* ours, for people */
     bool has_admin_gid, draining, held; /* held: by an administrator, until Resume */
     uint8_t boot_id[BROKER_BOOT_ID_BYTES];
     uint32_t last_handle, n_clients;

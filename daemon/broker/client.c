@@ -158,6 +158,7 @@ void client_close_after_flush(struct client *client)
     request_cancel_client(client);
     textop_cancel_client(client);
     watch_cancel_client(client);
+    use_on_client_gone(client);
     loop_unwatch(client->readable);
     loop_arm_ms(client->deadline, CLIENT_FLUSH_MS);
 }
@@ -420,6 +421,7 @@ struct client *client_free(struct client *client)
     request_cancel_client(client);
     textop_cancel_client(client);
     watch_cancel_client(client);
+    use_on_client_gone(client);
     request_journal_on_client_gone(client);
     loop_event_free(&client->readable);
     loop_event_free(&client->writable);

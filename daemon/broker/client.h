@@ -35,6 +35,7 @@ enum client_state {
 
 struct request;
 struct textop;
+struct use;
 struct watch;
 struct client_stream {
     uint32_t id;             /* 0: free */
@@ -42,6 +43,7 @@ struct client_stream {
     struct request *request; /* borrowed from the broker's list; one of these is set */
     struct textop *textop;
     struct watch *watch;
+    struct use *use;
 };
 
 struct client {

@@ -50,6 +50,7 @@ static void dispatch_on_status(struct dispatch_call *call);
 static void dispatch_on_list(struct dispatch_call *call);
 static void dispatch_on_subscribe(struct dispatch_call *call);
 static void dispatch_on_admin(struct dispatch_call *call);
+static void dispatch_on_use(struct dispatch_call *call);
 
 /* What may be said when is data.  Anything else is answered with the reason, then closed. */
 static const struct dispatch_row {
@@ -75,6 +76,7 @@ static const struct dispatch_row {
     {MSG_LIST_REQUESTS, CLIENT_READY, ON_NEW, 0, dispatch_on_list},
     {MSG_SUBSCRIBE, CLIENT_READY, ON_NEW, 0, dispatch_on_subscribe},
     {MSG_ADMIN, CLIENT_READY, ON_NEW, 0, dispatch_on_admin},
+    {MSG_USE, CLIENT_READY, ON_NEW, 0, dispatch_on_use},
 };
 
 /* connection */
@@ -228,6 +230,8 @@ static void dispatch_on_cancel(struct dispatch_call *call)
         textop_cancel(stream->textop);
     else if (stream->watch)
         watch_cancel(stream->watch);
+    else if (stream->use)
+        use_cancel(stream->use);
     else
         dispatch_cancel_many(call, (Qwp__Cancel *)call->msg);
 }
@@ -284,6 +288,11 @@ static void dispatch_on_admin(struct dispatch_call *call)
 {
     client_stream_close(call->client, call->frame->stream);
     admin_do(call->client, call->frame->stream, (Qwp__Admin *)call->msg);
+}
+
+static void dispatch_on_use(struct dispatch_call *call)
+{
+    use_open(call->client, call->stream, (Qwp__Use *)call->msg);
 }
 
 /* rules */

@@ -162,6 +162,55 @@ void options_name_changes(const struct options *a, const struct options *b, char
             used += (size_t)snprintf(text + used, n - used, "%s%s", used ? ", " : "", options_keys[i].name);
 }
 
+/* the model's place */
+struct options_place {
+    const char *path;
+    int line; /* 0: no file names it */
+};
+
+static int options_on_value(void *arg, const struct conf_place *place, const char *value, struct fault *fault)
+{
+    struct options_place *last = arg;
+
+    if (!strcmp(place->section, "daemon") && !strcmp(place->name, "model"))
+        *last = (struct options_place){place->path, place->line};
+    return 0;
+}
+
+/* The last file that names it counts, as in options_read(). */
+static struct options_place options_find_model(const struct options *options)
+{
+    struct options_place last = {};
+
+    for (size_t i = 0; i < options->files.n; i++) {
+        _cleanup_(conf_fclosep) FILE *file = fopen(options->files.paths[i], "re");
+
+        if (file) /* one that is gone, or has a mistake now, is no place to write to */
+            (void)conf_walk(file, options->files.paths[i], options_on_value, &last, NULL);
+    }
+    return last;
+}
+
+static bool options_argv_names_model(const struct options *options)
+{
+    for (int i = 1; i < options->argc; i++)
+        if (!strcmp(options->argv[i], "--model") || !strncmp(options->argv[i], "--model=", 8))
+            return true;
+    return false;
+}
+
+void options_place_model(const struct options *options, char *text, size_t n)
+{
+    const struct options_place place = options_find_model(options);
+
+    if (options_argv_names_model(options))
+        snprintf(text, n, "--model of its command line");
+    else if (place.line)
+        snprintf(text, n, "line %d of %.200s", place.line, place.path);
+    else
+        snprintf(text, n, "[daemon] of " OPTIONS_CONFIG_DEFAULT);
+}
+
 void options_print_help(void)
 {
     printf("usage: qwend [--config FILE] --model FILE [OPTION ...]\n\n"

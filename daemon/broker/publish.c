@@ -260,6 +260,13 @@ static void publish_begin_again(struct publish_item *item)
     log_warn("public prefix %s is left out: %s", item->name, item->text);
 }
 
+void publish_on_switch(struct publish *publish)
+{
+    for (size_t i = 0; i < publish->n; i++)
+        if (publish->items[i].state == PUBLISH_SENT)
+            publish->items[i].state = PUBLISH_WAITING;
+}
+
 void publish_on_ready(struct broker *broker)
 {
     struct publish *publish = broker->publish;

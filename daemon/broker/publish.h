@@ -46,6 +46,8 @@ void publish_replace(struct broker *broker, struct publish **publish);
 /* Handles that the engine has, or is to forget: how many, at most 2 * PUBLISH_MAX. */
 size_t publish_handles(const struct publish *publish, uint32_t ret_handles[2 * PUBLISH_MAX]);
 void publish_forget(struct publish *publish, const uint32_t *handles, size_t n); /* another broker's */
+/* The engine is let go of: whatever it is at the moment is not to blame. */
+void publish_on_switch(struct publish *publish);
 void publish_on_ready(struct broker *broker); /* an engine that knows none */
 void publish_pump(struct broker *broker);     /* the next one, if there is nothing under way */
 int publish_on_published(struct broker *broker, uint32_t handle, const Qwe__Published *published);

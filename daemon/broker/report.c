@@ -14,9 +14,9 @@ void report_welcome(struct client *client)
 {
     struct broker *broker = client->broker;
     const Qwe__Ready *ready = broker->supervise.ready;
-    char *capabilities[] = {(char *)"memfd",   (char *)"preempt", (char *)"deadline",
-                            (char *)"account", (char *)"score",   (char *)"admin",
-                            (char *)"attach",  (char *)"fim",     (char *)"restart"};
+    char *capabilities[] = {(char *)"memfd", (char *)"preempt", (char *)"deadline", (char *)"account",
+                            (char *)"score", (char *)"admin",   (char *)"attach",   (char *)"fim",
+                            (char *)"use",   (char *)"restart"};
     Qwp__Limits limits = QWP__LIMITS__INIT;
     Qwp__Welcome welcome = QWP__WELCOME__INIT;
 
@@ -58,6 +58,8 @@ Qwp__StatusReply__State report_state(const struct broker *broker)
     case SUPERVISE_BACKOFF:
         break;
     }
+    if (broker->use.stage >= USE_LOADING)
+        return QWP__STATUS_REPLY__STATE__LOADING;
     return supervise->ready ? QWP__STATUS_REPLY__STATE__DEGRADED : QWP__STATUS_REPLY__STATE__LOADING;
 }
 
@@ -97,7 +99,7 @@ static void report_fill_counts(const struct broker *broker, Qwp__StatusReply *re
     reply->pid = (uint32_t)getpid();
     reply->uptime_s = clock_ms(clock_now_ns() - broker->started_ns) / 1e3;
     reply->running = broker->queue.n_started;
-    reply->queued = broker->queue.n_waiting;
+    reply->queued = queue_n_waiting(&broker->queue);
     reply->has_connections = reply->has_requests = true;
     reply->connections = broker->n_clients;
     reply->requests = broker->totals.requests;
@@ -145,6 +147,7 @@ static void report_fill_publics(const struct publish *publish, struct report_pub
 void report_status(struct client *client, uint32_t stream)
 {
     struct report_publics publics;
+    Qwp__UseProgress progress;
     struct broker *broker = client->broker;
     struct supervise *supervise = &broker->supervise;
     Qwp__StatusReply reply = QWP__STATUS_REPLY__INIT;
@@ -167,6 +170,12 @@ void report_status(struct client *client, uint32_t stream)
     reply.has_engine_restarts = reply.has_load_permille = true;
     reply.engine_restarts = supervise->n_restarts;
     reply.load_permille = supervise->load_permille;
+    reply.model_path = supervise->model;
+    if (use_is_on(&broker->use)) {
+        use_fill_progress(&broker->use, &progress);
+        reply.use = &progress;
+        reply.use_path = broker->use.model;
+    }
     reply.note = *supervise->note ? supervise->note : NULL;
     client_put(client, stream, MSG_STATUS_REPLY, FRAME_END_STREAM, &reply.base);
 }

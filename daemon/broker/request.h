@@ -151,6 +151,8 @@ void request_on_engine_lost(struct request *request);                           
 
 /* another broker's (request_restore.c) */
 void request_restore_all(struct broker *broker); /* what the journal has */
+/* What is served, instead of all that brokers have said about themselves so far. */
+void request_restore_note(struct broker *broker);
 /* An Emit of before the start: 0; the status code that the request is to end with; < 0: it has ended. */
 int request_restore_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw,
                          struct fault *fault);

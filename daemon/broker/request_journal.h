@@ -30,6 +30,7 @@ enum record_type {
     RECORD_READING,   /* of STORE_KEY: a broker begins to take requests over; no payload */
     RECORD_LEFT,      /* of STORE_KEY */
     RECORD_RUNNING,   /* before it */
+    RECORD_USED,      /* of STORE_KEY */
 };
 
 struct request_journal { /* embedded in the request */

@@ -500,11 +500,16 @@ static size_t restore_read(struct restore *restore)
 }
 
 /* What brokers have said about themselves is not kept for ever. */
-static void restore_say_done(struct store *store)
+void request_restore_note(struct broker *broker)
 {
+    struct store *store = &broker->store;
+
+    if (!store_is_on(store))
+        return;
     store_close_key(store, STORE_KEY);
     if (store_put(store, STORE_KEY, RECORD_RESTORED, NULL, 0) ||
-        (store->serving && store_put(store, STORE_KEY, RECORD_SERVING, store->serving, store->n_serving)))
+        (store->serving && store_put(store, STORE_KEY, RECORD_SERVING, store->serving, store->n_serving)) ||
+        use_record(broker))
         log_warn("the journal does not say what is served: after a restart it is not compared");
 }
 
@@ -524,7 +529,7 @@ void request_restore_all(struct broker *broker)
     if (store_put(&broker->store, STORE_KEY, RECORD_READING, NULL, 0))
         log_warn("the journal is full before it is read");
     n = restore_read(&restore);
-    restore_say_done(&broker->store);
+    request_restore_note(broker);
     if (n || restore.n_lost)
         log_info("%zu requests of the last broker go on, %zu are lost", n, restore.n_lost);
     free(restore.ones);

@@ -65,13 +65,16 @@ static void supervise_fail(struct supervise *s, int code)
         if (request->state != REQUEST_DONE)
             request_fail(request, &fault);
     textop_fail_all(s->broker, &fault);
+    use_on_given_up(&s->broker->use, &fault);
 }
 
 /* starting */
-static void supervise_fill_start(const struct options *options, Qwe__Start *start)
+void supervise_fill_start(const struct supervise *s, const char *model, Qwe__Start *start)
 {
+    const struct options *options = s->broker->options;
+
     qwe__start__init(start);
-    start->model_path = options->model;
+    start->model_path = (char *)model;
     start->backend = (char *)options->backend;
     start->isa = options->cpu_isa;
     start->has_context = start->has_slots = start->has_threads = true;
@@ -90,7 +93,7 @@ static int supervise_send_start(struct supervise *s)
 {
     Qwe__Start start;
 
-    supervise_fill_start(s->broker->options, &start);
+    supervise_fill_start(s, s->model, &start);
     start.weights = s->kept.msg;
     if (s->kept.fd < 0)
         return link_put(&s->broker->link, 0, MSG_E_START, &start.base);
@@ -99,7 +102,7 @@ static int supervise_send_start(struct supervise *s)
 
 /* A Start that the engine would not read (a path that is no UTF-8, a word too long) is said at once: each
  * engine would die of it. */
-static int supervise_check_start(const struct options *options, struct fault *fault)
+static int supervise_check_start(const struct supervise *s, struct fault *fault)
 {
     _cleanup_(freep) uint8_t *body = NULL;
     struct fault why = {};
@@ -107,7 +110,7 @@ static int supervise_check_start(const struct options *options, struct fault *fa
     size_t n;
     int r;
 
-    supervise_fill_start(options, &start);
+    supervise_fill_start(s, s->broker->options->model, &start);
     n = qwe__start__get_packed_size(&start);
     body = malloc(n);
     if (!body)
@@ -115,6 +118,26 @@ static int supervise_check_start(const struct options *options, struct fault *fa
     qwe__start__pack(&start, body);
     r = wire_check(&qwe__start__descriptor, body, n, &why);
     return r > 0 ? fault_set(fault, BROKER_E_START, "this cannot be passed to the engine: %s", why.text) : r;
+}
+
+static struct supervise_file supervise_file(const struct stat *st)
+{
+    return (struct supervise_file){st->st_dev, st->st_ino, st->st_size, st->st_mtim};
+}
+
+static void supervise_note_file(struct supervise *s)
+{
+    struct stat st;
+
+    s->file = stat(s->model, &st) < 0 ? (struct supervise_file){} : supervise_file(&st);
+}
+
+bool supervise_serves(const struct supervise *s, const char *path, const struct stat *st)
+{
+    const struct supervise_file *a = &s->file, b = supervise_file(st);
+
+    return s->state == SUPERVISE_SERVING && a->device == b.device && a->inode == b.inode &&
+           a->bytes == b.bytes && a->mtime.tv_sec == b.mtime.tv_sec && a->mtime.tv_nsec == b.mtime.tv_nsec;
 }
 
 static int supervise_spawn(struct supervise *s)
@@ -141,9 +164,11 @@ static void supervise_schedule_restart(struct supervise *s)
 
 void supervise_start(struct supervise *s)
 {
-    int r = supervise_spawn(s);
+    int r;
 
-    s->is_closed = s->is_killed = false;
+    supervise_note_file(s);
+    r = supervise_spawn(s);
+    s->is_closed = s->is_killed = s->is_leaving = false;
     *s->why = '\0';
     s->load_permille = 0;
     s->progress_ns = clock_now_ns();
@@ -160,6 +185,7 @@ void supervise_start(struct supervise *s)
 
 void supervise_adopt(struct supervise *s, pid_t pid, Qwe__Ready *ready)
 {
+    supervise_note_file(s);
     s->pid = pid;
     s->ready = ready;
     s->load_permille = 1000;
@@ -182,6 +208,52 @@ void supervise_disown(struct supervise *s, pid_t pid)
 static void supervise_on_restart(int fd, short what, void *arg)
 {
     supervise_start(arg);
+}
+
+/* another model */
+static uint64_t supervise_end_ms(const struct supervise *s)
+{
+    return s->broker->options->cache_dir ? SUPERVISE_SAVE_MS : SUPERVISE_END_MS;
+}
+
+/* Nothing of the last model's engines counts. */
+static void supervise_begin_anew(struct supervise *s, char **model)
+{
+    free(s->model);
+    s->model = steal(model);
+    s->n_deaths = 0;
+    s->backoff_ms = SUPERVISE_BACKOFF_MIN_MS;
+    s->load_permille = 0;
+    *s->note = '\0';
+}
+
+void supervise_change(struct supervise *s, char **model, struct kept *ret_kept)
+{
+    supervise_begin_anew(s, model);
+    *ret_kept = s->kept;
+    s->kept = KEPT_INIT;
+    loop_unwatch(s->restart);
+    if (!s->pid) {
+        supervise_start(s);
+        return;
+    }
+    link_close(&s->broker->link); /* an engine ends by itself when its socket does */
+    s->is_closed = s->is_leaving = true;
+    loop_arm_ms(s->watch, supervise_end_ms(s));
+    supervise_set(s, SUPERVISE_LOADING);
+}
+
+void supervise_return(struct supervise *s, char **model, struct kept *kept)
+{
+    supervise_begin_anew(s, model);
+    kept_drop(&s->kept);
+    s->kept = *kept;
+    *kept = KEPT_INIT;
+    if (s->kept.fd >= 0)
+        store_put_weights(&s->kept);
+    else
+        store_drop_weights();
+    supervise_start(s);
 }
 
 /* dying */
@@ -276,6 +348,13 @@ static void supervise_on_death(struct supervise *s, pid_t pid, int status)
     unsigned n;
 
     spawn_describe_exit(status, how, sizeof(how));
+    if (s->is_leaving) {
+        log_info("engine %d %s; that of the next model starts", pid, how);
+        supervise_start(s);
+        return;
+    }
+    if (use_on_death(&s->broker->use, last))
+        return;
     if (is_crash && s->state == SUPERVISE_LOADING) {
         supervise_doubt_weights(s);
         supervise_fall_back(s, how);
@@ -430,12 +509,13 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
     request_check_serving(s->broker, ready);
     publish_on_ready(s->broker);
     supervise_set(s, SUPERVISE_SERVING);
+    use_on_ready(&s->broker->use);
     return 0;
 }
 
 int supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
 {
-    const bool is_first = !s->ready;
+    const bool is_first = !s->ready && !use_is_loading(&s->broker->use);
     const int code = failed->has_code && failed->code ? (int)failed->code : STATUS_INTERNAL;
     const char *text = failed->text ? failed->text : "the engine cannot serve";
 
@@ -446,6 +526,8 @@ int supervise_on_failed(struct supervise *s, const Qwe__Failed *failed)
         supervise_fail(s, code);
     } else { /* it could before: memory may be short for the moment */
         snprintf(s->why, sizeof(s->why), "said: %s", text);
+        if (use_is_loading(&s->broker->use))
+            use_on_failed(&s->broker->use, code, text);
         log_warn("engine %d %s", s->pid, s->why);
         if (code == STATUS_NUMERICS)
             supervise_doubt_weights(s);
@@ -463,7 +545,7 @@ int supervise_init(struct supervise *s, struct broker *broker, struct fault *fau
     int r;
 
     *s = (struct supervise){.broker = broker, .backoff_ms = SUPERVISE_BACKOFF_MIN_MS, .kept = KEPT_INIT};
-    r = supervise_check_start(broker->options, fault);
+    r = supervise_check_start(s, fault);
     if (!r)
         r = spawn_find_engine(broker->options->engine, supervise_may_use_gpu(broker->options), &s->engine,
                               fault);
@@ -481,7 +563,7 @@ void supervise_deinit(struct supervise *s)
 {
     link_close(&s->broker->link); /* an engine ends by itself when its socket does */
     if (s->pid)
-        spawn_end(s->pid, s->broker->options->cache_dir ? SUPERVISE_SAVE_MS : SUPERVISE_END_MS);
+        spawn_end(s->pid, (int)supervise_end_ms(s));
     s->pid = 0;
     loop_event_free(&s->restart);
     loop_event_free(&s->watch);
@@ -489,4 +571,5 @@ void supervise_deinit(struct supervise *s)
     s->ready = NULL;
     kept_drop(&s->kept);
     freep(&s->engine);
+    freep(&s->model);
 }

@@ -5,7 +5,7 @@
  * finishing a step. */
 #pragma once
 
-#include <sys/types.h>
+#include <sys/stat.h>
 
 #include "engine.pb-c.h"
 #include "kept.h"
@@ -27,7 +27,14 @@ enum { SUPERVISE_DEATHS_MAX = 10 }; /* in a minute, without a finished step in b
 struct supervise {
     struct broker *broker; /* borrowed */
     enum supervise_state state;
-    char *engine;      /* owned; path of the binary */
+    char *engine; /* owned; path of the binary */
+    char *model;  /* owned; what is served, or will be */
+    struct supervise_file {
+        dev_t device;
+        ino_t inode;
+        off_t bytes;
+        struct timespec mtime;
+    } file;            /* what stood there when the engine started; inode 0: nothing did */
     pid_t pid;         /* 0: none */
     Qwe__Ready *ready; /* owned; of the last engine that was; NULL before the first */
     struct kept kept;  /* weights for the next engine */
@@ -42,6 +49,7 @@ struct supervise {
                             status */
     char fell_back[200]; /* why qwend-engine serves instead of qwend-engine-cuda; "": it does not */
     bool is_closed;      /* its socket has ended, so it is about to */
+    bool is_leaving;     /* we closed it: another model's engine starts when this one is gone */
     bool is_killed;      /* by us: it hung, or spoke nonsense */
     struct event *restart, *watch;
 };
@@ -53,6 +61,15 @@ void supervise_start(struct supervise *supervise);
 void supervise_adopt(struct supervise *supervise, pid_t pid, Qwe__Ready *ready);
 /* One that cannot be used: it is killed, and its death is told as any other's. */
 void supervise_disown(struct supervise *supervise, pid_t pid);
+/* Another model: the present engine ends, then the first one with that starts.  Takes model, and gives away
+ * the weights that were kept. */
+void supervise_change(struct supervise *supervise, char **model, struct kept *ret_kept);
+/* None runs: the first engine of the model before.  Takes both. */
+void supervise_return(struct supervise *supervise, char **model, struct kept *kept);
+/* Is that file what the engine was started with, and does it serve? */
+bool supervise_serves(const struct supervise *supervise, const char *path, const struct stat *st);
+/* Borrows. */
+void supervise_fill_start(const struct supervise *supervise, const char *model, Qwe__Start *start);
 void supervise_on_child(struct supervise *supervise); /* SIGCHLD */
 void supervise_kill(struct supervise *supervise, const char *why);
 void supervise_on_eof(struct supervise *supervise); /* its socket was closed: it dies, or will be helped to */

@@ -129,7 +129,8 @@ int upgrade_run(struct broker *broker, bool same_keys, struct fault *fault)
     if (r)
         return fault_set(fault, STATUS_INTERNAL, "the journal is full");
     log_info("upgrade: %s takes over, with %u requests that run, %u that wait and %s", path,
-             broker->queue.n_started, broker->queue.n_waiting, keep ? "the engine" : "another engine");
+             broker->queue.n_started, queue_n_waiting(&broker->queue),
+             keep ? "the engine" : "another engine");
     r = upgrade_exec(broker, path, keep);
     log_errno(r, "%s does not take over%s", path, keep ? "" : ", the engine is started again");
     return fault_set(fault, STATUS_INTERNAL, "%.300s cannot be executed: %s", path, strerror(-r));

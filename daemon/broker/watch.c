@@ -35,7 +35,7 @@ static void watch_fill_now(const struct broker *broker, uint64_t now_ns, Qwp__Sa
     sample->state = report_state(broker);
     sample->uptime_s = clock_ms(now_ns - broker->started_ns) / 1e3;
     sample->running = broker->queue.n_started;
-    sample->queued = broker->queue.n_waiting;
+    sample->queued = queue_n_waiting(&broker->queue);
     sample->has_connections = sample->has_engine_restarts = true;
     sample->connections = broker->n_clients;
     sample->engine_restarts = broker->supervise.n_restarts;
