@@ -69,10 +69,13 @@ const ProtobufCMessageDescriptor *begin_descriptor(const qwend_stream *stream, u
 {
     if (type == MSG_ERROR)
         return &qwp__error__descriptor;
+    if (type == MSG_USE_PROGRESS && stream->reply == MSG_USED)
+        return &qwp__use_progress__descriptor;
     if (type != stream->reply)
         return NULL;
     return type == MSG_TOKENS ? &qwp__tokens__descriptor
            : type == MSG_TEXT ? &qwp__text__descriptor
+           : type == MSG_USED ? &qwp__used__descriptor
                               : &qwp__status_reply__descriptor;
 }
 
@@ -88,6 +91,9 @@ int begin_reply(qwend_stream *stream, uint16_t type, qwend_event *event)
         event->n_ids = ((const Qwp__Tokens *)reply)->n_ids;
     } else if (type == MSG_TEXT) {
         r = event_text(q, &((const Qwp__Text *)reply)->text, event);
+    } else if (type == MSG_USED) {
+        event->text = ((const Qwp__Used *)reply)->text;
+        event->n = event->text ? strlen(event->text) : 0;
     } else {
         r = call_status(q, (const Qwp__StatusReply *)reply, &q->status);
         event->status = &q->status;

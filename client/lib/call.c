@@ -420,6 +420,14 @@ static int call_upgraded(qwend *q, const uint8_t boot_id[16], const char **ret_t
     return 0;
 }
 
+int qwend_use_cancel(qwend *q)
+{
+    Qwp__Use question = QWP__USE__INIT;
+
+    question.has_cancel = question.cancel = true;
+    return call(q, MSG_USE, &question.base, MSG_DONE, &qwp__done__descriptor);
+}
+
 int qwend_admin(qwend *q, qwend_admin_verb verb, const char **ret_text)
 {
     Qwp__Admin question = QWP__ADMIN__INIT;

@@ -164,6 +164,9 @@ int call_status(qwend *q, const Qwp__StatusReply *reply, qwend_status_info *ret)
 const ProtobufCMessageDescriptor *begin_descriptor(const qwend_stream *stream, uint16_t type);
 int begin_reply(qwend_stream *stream, uint16_t type, qwend_event *event); /* 1 and an event, or negative */
 
+/* use.c: 1 and an event */
+int use_progress(const Qwp__UseProgress *message, qwend_event *event);
+
 /* watch.c: 1 and an event, or negative */
 int watch_sample(qwend *q, const Qwp__Sample *message, qwend_event *event);
 

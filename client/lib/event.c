@@ -229,6 +229,8 @@ static int event_make(qwend_stream *stream, uint16_t type, qwend_event *event)
         return event_usage(stream, (const Qwp__Usage *)message, event);
     case MSG_SAMPLE:
         return watch_sample(stream->q, (const Qwp__Sample *)message, event);
+    case MSG_USE_PROGRESS:
+        return use_progress((const Qwp__UseProgress *)message, event);
     case MSG_CANCELLED:
         event->type = QWEND_EV_END;
         return 1;

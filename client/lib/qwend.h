@@ -104,7 +104,8 @@ typedef enum {
     QWEND_EV_ERROR,             /* code, text; the stream is over */
     QWEND_EV_SAMPLE,            /* sample; of qwend_subscribe() only, whose END has no usage */
     QWEND_EV_PREEMPTED,         /* a batch request gave its slot to an interactive one; the stream will go on */
-    QWEND_EV_REPLY              /* text, n; or ids, n_ids; or status: of qwend_begin_*() only; the stream is over */
+    QWEND_EV_REPLY,             /* text, n; or ids, n_ids; or status: of qwend_begin_*() and qwend_use() only; the stream is over */
+    QWEND_EV_USE                /* text; position; load_permille: of qwend_use() only */
 } qwend_event_type;
 typedef enum { QWEND_FINISH_STOP = 1, QWEND_FINISH_LENGTH, QWEND_FINISH_TOOL, QWEND_FINISH_CANCEL, QWEND_FINISH_DEADLINE } qwend_finish;
 typedef struct {
@@ -218,6 +219,12 @@ typedef struct qwend_status_info {
     size_t n_publics;
 } qwend_status_info;
 int qwend_status(qwend *q, qwend_status_info *ret);      /* blocking; strings are borrowed until the next call */
+typedef struct {                                         /* strings: "" for none; borrowed likewise */
+    const char *path;                                    /* of the model that is served */
+    const char *next_path, *next_stage;                  /* of the one that qwend_use() is to make of it, and how far that is */
+    uint32_t next_left, next_permille;                   /* as in USE events */
+} qwend_served;
+int qwend_status_served(qwend *q, qwend_served *ret);    /* of the status just asked for; -EINVAL: none was */
 typedef struct {
     const char *request_id, *client, *state;             /* queued, prefill, decode, paused, replaying */
     uint32_t uid, pid, position, prompt_tokens, output_tokens, replays;
@@ -229,6 +236,12 @@ typedef struct {
 int qwend_requests(qwend *q, const qwend_request_info **ret, size_t *ret_n);
 typedef enum { QWEND_ADMIN_RELOAD = 1, QWEND_ADMIN_DRAIN, QWEND_ADMIN_RESUME, QWEND_ADMIN_UPGRADE } qwend_admin_verb;
 int qwend_admin(qwend *q, qwend_admin_verb verb, const char **ret_text); /* *ret_text: what came of it; borrowed until the next call */
+/* Another model instead of the one that is served, for administrators; path: of a GGUF file, from the root, as the daemon's
+ * user sees it.  USE events while it goes on (text "checking", "draining" with position requests of the old model left,
+ * "loading", or "returning" to the old one, with load_permille), then REPLY with one line of text, or ERROR.
+ * qwend_cancel() calls it off while the old model is there; qwend_stream_detach() leaves it to itself. */
+int qwend_use(qwend *q, const char *path, qwend_cb cb, void *user, qwend_stream **ret);
+int qwend_use_cancel(qwend *q);                          /* whoever began it; blocking */
 int qwend_cancel_request(qwend *q, const char *request_id, uint32_t *ret_n); /* request_id NULL: all of this uid's */
 
 /* How the service does, now and then every interval_ms (100 to 60000; 0: 500), as SAMPLE events of a stream that

@@ -131,7 +131,7 @@ static int stream_credit(qwend_stream *stream, size_t n)
     int r;
 
     stream->consumed += (uint32_t)n;
-    if (stream->over || stream->cancelled || stream->q->dead || !stream->number ||
+    if (stream->over || stream->cancelled || stream->reply || stream->q->dead || !stream->number ||
         stream->consumed < MAX(stream->window / 2, 1u))
         return 0;
     credit.has_bytes = true;

@@ -55,6 +55,7 @@ enum code cmd_reload(const struct cmd_args *args);
 enum code cmd_drain(const struct cmd_args *args);
 enum code cmd_resume(const struct cmd_args *args);
 enum code cmd_upgrade(const struct cmd_args *args);
+enum code cmd_use(const struct cmd_args *args);
 enum code cmd_tokenize(const struct cmd_args *args);
 enum code cmd_complete(const struct cmd_args *args);
 enum code cmd_fim(const struct cmd_args *args);

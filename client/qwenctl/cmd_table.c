@@ -116,6 +116,16 @@ static const struct cmd cmd_rows[] = {
     {"upgrade", "", "Have the daemon's present binary take over", OPT_ADMIN, cmd_upgrade,
      "For administrators who may reload. Requests go on; what cannot be started is\nrefused.\n", 0,
      CMD_STEERING, CMD_TAKES_NOTHING, .examples = "sudo qwenctl upgrade\n", .codes = CMD_CODES_CALL},
+    {"use", "[OPTIONS] MODEL", "Serve another model, without a restart", OPT_USE, cmd_use,
+     "For administrators who may reload. MODEL is a GGUF file, or a name, or its\n"
+     "beginning, of qwenctl models. Requests that wait or run are served by the old\n"
+     "model to their end, those that come then by the new one. Ctrl-C calls it off\n"
+     "while the old model is there. What cannot be loaded changes nothing, or the old\n"
+     "model is loaded again.\n",
+     1, CMD_STEERING, CMD_TAKES_FILE,
+     .examples =
+         "sudo qwenctl use qwen3.5-4b\nsudo qwenctl use --no-wait /srv/models/qwen3.5-9b-q4_k_m.gguf\n",
+     .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_DEADLINE, CODE_FAILED)},
     {"models", "[--json]", "The models of this machine", OPT_MODELS, cmd_models,
      "Of the user's folder and of the service's; * is the one that is served. The hash\n"
      "is the one it had when it came: qwenctl verify looks again.\n",

@@ -39,6 +39,7 @@ enum opt_verb {
     OPT_FIM = 1ull << 21,
     OPT_LSP = 1ull << 22,
     OPT_MAP = 1ull << 24,
+    OPT_USE = 1ull << 25,
     OPT_ANY = ~0ull,
 };
 
@@ -73,7 +74,8 @@ struct opt_values {
     struct opt_int limit_rate;
     bool link, unpinned;
     bool show_origin, keep_on, dry_run, strict;
-    int overflow; /* enum opt_overflow */
+    bool no_wait, call_off; /* of use */
+    int overflow;           /* enum opt_overflow */
     /* of complete and fim */
     const char *prefix, *suffix;
     struct opt_list extra;

@@ -113,6 +113,8 @@ static const struct opt opt_rows[] = {
     {"limit-rate", "N", OPT_INT, OPT_PULL, OPT_AT(limit_rate), "bytes a second at most", 1, 1e12},
     {"count", NULL, OPT_FLAG, OPT_TOKENIZE, OPT_AT(count), "only how many"},
     {"detach", NULL, OPT_FLAG, OPT_ASK, OPT_AT(detach), "print the request's id and end: see qwenctl attach"},
+    {"no-wait", NULL, OPT_FLAG, OPT_USE, OPT_AT(no_wait), "once it is known that it can be loaded, end"},
+    {"call-off", NULL, OPT_FLAG, OPT_USE, OPT_AT(call_off), "give up the change that is under way"},
     {"mine", NULL, OPT_FLAG, OPT_CANCEL, OPT_AT(mine), "every request of this user"},
     {"once", NULL, OPT_FLAG, OPT_TOP, OPT_AT(once), "one plain table, and end"},
     {"interval", "TIME", OPT_DURATION, OPT_TOP, OPT_AT(interval_ms),
