@@ -151,6 +151,16 @@ struct kern_top {
     struct kern_top_row *ret_rows;          /* host, [n_rows] */
 };
 
+/* Some rows of a matrix, from the file's layout to the backend's.  A matrix is packed from its first row to its last, in
+ * as many calls as one likes; mat->data is written through. */
+enum { KERN_PACK_ROWS = 16 };               /* rows that may be packed together: all pieces but the last are multiples */
+struct kern_pack {
+    const struct kern_mat *mat;
+    const struct kern_mem *mem;             /* that mat->data lies in, not sealed yet; NULL: no mem_alloc() made it */
+    int row, n_row;
+    const void *src;                        /* [n_row] rows as in the file, borrowed for the call */
+};
+
 /* What one kind of phase has cost since the backend was opened, for reports: see struct kern's timed. */
 struct kern_stage {
     const char *name;                       /* "in", "gate+up"; static */
@@ -174,8 +184,7 @@ struct kern_ops {
     int (*clear)(struct kern *kern, void *dst, size_t bytes);
     int (*copy)(struct kern *kern, void *dst, const void *src, size_t bytes); /* both the backend's; they do not overlap */
     size_t (*mat_bytes)(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out, int n_in);
-    /* src: the file's rows [n_out], borrowed for the call.  mat->data is written through. */
-    int (*mat_pack)(struct kern *kern, const struct kern_mat *mat, const void *src);
+    int (*mat_pack)(struct kern *kern, const struct kern_pack *pack);
     size_t (*delta_state_bytes)(struct kern *kern);                  /* per slot and layer; valid after plan() */
     size_t (*kv_page_bytes)(struct kern *kern);                      /* per page and layer; valid after plan() */
 

@@ -1,8 +1,8 @@
 /* gguf.c - opens a GGUF file and answers questions about what gguf_parse.c found in it.  See gguf.h.
  *
  * Every accessor works on ranges that gguf_parse() has checked.  What it cannot check is a file that somebody
- * truncates after it was opened: touching the lost pages raises SIGBUS, which ends the engine, and the broker
- * starts another. */
+ * truncates after it was opened: touching lost pages of the map raises SIGBUS, which ends the engine, and the
+ * broker starts another.  So the map is for the header; tensors are read by gguf_read() and feed.h. */
 #include "gguf.h"
 #include "gguf_parse.h"
 
@@ -123,23 +123,39 @@ const uint8_t *gguf_header(const struct gguf *g, size_t *ret_bytes)
     return g->map;
 }
 
-/* Both calls are hints: where they fail the pages merely stay until memory is short.  Only whole pages inside
- * the tensor are dropped, since its neighbours may still be needed. */
-void gguf_drop_cache(const struct gguf *g, const struct gguf_tensor *tensor)
+int gguf_fd(const struct gguf *g)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), offset = (size_t)(tensor->data - g->map);
-    size_t begin = ROUND_UP(offset, page), end = (offset + tensor->bytes) / page * page;
-
-    if (g->fd < 0 || begin >= end)
-        return;
-    (void)madvise((void *)(g->map + begin), end - begin, MADV_DONTNEED);
-    (void)posix_fadvise(g->fd, (off_t)begin, (off_t)(end - begin), POSIX_FADV_DONTNEED);
+    return g->fd;
 }
 
-void gguf_prefetch(const struct gguf *g, const struct gguf_tensor *tensor)
+uint64_t gguf_tensor_offset(const struct gguf *g, const struct gguf_tensor *tensor)
+{
+    return (uint64_t)(tensor->data - g->map);
+}
+
+void gguf_prefetch(const struct gguf *g, const struct gguf_tensor *tensor, size_t bytes)
 {
     if (g->fd >= 0)
-        (void)posix_fadvise(g->fd, tensor->data - g->map, (off_t)tensor->bytes, POSIX_FADV_WILLNEED);
+        (void)posix_fadvise(g->fd, (off_t)gguf_tensor_offset(g, tensor), (off_t)MIN(bytes, tensor->bytes),
+                            POSIX_FADV_WILLNEED);
+}
+
+int gguf_read(const struct gguf *g, const struct gguf_tensor *tensor, size_t bytes, void *ret_bytes)
+{
+    const off_t at = (off_t)gguf_tensor_offset(g, tensor);
+    size_t have = 0;
+
+    if (g->fd < 0)
+        memcpy(ret_bytes, tensor->data, bytes);
+    while (g->fd >= 0 && have < bytes) {
+        const ssize_t n = pread(g->fd, (uint8_t *)ret_bytes + have, bytes - have, at + (off_t)have);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? err_errno() : err_origin(-ENODATA);
+        have += (size_t)n;
+    }
+    return 0;
 }
 
 /* metadata */

@@ -62,9 +62,13 @@ struct gguf_file_id gguf_file_id(const struct gguf *gguf);
 /* Metadata and directory, for a digest. */
 const uint8_t *gguf_header(const struct gguf *gguf, size_t *ret_bytes);
 
-/* A tensor's pages will be needed soon; are not needed any more.  Hints, which never fail. */
-void gguf_prefetch(const struct gguf *gguf, const struct gguf_tensor *tensor);
-void gguf_drop_cache(const struct gguf *gguf, const struct gguf_tensor *tensor);
+/* To read tensors without the map; -1 for gguf_open_memory(). */
+int gguf_fd(const struct gguf *gguf);
+uint64_t gguf_tensor_offset(const struct gguf *gguf, const struct gguf_tensor *tensor); /* in the file */
+/* The tensor's first bytes: will be needed soon, a hint which never fails; are wanted now, at most
+ * tensor->bytes of them.  < 0: errno of the read; -ENODATA: the file has become shorter. */
+void gguf_prefetch(const struct gguf *gguf, const struct gguf_tensor *tensor, size_t bytes);
+int gguf_read(const struct gguf *gguf, const struct gguf_tensor *tensor, size_t bytes, void *ret_bytes);
 
 /* metadata.  get: GGUF_E_MISSING / GGUF_E_TYPE / GGUF_E_RANGE with a fault that names the key.
  * A key that may be absent is asked for with gguf_has() first.  u32 takes any integer type that fits. */

@@ -8,21 +8,29 @@
 
 /* The header alone would not do: two fine-tunes of one base often differ in nothing but tensor bytes.  4 KiB
  * of each tensor tell them apart for a few hundred page reads, where the whole file takes 20 s. */
-static void model_digest(const struct gguf *gguf, uint8_t ret_digest[32])
+static int model_digest(const struct gguf *gguf, struct fault *fault, uint8_t ret_digest[32])
 {
     enum { SAMPLE_BYTES = 4096 };
+    uint8_t sample[SAMPLE_BYTES];
     struct sha256 sha;
     size_t n_header = 0;
     const uint8_t *header = gguf_header(gguf, &n_header);
 
     sha256_init(&sha);
     sha256_put(&sha, header, n_header);
+    for (size_t i = 0; i < gguf_n_tensors(gguf); i++)
+        gguf_prefetch(gguf, gguf_tensor(gguf, i), SAMPLE_BYTES);
     for (size_t i = 0; i < gguf_n_tensors(gguf); i++) {
         const struct gguf_tensor *t = gguf_tensor(gguf, i);
+        const size_t n = MIN(t->bytes, sizeof(sample));
+        const int r = gguf_read(gguf, t, n, sample);
 
-        sha256_put(&sha, t->data, MIN(t->bytes, (size_t)SAMPLE_BYTES));
+        if (r < 0)
+            return weights_unreadable(gguf, t, r, fault);
+        sha256_put(&sha, sample, n);
     }
     sha256_end(&sha, ret_digest);
+    return 0;
 }
 
 /* The name is shown and sent: plain ASCII is kept of it. */
@@ -68,7 +76,9 @@ static int model_init(const struct gguf *gguf, const char *path, struct kern *ke
     if (digest)
         memcpy(m->digest, digest, sizeof(m->digest));
     else
-        model_digest(gguf, m->digest);
+        r = model_digest(gguf, fault, m->digest);
+    if (r)
+        return r;
     m->file_bytes = gguf_file_bytes(gguf);
     if (fd < 0)
         r = weights_load(gguf, &m->config, kern, progress, user, fault, &m->weights);

@@ -19,7 +19,13 @@ struct model {
     uint8_t digest[32]; /* SHA-256 of the file's header and of the first 4 KiB of every tensor */
 };
 
-enum { MODEL_OK, MODEL_E_TENSOR = WEIGHTS_E_TENSOR, MODEL_E_MEMORY = WEIGHTS_E_MEMORY, MODEL_E_STATE };
+enum {
+    MODEL_OK,
+    MODEL_E_TENSOR = WEIGHTS_E_TENSOR,
+    MODEL_E_MEMORY = WEIGHTS_E_MEMORY,
+    MODEL_E_READ = WEIGHTS_E_READ,
+    MODEL_E_STATE
+};
 
 /* gguf is borrowed for the call; path is for show.  0, GGUF_E_*, CONFIG_E_*, MODEL_E_*, < 0.  Faults name the
  * tensor, what it is and what it should be. */

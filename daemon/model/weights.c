@@ -1,9 +1,11 @@
 /* weights.c - from the tensors of a file to matrices of the backend.  See weights.h.
  *
  * Two passes: the first finds and checks every tensor and gives it a place (weights_plan_*), the second packs
- * in the order of the file, drops each tensor's pages from the page cache and binds the pointers once the
- * memory is sealed. So there is never more in RAM than one copy of the weights and the tensors in flight. */
+ * pieces of them as the file brings them (feed.h), and binds the pointers once the memory is sealed. So there
+ * is never more in RAM than one copy of the weights and the pieces in flight. */
 #include "weights.h"
+
+#include "feed.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -286,8 +288,73 @@ static int weights_compare_items(const void *a, const void *b)
     return (ia->tensor->data > ib->tensor->data) - (ia->tensor->data < ib->tensor->data);
 }
 
+/* A tensor that is packed in one go, or some rows of a matrix. */
+struct weights_piece {
+    int item, row, n_row; /* n_row = 0: all of it */
+};
+
+/* What is read, in the order of the file. */
+struct weights_cut {
+    struct feed_piece *ranges;    /* owned, [n] */
+    struct weights_piece *pieces; /* owned, [n] */
+    int n;
+};
+
+static void weights_cut_deinit(struct weights_cut *cut)
+{
+    free(cut->ranges);
+    free(cut->pieces);
+}
+
+/* Rows of a matrix that make a piece: whole groups of those that are packed together. */
+static int weights_piece_rows(const struct weights_item *item)
+{
+    const size_t group = KERN_PACK_ROWS * quant_row_bytes(quant_find(item->mat->type), item->mat->n_in);
+
+    return (int)MIN(MAX((size_t)FEED_PIECE_BYTES / group, (size_t)1) * KERN_PACK_ROWS,
+                    (size_t)item->mat->n_out);
+}
+
+/* cut->ranges = NULL: they are only counted. */
+static void weights_cut_item(const struct weights_plan *p, int i, struct weights_cut *cut)
+{
+    const struct weights_item *item = &p->items[i];
+    const uint64_t at = gguf_tensor_offset(p->gguf, item->tensor);
+    const int n_out = item->mat ? item->mat->n_out : 1, by = item->mat ? weights_piece_rows(item) : 1;
+    const size_t row_bytes = item->tensor->bytes / (size_t)n_out;
+
+    for (int row = 0; row < n_out; row += by, cut->n++) {
+        const int n_row = MIN(by, n_out - row);
+        if (!cut->ranges)
+            continue;
+        cut->ranges[cut->n] = (struct feed_piece){at + (size_t)row * row_bytes, (size_t)n_row * row_bytes};
+        cut->pieces[cut->n] = (struct weights_piece){i, row, item->mat ? n_row : 0};
+    }
+}
+
+static int weights_cut(struct weights_plan *p, struct weights_cut *ret_cut)
+{
+    struct weights_cut cut = {0};
+
+    qsort(p->items, (size_t)p->n_items, sizeof(*p->items), weights_compare_items);
+    for (int i = 0; i < p->n_items; i++)
+        if (!weights_repeats(p, i))
+            weights_cut_item(p, i, &cut);
+    cut.ranges = calloc((size_t)cut.n, sizeof(*cut.ranges));
+    cut.pieces = calloc((size_t)cut.n, sizeof(*cut.pieces));
+    *ret_cut = cut;
+    if (!cut.ranges || !cut.pieces)
+        return err_origin(-ENOMEM);
+    ret_cut->n = 0;
+    for (int i = 0; i < p->n_items; i++)
+        if (!weights_repeats(p, i))
+            weights_cut_item(p, i, ret_cut);
+    return 0;
+}
+
 /* As the kernels read them: all channels of a tap side by side. */
-static int weights_pack_turned(const struct weights_plan *p, const struct weights_item *item, uint8_t *to)
+static int weights_pack_turned(const struct weights_plan *p, const struct weights_item *item,
+                               const uint8_t *src, uint8_t *to)
 {
     const size_t n_out = (size_t)item->n_out, n_in = (size_t)item->n_in;
     _cleanup_(freep) float *values = malloc(item->bytes);
@@ -296,46 +363,68 @@ static int weights_pack_turned(const struct weights_plan *p, const struct weight
         return err_origin(-ENOMEM);
     for (size_t o = 0; o < n_out; o++)
         for (size_t i = 0; i < n_in; i++)
-            memcpy(&values[i * n_out + o], item->tensor->data + (o * n_in + i) * sizeof(float),
-                   sizeof(float));
+            memcpy(&values[i * n_out + o], src + (o * n_in + i) * sizeof(float), sizeof(float));
     return p->kern->ops->copy_in(p->kern, to, values, item->bytes);
 }
 
 static int weights_pack(const struct weights_plan *p, const struct weights_item *item,
-                        const struct kern_mem *mem)
+                        const struct weights_piece *piece, const uint8_t *src, const struct kern_mem *mem)
 {
     struct kern_mat mat;
 
     if (item->n_out)
-        return weights_pack_turned(p, item, mem->base + item->offset);
+        return weights_pack_turned(p, item, src, mem->base + item->offset);
     if (!item->mat)
-        return p->kern->ops->copy_in(p->kern, mem->base + item->offset, item->tensor->data, item->bytes);
+        return p->kern->ops->copy_in(p->kern, mem->base + item->offset, src, item->bytes);
     mat = *item->mat;
     mat.data = mem->base + item->offset;
-    return p->kern->ops->mat_pack(p->kern, &mat, item->tensor->data);
+    const struct kern_pack pack = {
+        .mat = &mat, .mem = mem, .row = piece->row, .n_row = piece->n_row, .src = src};
+    return p->kern->ops->mat_pack(p->kern, &pack);
 }
 
-/* In the order of the file, so that a disk reads ahead. */
-static int weights_pack_all(const struct weights_plan *p, const struct kern_mem *mem, uint64_t all_bytes,
-                            model_progress_fn progress, void *user)
+int weights_unreadable(const struct gguf *gguf, const struct gguf_tensor *tensor, int r, struct fault *fault)
+{
+    return fault_set(fault, WEIGHTS_E_READ, "%s cannot be read, at byte %" PRIu64 " of the file: %s",
+                     gguf_label(tensor->name).text, gguf_tensor_offset(gguf, tensor),
+                     r == -ENODATA ? "the file has become shorter" : strerror(-r));
+}
+
+/* feed: NULL for a file that lies in memory. */
+static int weights_pack_pieces(const struct weights_plan *p, const struct weights_cut *cut, struct feed *feed,
+                               const struct kern_mem *mem, uint64_t all_bytes, model_progress_fn progress,
+                               void *user)
 {
     uint64_t done = 0;
+    int r = 0;
 
-    qsort(p->items, (size_t)p->n_items, sizeof(*p->items), weights_compare_items);
-    for (int i = 0; i < p->n_items; i++) {
-        if (i + 1 < p->n_items)
-            gguf_prefetch(p->gguf, p->items[i + 1].tensor);
-        int r = weights_pack(p, &p->items[i], mem);
-        if (r)
-            return r;
-        if (weights_repeats(p, i + 1))
-            continue;
-        gguf_drop_cache(p->gguf, p->items[i].tensor);
-        done += p->items[i].tensor->bytes;
+    for (int i = 0; i < cut->n && r == 0; i++) {
+        const struct weights_piece *piece = &cut->pieces[i];
+        const struct gguf_tensor *tensor = p->items[piece->item].tensor;
+        const uint8_t *src = tensor->data + (cut->ranges[i].offset - gguf_tensor_offset(p->gguf, tensor));
+        if (feed)
+            r = feed_next(feed, &src);
+        if (r < 0)
+            return weights_unreadable(p->gguf, tensor, r, p->fault);
+        for (int j = piece->item; r == 0 && (j == piece->item || weights_repeats(p, j)); j++)
+            r = weights_pack(p, &p->items[j], piece, src, mem);
+        done += cut->ranges[i].bytes;
         if (progress)
             progress(user, done, all_bytes);
     }
-    return 0;
+    return r;
+}
+
+static int weights_pack_all(struct weights_plan *p, const struct kern_mem *mem, uint64_t all_bytes,
+                            model_progress_fn progress, void *user)
+{
+    _cleanup_(weights_cut_deinit) struct weights_cut cut = {0};
+    _cleanup_(feed_freep) struct feed *feed = NULL;
+    int r = weights_cut(p, &cut);
+
+    if (r == 0 && gguf_fd(p->gguf) >= 0)
+        r = feed_new(gguf_fd(p->gguf), cut.ranges, cut.n, &feed);
+    return r < 0 ? r : weights_pack_pieces(p, &cut, feed, mem, all_bytes, progress, user);
 }
 
 /* Only now are the addresses final: sealing may map the memory anew. */
@@ -353,8 +442,7 @@ static void weights_bind(const struct weights_plan *p, struct weights *w)
         w->embed = w->head;
 }
 
-static int weights_fill(const struct weights_plan *p, struct weights *w, model_progress_fn progress,
-                        void *user)
+static int weights_fill(struct weights_plan *p, struct weights *w, model_progress_fn progress, void *user)
 {
     const struct kern_ops *ops = p->kern->ops;
     int r = ops->mem_alloc(p->kern, p->bytes, KERN_MEM_WEIGHTS, &w->mem);

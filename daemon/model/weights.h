@@ -9,7 +9,7 @@
 #include "config.h"
 #include "kernels/kernels.h"
 
-enum { WEIGHTS_E_TENSOR = 40, WEIGHTS_E_MEMORY };
+enum { WEIGHTS_E_TENSOR = 40, WEIGHTS_E_MEMORY, WEIGHTS_E_READ };
 
 /* n_qkv = 2 n_kh d + n_vh d, n_inner = n_vh d of struct config; matrices are [n_out][n_in], see qwen35-math
  * §2 */
@@ -62,4 +62,6 @@ int weights_measure(const struct gguf *gguf, const struct config *config, struct
  * for them. */
 int weights_adopt(const struct gguf *gguf, const struct config *config, struct kern *kern, int fd,
                   struct fault *fault, struct weights *ret_weights);
+/* The fault of a tensor that could not be read, r as gguf_read() has it: WEIGHTS_E_READ. */
+int weights_unreadable(const struct gguf *gguf, const struct gguf_tensor *tensor, int r, struct fault *fault);
 void weights_deinit(struct weights *weights, struct kern *kern);

@@ -168,30 +168,6 @@ static size_t cpu_mat_bytes(struct kern *kern _unused_, enum quant_type type, en
     return (size_t)panel_n(n_out) * panel_bytes(panel_kind(type), n_in);
 }
 
-struct cpu_pack {
-    const struct kern_mat *mat;
-    const uint8_t *src;
-};
-
-static void cpu_pack_panel(void *ctx, int item, int thread _unused_)
-{
-    const struct cpu_pack *pack = ctx;
-    const size_t size = panel_bytes(panel_kind(pack->mat->type), pack->mat->n_in);
-
-    panel_pack(pack->mat, item, pack->src, (uint8_t *)pack->mat->data + (size_t)item * size);
-}
-
-static int cpu_mat_pack(struct kern *kern, const struct kern_mat *mat, const void *src)
-{
-    struct cpu_pack pack = {.mat = mat, .src = src};
-
-    if (mat->layout == KERN_ROWS)
-        memcpy((uint8_t *)mat->data, src, mat->bytes);
-    else
-        pool_run(cpu_of(kern)->pool, cpu_pack_panel, &pack, panel_n(mat->n_out));
-    return 0;
-}
-
 /* opening */
 
 static void cpu_free(struct kern *kern)
@@ -199,6 +175,7 @@ static void cpu_free(struct kern *kern)
     struct cpu *cpu = cpu_of(kern);
 
     pool_free(cpu->pool);
+    free(cpu->pack);
     free(cpu->arena);
     free(cpu);
 }

@@ -1,7 +1,7 @@
 /* cpu.h - the opened CPU backend: what its ops share.  Internal to kernels/cpu.
  *
- * cpu.c opens, plans and packs; cpu_mm.c holds the ops that multiply with weights, cpu_mix.c DeltaNet and
- * attention, cpu_phase.c decides how many threads a phase of an op is worth. */
+ * cpu.c opens and plans, cpu_pack.c packs weights; cpu_mm.c holds the ops that multiply with weights,
+ * cpu_mix.c DeltaNet and attention, cpu_phase.c decides how many threads a phase of an op is worth. */
 #pragma once
 
 #include "isa.h"
@@ -59,6 +59,8 @@ struct cpu {
     bool share_all;
     struct cpu_step step;
     struct kern_stage stages[CPU_STAGE_N];
+    uint8_t *pack; /* owned, [n_threads][pack_bytes], grows with what is packed */
+    size_t pack_bytes;
     int n_in_max;
     void *arena;                /* everything below */
     struct cpu_thread *threads; /* [n_threads] */
@@ -83,6 +85,9 @@ int cpu_team(struct cpu *cpu, const struct cpu_work *work); /* threads that the 
 void cpu_phase(struct cpu *cpu, const struct cpu_work *work, int team, pool_fn fn, void *ctx, int n_items);
 void cpu_read(struct kern *kern, const uint8_t *data, size_t bytes);
 int cpu_stages(const struct kern *kern, struct kern_stage *ret_stages, int n_max);
+
+/* cpu_pack.c */
+int cpu_mat_pack(struct kern *kern, const struct kern_pack *pack);
 
 /* cpu_mm.c */
 int cpu_embed(struct kern *kern, const struct kern_mat *table, const int32_t *ids, int n_tok, float *x);

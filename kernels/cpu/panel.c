@@ -1,4 +1,4 @@
-/* panel.c - packs the file's rows into panels of 16 rows, and reads them back.  See panel.h. */
+/* panel.c - what panels there are, and how one is read back.  See panel.h. */
 #include "panel.h"
 
 #include <string.h>
@@ -69,29 +69,12 @@ static size_t panel_quad(int g, int quad, int lane)
     return (size_t)(((g >> 1) * 8 + quad) * 64 + lane * 4);
 }
 
-static void panel_put16(uint8_t *dst, uint16_t v)
-{
-    memcpy(dst, &v, sizeof(v));
-}
-
 static uint16_t panel_get16(const uint8_t *src)
 {
     uint16_t v;
 
     memcpy(&v, src, sizeof(v));
     return v;
-}
-
-/* The low nibbles of 256 codes. */
-static void panel_put_nibbles(uint8_t *qs, int lane, const uint8_t *code)
-{
-    uint8_t both[128];
-
-    for (int p = 0; p < 4; p++)
-        for (int i = 0; i < 32; i++)
-            both[p * 32 + i] = (uint8_t)((code[p * 64 + i] & 15) | code[p * 64 + 32 + i] << 4);
-    for (int i = 0; i < 32; i++)
-        memcpy(qs + i * 64 + lane * 4, both + i * 4, 4);
 }
 
 static void panel_get_nibbles(const uint8_t *qs, int lane, uint8_t *code)
@@ -101,16 +84,6 @@ static void panel_get_nibbles(const uint8_t *qs, int lane, uint8_t *code)
 }
 
 /* Q4_K and Q5_K */
-
-static void panel_put_scales_k(uint8_t *main, int lane, const struct block *b)
-{
-    for (int g = 0; g < 4; g++) {
-        const int at = 4 * lane + g, s = b->scale[g], m = b->min[g], s4 = b->scale[g + 4], m4 = b->min[g + 4];
-        main[PANEL_K_LO03 + at] = (uint8_t)((s & 15) | (m & 15) << 4);
-        main[PANEL_K_LO47 + at] = (uint8_t)((s4 & 15) | (m4 & 15) << 4);
-        main[PANEL_K_TOP + at] = (uint8_t)(s >> 4 | m >> 4 << 2 | s4 >> 4 << 4 | m4 >> 4 << 6);
-    }
-}
 
 static void panel_get_scales_k(const uint8_t *main, int lane, struct block *b)
 {
@@ -123,17 +96,6 @@ static void panel_get_scales_k(const uint8_t *main, int lane, struct block *b)
     }
 }
 
-static void panel_put_fifth(uint8_t *qh, int lane, const uint8_t *code)
-{
-    uint8_t bits[32] = {0};
-
-    for (int g = 0; g < 8; g++)
-        for (int i = 0; i < 32; i++)
-            bits[i] |= (uint8_t)((code[g * 32 + i] >> 4 & 1) << g);
-    for (int quad = 0; quad < 8; quad++)
-        memcpy(qh + quad * 64 + lane * 4, bits + quad * 4, 4);
-}
-
 static void panel_get_fifth(const uint8_t *qh, int lane, uint8_t *code)
 {
     for (int i = 0; i < 256; i++)
@@ -141,20 +103,6 @@ static void panel_get_fifth(const uint8_t *qh, int lane, uint8_t *code)
 }
 
 /* Q6_K */
-
-static void panel_put_q6(uint8_t *main, int lane, const struct block *b)
-{
-    uint8_t tops[64] = {0};
-
-    panel_put_nibbles(main + PANEL_Q6_QS, lane, b->code);
-    for (int g = 0; g < 8; g++)
-        for (int i = 0; i < 32; i++)
-            tops[g / 4 * 32 + i] |= (uint8_t)((b->code[g * 32 + i] >> 4 & 3) << 2 * (g % 4));
-    for (int i = 0; i < 16; i++)
-        memcpy(main + PANEL_Q6_QH + i * 64 + lane * 4, tops + i * 4, 4);
-    for (int i = 0; i < 4; i++)
-        memcpy(main + PANEL_Q6_SCALE + i * 64 + lane * 4, b->scale + i * 4, 4);
-}
 
 static void panel_get_q6(const uint8_t *main, int lane, struct block *b)
 {
@@ -172,19 +120,6 @@ static void panel_get_q6(const uint8_t *main, int lane, struct block *b)
 
 /* IQ4_XS: six-bit scales with 32 added, low nibbles beside the codes, top bits beside d. */
 
-static void panel_put_iq4(uint8_t *main, uint8_t *side, int lane, const struct block *b)
-{
-    uint16_t top = 0;
-
-    panel_put_nibbles(main + PANEL_IQ4_QS, lane, b->code);
-    for (int g = 0; g < 8; g++)
-        top |= (uint16_t)(((b->scale[g] + 32) >> 4 & 3) << 2 * g);
-    for (int g = 0; g < 4; g++)
-        main[PANEL_IQ4_SCALE + 4 * lane + g] =
-            (uint8_t)(((b->scale[g] + 32) & 15) | ((b->scale[g + 4] + 32) & 15) << 4);
-    panel_put16(side + 32 + 2 * lane, top);
-}
-
 static void panel_get_iq4(const uint8_t *main, const uint8_t *side, int lane, struct block *b)
 {
     const uint16_t top = panel_get16(side + 32 + 2 * lane);
@@ -198,22 +133,10 @@ static void panel_get_iq4(const uint8_t *main, const uint8_t *side, int lane, st
 
 /* 32 blocks: bytes [quad 8][lane][4]; nibbles [quad 4][lane][4], quad + 4 in the high half. */
 
-static void panel_put_bytes(uint8_t *main, int lane, const uint8_t *code)
-{
-    for (int quad = 0; quad < 8; quad++)
-        memcpy(main + quad * 64 + lane * 4, code + quad * 4, 4);
-}
-
 static void panel_get_bytes(const uint8_t *main, int lane, uint8_t *code)
 {
     for (int quad = 0; quad < 8; quad++)
         memcpy(code + quad * 4, main + quad * 64 + lane * 4, 4);
-}
-
-static void panel_put_nibbles32(uint8_t *main, int lane, const uint8_t *code)
-{
-    for (int i = 0; i < 16; i++)
-        main[i / 4 * 64 + lane * 4 + i % 4] = (uint8_t)((code[i] & 15) | code[16 + i] << 4);
 }
 
 static void panel_get_nibbles32(const uint8_t *main, int lane, uint8_t *code)
@@ -222,88 +145,6 @@ static void panel_get_nibbles32(const uint8_t *main, int lane, uint8_t *code)
         const uint8_t both = main[i / 4 * 64 + lane * 4 + i % 4];
         code[i] = both & 15;
         code[16 + i] = both >> 4;
-    }
-}
-
-/* Codes of the file as bytes with 128 added to the value, as Q8_0 blocks have them here. */
-static void panel_widen(enum quant_type type, struct block *b)
-{
-    const int offset = block_offset(type);
-
-    for (int i = 0; i < 32; i++)
-        b->code[i] =
-            (uint8_t)((type == QUANT_IQ4_NL ? block_iq4_values[b->code[i]] : b->code[i] - offset) + 128);
-}
-
-static void panel_put_block(enum panel_kind kind, enum quant_type type, struct block *b, int lane,
-                            uint8_t *main, uint8_t *side)
-{
-    panel_put16(side + 2 * lane, b->d);
-    switch (kind) {
-    case PANEL_Q4K:
-    case PANEL_Q5K:
-        panel_put16(side + 32 + 2 * lane, b->m);
-        panel_put_scales_k(main, lane, b);
-        panel_put_nibbles(main + PANEL_K_QS, lane, b->code);
-        if (kind == PANEL_Q5K)
-            panel_put_fifth(main + PANEL_K_QH, lane, b->code);
-        break;
-    case PANEL_Q6K:
-        panel_put_q6(main, lane, b);
-        break;
-    case PANEL_IQ4XS:
-        panel_put_iq4(main, side, lane, b);
-        break;
-    case PANEL_Q8:
-        panel_widen(type, b);
-        panel_put_bytes(main, lane, b->code);
-        break;
-    case PANEL_Q8M:
-        panel_put16(side + 32 + 2 * lane, b->m);
-        panel_put_bytes(main, lane, b->code);
-        break;
-    case PANEL_Q4M:
-        panel_put16(side + 32 + 2 * lane, b->m);
-        panel_put_nibbles32(main, lane, b->code);
-        break;
-    case PANEL_Q4:
-        panel_put_nibbles32(main, lane, b->code);
-        break;
-    default:
-        break;
-    }
-}
-
-/* Elements of F32, F16, BF16: [k][lane]. */
-static void panel_put_floats(int n_in, size_t size, const uint8_t *row, int lane, uint8_t *dst)
-{
-    for (int64_t k = 0; k < n_in; k++)
-        memcpy(dst + ((size_t)k * PANEL_ROWS + (size_t)lane) * size, row + (size_t)k * size, size);
-}
-
-void panel_pack(const struct kern_mat *mat, int panel, const uint8_t *src, uint8_t *ret_dst)
-{
-    const struct quant_info *q = quant_find(mat->type);
-    const enum panel_kind kind = panel_kind(mat->type);
-    const struct panel_info *info = &panel_infos[kind];
-    const size_t row_bytes = quant_row_bytes(q, mat->n_in);
-    const int n_block = mat->n_in / info->n_k, n_lane = MIN(PANEL_ROWS, mat->n_out - panel * PANEL_ROWS);
-    uint8_t *side = ret_dst + panel_side_offset(kind, mat->n_in);
-    struct block b;
-
-    if (n_lane < PANEL_ROWS)
-        memset(ret_dst, 0, panel_bytes(kind, mat->n_in));
-    for (int lane = 0; lane < n_lane; lane++) {
-        const uint8_t *row = src + (size_t)(panel * PANEL_ROWS + lane) * row_bytes;
-        if (info->act == ACT_F32) {
-            panel_put_floats(mat->n_in, (size_t)q->n_bytes, row, lane, ret_dst);
-            continue;
-        }
-        for (int i = 0; i < n_block; i++) {
-            block_read(mat->type, row + i * q->n_bytes, &b);
-            panel_put_block(kind, mat->type, &b, lane, ret_dst + i * info->main_bytes,
-                            side + i * info->side_bytes);
-        }
     }
 }
 

@@ -41,8 +41,8 @@ size_t panel_bytes(enum panel_kind kind, int n_in); /* of one panel */
 int panel_n(int n_out);
 size_t panel_side_offset(enum panel_kind kind, int n_in);
 
-/* Packs rows [16 panel, ...) of mat from the file's rows at src. */
-void panel_pack(const struct kern_mat *mat, int panel, const uint8_t *src, uint8_t *ret_dst);
+/* Packs one panel of mat from n_row <= 16 of the file's rows at src. */
+void panel_pack(const struct kern_mat *mat, int n_row, const uint8_t *src, uint8_t *ret_dst);
 
 /* Block b of row lane, as the file had it.  type is QUANT_Q8_0 for all that PANEL_Q8 holds.  Not for F32,
  * F16, BF16. */

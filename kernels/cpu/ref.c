@@ -111,9 +111,12 @@ static size_t ref_mat_bytes(struct kern *kern _unused_, enum quant_type type,
     return (size_t)n_out * quant_row_bytes(quant_find(type), n_in);
 }
 
-static int ref_mat_pack(struct kern *kern, const struct kern_mat *mat, const void *src)
+static int ref_mat_pack(struct kern *kern, const struct kern_pack *pack)
 {
-    memcpy((uint8_t *)mat->data, src, ref_mat_bytes(kern, mat->type, mat->layout, mat->n_out, mat->n_in));
+    const struct kern_mat *mat = pack->mat;
+
+    memcpy((uint8_t *)mat->data + ref_mat_bytes(kern, mat->type, mat->layout, pack->row, mat->n_in),
+           pack->src, ref_mat_bytes(kern, mat->type, mat->layout, pack->n_row, mat->n_in));
     return 0;
 }
 

@@ -139,7 +139,7 @@ int cuda_clear(struct kern *kern, void *dst, size_t bytes);
 int cuda_copy(struct kern *kern, void *dst, const void *src, size_t bytes);
 void cuda_read(struct kern *kern, const uint8_t *data, size_t bytes);
 size_t cuda_mat_bytes(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out, int n_in);
-int cuda_mat_pack(struct kern *kern, const struct kern_mat *mat, const void *src);
+int cuda_mat_pack(struct kern *kern, const struct kern_pack *pack);
 
 /* cuda_step.cu */
 int cuda_step_init(struct cuda *cuda);

@@ -183,23 +183,26 @@ static int mat_stage(struct cuda *cuda, size_t bytes)
     return 0;
 }
 
-int cuda_mat_pack(struct kern *kern, const struct kern_mat *mat, const void *src)
+/* Pieces gather in the stage; with the last one the matrix is packed. */
+int cuda_mat_pack(struct kern *kern, const struct kern_pack *pack)
 {
     struct cuda *cuda = cuda_of(kern);
-    const size_t bytes = (size_t)mat->n_out * quant_row_bytes(quant_find(mat->type), mat->n_in);
+    const struct kern_mat *mat = pack->mat;
+    const size_t row_bytes = quant_row_bytes(quant_find(mat->type), mat->n_in);
+    const size_t at = (size_t)pack->row * row_bytes, bytes = (size_t)pack->n_row * row_bytes;
     struct kern_cuda_tiles tiles;
     int r;
 
     if (mat->layout == KERN_ROWS)
-        return cuda_copy_in(kern, const_cast<uint8_t *>(mat->data), src, bytes);
+        return cuda_copy_in(kern, const_cast<uint8_t *>(mat->data) + at, pack->src, bytes);
     r = kern_cuda_tiles_shape(mat->type, mat->n_out, mat->n_in, &tiles);
     if (r < 0)
         return err_origin(-EOPNOTSUPP);
-    r = mat_stage(cuda, bytes);
+    r = mat_stage(cuda, (size_t)mat->n_out * row_bytes);
     if (r == 0)
-        r = cuda_copy_in(kern, cuda->stage, src, bytes);
+        r = cuda_copy_in(kern, cuda->stage + at, pack->src, bytes);
     tiles.data = const_cast<uint8_t *>(mat->data);
-    if (r == 0)
+    if (r == 0 && pack->row + pack->n_row == mat->n_out)
         r = kern_cuda_pack(&tiles, cuda->stage, cuda->stream);
     return r < 0 ? cuda_trouble(cuda, r) : 0;
 }

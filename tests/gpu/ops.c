@@ -87,7 +87,8 @@ static struct ops_mats ops_mat(enum quant_type type, enum kern_layout layout, in
         m.mat[i] = (struct kern_mat){.type = type, .layout = layout, .n_out = n_out, .n_in = n_in};
         m.mat[i].bytes = k->ops->mat_bytes(k, type, layout, n_out, n_in);
         m.mat[i].data = ops_alloc(i, m.mat[i].bytes);
-        const int r = k->ops->mat_pack(k, &m.mat[i], rows);
+        const struct kern_pack pack = {.mat = &m.mat[i], .n_row = n_out, .src = rows};
+        const int r = k->ops->mat_pack(k, &pack);
         if (r < 0)
             ops_failed("mat_pack", r);
     }

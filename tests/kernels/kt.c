@@ -74,7 +74,7 @@ static void kt_random_block(struct kt_rng *rng, enum quant_type type, uint8_t *d
     block_write(type, &b, dst);
 }
 
-static void kt_random_weights(struct kt_rng *rng, enum quant_type type, uint8_t *dst, int64_t n)
+void kt_random_weights(struct kt_rng *rng, enum quant_type type, uint8_t *dst, int64_t n)
 {
     const struct quant_info *info = quant_find(type);
 
@@ -101,7 +101,8 @@ struct kt_mat kt_mat_new(struct kern *kern, enum quant_type type, enum kern_layo
     m.mat.bytes = kern->ops->mat_bytes(kern, type, layout, n_out, n_in);
     m.mat.data = m.data = aligned_alloc(64, ROUND_UP(m.mat.bytes, (size_t)64));
     assert_non_null(m.data);
-    assert_int_equal(kern->ops->mat_pack(kern, &m.mat, rows), 0);
+    const struct kern_pack pack = {.mat = &m.mat, .n_row = n_out, .src = rows};
+    assert_int_equal(kern->ops->mat_pack(kern, &pack), 0);
     free(rows);
     return m;
 }

@@ -29,6 +29,8 @@ struct kt_mat {
     struct kern_mat mat;
     uint8_t *data; /* owned */
 };
+/* Whole blocks of n values as a file has them: any codes, modest scales. */
+void kt_random_weights(struct kt_rng *rng, enum quant_type type, uint8_t *dst, int64_t n);
 struct kt_mat kt_mat_new(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out,
                          int n_in, uint64_t seed);
 void kt_mat_free(struct kt_mat *m);

@@ -276,6 +276,50 @@ static void test_panels_keep_the_size_of_the_file(void **state)
     kern_free(cpu);
 }
 
+/* A matrix packed at once, into plain memory, and in pieces, into memory for weights: by few threads, which
+ * write to its fd, and by as many as write through the map. */
+static void test_pieces_pack_as_the_whole(void **state)
+{
+    enum { N_OUT = 16 * 40 + 5 };
+    const int ends[] = {16, 64, 64 + 16 * 30, N_OUT}, few_and_many[] = {2, 8};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++)
+        for (size_t j = 0; j < ARRAY_SIZE(few_and_many); j++) {
+            const int n_in = k_of(kt_types[i]);
+            const size_t row_bytes = quant_row_bytes(quant_find(kt_types[i]), n_in);
+            struct kern *cpu = kt_open("cpu", NULL, few_and_many[j]);
+            struct kt_rng rng = {5};
+            uint8_t *rows = malloc(N_OUT * row_bytes), *whole;
+            struct kern_mat mat = {.type = kt_types[i], .layout = KERN_PANELS, .n_out = N_OUT, .n_in = n_in};
+            struct kern_mem mem;
+            int row = 0;
+
+            kt_random_weights(&rng, kt_types[i], rows, (int64_t)N_OUT * n_in);
+            mat.bytes = cpu->ops->mat_bytes(cpu, mat.type, mat.layout, N_OUT, n_in);
+            mat.data = whole = aligned_alloc(64, mat.bytes);
+            const struct kern_pack all = {.mat = &mat, .n_row = N_OUT, .src = rows};
+            assert_int_equal(cpu->ops->mat_pack(cpu, &all), 0);
+            assert_int_equal(cpu->ops->mem_alloc(cpu, mat.bytes + 192, KERN_MEM_WEIGHTS, &mem), 0);
+            mat.data = mem.base + 192; /* matrices begin anywhere in a page */
+            for (size_t k = 0; k < ARRAY_SIZE(ends); row = ends[k++]) {
+                const struct kern_pack piece = {.mat = &mat,
+                                                .mem = &mem,
+                                                .row = row,
+                                                .n_row = ends[k] - row,
+                                                .src = rows + (size_t)row * row_bytes};
+                assert_int_equal(cpu->ops->mat_pack(cpu, &piece), 0);
+            }
+            kt_check_same(mat.data, whole, mat.bytes, quant_find(kt_types[i])->name);
+            const struct kern_pack odd = {.mat = &mat, .row = 8, .n_row = 16, .src = rows};
+            assert_int_equal(cpu->ops->mat_pack(cpu, &odd), -EINVAL);
+            cpu->ops->mem_free(cpu, &mem);
+            free(whole);
+            free(rows);
+            kern_free(cpu);
+        }
+}
+
 /* whole ops */
 
 enum { DIM = 512, N_FF = 768, N_TOK = 11 };
@@ -400,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_products_are_near_the_definition),
         cmocka_unit_test(test_embed_reads_the_same_values_from_rows_and_panels),
         cmocka_unit_test(test_panels_keep_the_size_of_the_file),
+        cmocka_unit_test(test_pieces_pack_as_the_whole),
         cmocka_unit_test(test_mlp_and_head_agree_with_the_definition),
         cmocka_unit_test(test_ops_have_the_same_bits_on_every_isa),
     };

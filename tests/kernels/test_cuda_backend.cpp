@@ -129,7 +129,14 @@ static struct kern_mat little_mat(struct little *l, enum kern_layout layout, int
     m.n_in = n_in;
     m.bytes = l->kern->ops->mat_bytes(l->kern, m.type, layout, n_out, n_in);
     m.data = little_cut<uint8_t>(l, m.bytes);
-    assert_int_equal(l->kern->ops->mat_pack(l->kern, &m, rows.data()), 0);
+    for (int row = 0; row < n_out; row += 2 * KERN_PACK_ROWS) {
+        struct kern_pack pack = {};
+        pack.mat = &m;
+        pack.row = row;
+        pack.n_row = MIN(2 * int(KERN_PACK_ROWS), n_out - row);
+        pack.src = rows.data() + size_t(row) * size_t(n_in);
+        assert_int_equal(l->kern->ops->mat_pack(l->kern, &pack), 0);
+    }
     return m;
 }
 

@@ -5,7 +5,9 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -261,6 +263,64 @@ static void test_progress_rises_to_all(void **state _unused_)
     assert_int_equal(p.n, gguf_n_tensors(g));
 }
 
+/* from a file that is not in memory */
+static int on_disk(const struct file *f, char *path)
+{
+    const int fd = mkstemp(path);
+
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, f->p, f->n), f->n);
+    return fd;
+}
+
+static void test_a_file_gives_the_bytes_that_memory_gives(void **state _unused_)
+{
+    const struct kern_options options = {.backend = "cpu", .n_threads = 2};
+    char path[] = "test_weights.XXXXXX";
+    _cleanup_(file_deinit) struct file f = {0};
+    _cleanup_(gguf_freep) struct gguf *g = NULL, *on_file = NULL;
+    _cleanup_(kern_freep) struct kern *kern = NULL;
+    _cleanup_(model_freep) struct model *model = NULL, *other = NULL;
+
+    file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
+    close(on_disk(&f, path));
+    assert_int_equal(gguf_open_memory(f.p, f.n, NULL, &g), GGUF_OK);
+    assert_int_equal(gguf_open(path, NULL, &on_file), GGUF_OK);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
+    assert_int_equal(model_open(g, "x", kern, NULL, NULL, NULL, &model), MODEL_OK);
+    assert_int_equal(model_open(on_file, "x", kern, NULL, NULL, NULL, &other), MODEL_OK);
+    assert_memory_equal(model->digest, other->digest, sizeof(model->digest));
+    assert_int_equal(model->weights.mem.bytes, other->weights.mem.bytes);
+    assert_memory_equal(model->weights.mem.base, other->weights.mem.base, model->weights.mem.bytes);
+}
+
+static void test_a_file_that_became_shorter_is_no_model(void **state _unused_)
+{
+    const struct kern_options options = {.backend = "cpu", .n_threads = 2};
+    _cleanup_(file_deinit) struct file f = {0};
+
+    file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
+    for (int i = 0; i < 2; i++) { /* within what the digest wants; the last byte */
+        char path[] = "test_weights.XXXXXX";
+        _cleanup_(closep) int fd = on_disk(&f, path);
+        _cleanup_(gguf_freep) struct gguf *g = NULL;
+        _cleanup_(kern_freep) struct kern *kern = NULL;
+        struct fault fault = {0};
+        struct model *model = NULL;
+        const char *name, *why = " of the file: the file has become shorter";
+
+        assert_int_equal(gguf_open(path, NULL, &g), GGUF_OK);
+        assert_int_equal(unlink(path), 0);
+        assert_int_equal(ftruncate(fd, (off_t)(i ? f.n - 1 : f.n / 2)), 0);
+        assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
+        assert_int_equal(model_open(g, "x", kern, NULL, NULL, &fault, &model), MODEL_E_READ);
+        name = strstr(fault.text, " cannot be read, at byte ");
+        assert_non_null(name);
+        assert_string_equal(fault.text + strlen(fault.text) - strlen(why), why);
+    }
+}
+
 /* sizes */
 static void test_state_refuses_what_cannot_be(void **state _unused_)
 {
@@ -388,6 +448,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_each_wrong_tensor_is_refused_by_name),
         cmocka_unit_test(test_digest_tells_fine_tunes_apart),
         cmocka_unit_test(test_progress_rises_to_all),
+        cmocka_unit_test(test_a_file_gives_the_bytes_that_memory_gives),
+        cmocka_unit_test(test_a_file_that_became_shorter_is_no_model),
         cmocka_unit_test(test_state_refuses_what_cannot_be),
         cmocka_unit_test(test_state_bytes_is_what_state_new_takes),
         cmocka_unit_test(test_state_copies_one_slot_or_page_of_all_layers),
