@@ -93,9 +93,12 @@ static const struct cmd cmd_rows[] = {
      "On a terminal until q or Ctrl-C; into a pipe or with --once one table.\n"
      "TOK/S is over the last 4 s; CACHED is the share of the prompt.\n",
      0, CMD_WATCHING, CMD_TAKES_NOTHING, .examples = "qwenctl top --once\n", .codes = CMD_CODES_CALL},
-    {"doctor", "[--json]", "Look for what is wrong, say what helps", OPT_DOCTOR, cmd_doctor,
-     "Exits 1 if a check failed. The names of checks are stable.\n", 0, CMD_WATCHING, CMD_TAKES_NOTHING,
-     .examples = "qwenctl doctor\nqwenctl doctor --json | jq -r .ok\n",
+    {"doctor", "[--fix] [--json]", "Look for what is wrong, say what helps", OPT_DOCTOR, cmd_doctor,
+     "Exits 1 if a check failed. The names of checks are stable. --fix changes modes\n"
+     "of files and folders of this user, makes folders and removes sockets that nobody\n"
+     "listens at; without it nothing is changed.\n",
+     0, CMD_WATCHING, CMD_TAKES_NOTHING,
+     .examples = "qwenctl doctor\nqwenctl doctor --fix\nqwenctl doctor --json | jq -r .ok\n",
      .codes = CMD_CODES(CODE_NO, CODE_FAILED)},
     {"log", "[JOURNALCTL OPTIONS]", "The service's log", 0, cmd_log,
      "Becomes journalctl --unit qwend.service with what stands behind it.\n", -1, CMD_WATCHING,

@@ -73,7 +73,7 @@ struct opt_values {
     const char *into, *sha256;
     struct opt_int limit_rate;
     bool link, unpinned;
-    bool show_origin, keep_on, dry_run, strict;
+    bool show_origin, keep_on, dry_run, strict, fix;
     bool no_wait, call_off; /* of use */
     int overflow;           /* enum opt_overflow */
     /* of complete and fim */

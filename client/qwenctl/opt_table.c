@@ -119,6 +119,7 @@ static const struct opt opt_rows[] = {
     {"once", NULL, OPT_FLAG, OPT_TOP, OPT_AT(once), "one plain table, and end"},
     {"interval", "TIME", OPT_DURATION, OPT_TOP, OPT_AT(interval_ms),
      "between two looks: 100ms to 60s (500ms)", 100, 60000, .conf = true},
+    {"fix", NULL, OPT_FLAG, OPT_DOCTOR, OPT_AT(fix), "mend what is this user's own, and say what it did"},
     {"show-origin", NULL, OPT_FLAG, OPT_CONFIG, OPT_AT(show_origin),
      "where each value comes from, before it"},
     {"socket", "PATH", OPT_TEXT, OPT_ANY, OPT_AT(socket), "where the daemon listens (or $QWEND_SOCKET)",

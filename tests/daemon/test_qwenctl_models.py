@@ -6,8 +6,10 @@ import hashlib
 import http.server
 import json
 import os
+import re
 import shutil
 import signal
+import socket
 import sys
 import threading
 import unittest
@@ -268,15 +270,17 @@ class Doctor(Case):
         self.assertEqual(done.returncode, 0 if whole['ok'] else 1)
         return {check['id']: check for check in whole['checks']}
 
-    IDS = ['client.config', 'client.state', 'machine.cpu', 'machine.cgroup', 'machine.disk', 'service.connect', 'service.version',
-           'service.state', 'service.backend', 'service.engine', 'service.memory', 'service.answer']
+    IDS = ['client.config', 'client.state', 'client.files', 'client.socket', 'machine.cpu', 'machine.cgroup', 'machine.disk',
+           'machine.hugepages', 'machine.gpu', 'machine.gpu-engine', 'service.connect', 'service.version', 'service.state',
+           'service.backend', 'service.engine', 'service.memory', 'service.answer']
+    SERVICE = IDS.index('service.connect')
 
     def test_without_a_daemon_the_service_fails(self):
         checks = self.checks()
         self.assertEqual(list(checks), self.IDS)
         self.assertEqual(checks['service.connect']['state'], 'fail')
         self.assertIn('systemctl start', checks['service.connect']['remedy'])
-        self.assertEqual({checks[i]['state'] for i in self.IDS[6:]}, {'skip'})
+        self.assertEqual({checks[i]['state'] for i in self.IDS[self.SERVICE + 1:]}, {'skip'})
         done = self.run_ctl('doctor')
         self.assertEqual(done.returncode, 1)
         self.assertRegex(done.stdout.decode(), r'(?m)^fail  service\.connect .*\n +do: systemctl start')
@@ -289,9 +293,116 @@ class Doctor(Case):
                                         'weights_bytes=1048576', 'await Generate\nsay "yes"\nsend Usage+end answer_tokens=1 '
                                         'finish=FINISH_STOP\n'))
         checks = self.checks()
-        self.assertEqual({checks[i]['state'] for i in self.IDS[5:]}, {'ok'})
+        self.assertEqual({checks[i]['state'] for i in self.IDS[self.SERVICE:]}, {'ok'})
         self.assertNotIn('remedy', checks['service.answer'])
         self.assertIn('max_tokens=16', server.log())
+
+    def test_ids_are_in_the_manual(self):
+        with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../client/qwenctl/verbs.scd'), encoding='utf-8') as f:
+            chapter = f.read().split('\n# doctor\n')[1].split('\n# ')[0]
+        self.assertEqual(re.findall(r'(?m)^\*((?:client|machine|service)\.[a-z-]+)\*$', chapter), self.IDS)
+
+    def tree(self):
+        """Everything in the home: modes, and of files the bytes."""
+        found = {}
+        for folder, folders, files in os.walk(self.folder):
+            for name in folders + files:
+                path = os.path.join(folder, name)
+                st = os.lstat(path)
+                found[os.path.relpath(path, self.folder)] = (oct(st.st_mode), st.st_mtime_ns, st.st_size)
+        return found
+
+    def put(self, path, mode, text='x\n'):
+        path = os.path.join(self.folder, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'w', encoding='utf-8') as f:
+            f.write(text)
+        os.chmod(path, mode)
+        return path
+
+    def leave_a_socket(self):
+        with socket.socket(socket.AF_UNIX) as dead:
+            dead.bind(self.env['QWEND_SOCKET'])
+
+    def test_nothing_is_touched_unasked(self):
+        self.checks()
+        self.assertEqual(self.tree(), {})
+        self.put('.local/state/qwend/sessions/plan.ndjson', 0o644)
+        self.env['XDG_RUNTIME_DIR'] = self.folder
+        self.leave_a_socket()
+        before = self.tree()
+        checks = self.checks()
+        self.assertEqual([checks[i]['state'] for i in ('client.files', 'client.socket')], ['warn', 'warn'])
+        self.assertIn('qwenctl doctor --fix, which does: rm ' + self.env['QWEND_SOCKET'], checks['client.socket']['remedy'])
+        self.assertEqual(self.tree(), before)
+
+    def test_fix_mends_modes_and_says_so(self):
+        paths = [self.put('.local/state/qwend/sessions/plan.ndjson', 0o644), self.put('.local/state/qwend/chat_history', 0o640)]
+        conf = self.put('.config/qwend/qwenctl.conf', 0o666, 'max-tokens = 5\n')
+        odd = self.put(".local/state/qwend/sessions/it's.ndjson", 0o604)
+        link = os.path.join(self.folder, '.local/state/qwend/sessions/link.ndjson')
+        os.symlink(self.put('elsewhere', 0o644), link)
+        done = self.run_ctl('doctor', '--fix')
+        quoted = odd.replace("'", "'\\''")
+        for text in (f'did: chmod 0600 {paths[0]}\n', f'did: chmod 0600 {paths[1]}\n', f'did: chmod 0644 {conf}\n',
+                     f"did: chmod 0600 '{quoted}'\n"):
+            self.assertIn(text, done.stdout.decode())
+        self.assertRegex(done.stdout.decode(), r'(?m)^ok    client\.files ')
+        for path, mode in ((paths[0], 0o600), (paths[1], 0o600), (conf, 0o644), (odd, 0o600), (link, 0o644)):
+            self.assertEqual(oct(os.stat(path).st_mode & 0o777), oct(mode), path)
+        before = self.tree()
+        checks = self.checks('--fix')
+        self.assertNotIn('did', checks['client.files'])
+        self.assertEqual(self.tree(), before)
+
+    def test_fix_goes_on_where_the_list_is_full(self):
+        paths = [self.put(f'.local/state/qwend/sessions/{i}.ndjson', 0o644) for i in range(150)]
+        self.assertRegex(self.checks()['client.files']['finding'], r'\b15[12]\b')
+        self.assertEqual(self.checks('--fix')['client.files']['state'], 'ok')
+        self.assertEqual({os.stat(path).st_mode & 0o777 for path in paths}, {0o600})
+
+    def test_fix_removes_a_dead_socket_and_no_other(self):
+        path = self.env['QWEND_SOCKET']
+        self.leave_a_socket()
+        self.assertEqual(self.checks('--fix')['client.socket']['did'], [f'rm {path}'])
+        self.assertFalse(os.path.exists(path))
+        self.serve('accept\nclose\naccept\nclose\n')
+        self.assertEqual(self.checks('--fix')['client.socket']['state'], 'ok')
+        self.assertTrue(os.path.exists(path))
+        os.unlink(path)
+        self.put('sock', 0o644)
+        self.assertEqual(self.checks('--fix')['client.socket']['state'], 'ok')
+        self.assertTrue(os.path.exists(path))
+
+    def test_fix_makes_the_folder_of_a_daemon_of_ones_own(self):
+        if os.path.exists('/run/qwend/qwend.sock'):
+            self.skipTest('this machine has a daemon')
+        del self.env['QWEND_SOCKET']
+        self.env['XDG_RUNTIME_DIR'] = self.folder
+        folder = os.path.join(self.folder, 'qwend')
+        self.assertEqual(self.checks()['client.socket']['state'], 'warn')
+        self.assertFalse(os.path.exists(folder))
+        self.assertEqual(self.checks('--fix')['client.socket']['did'], [f'mkdir -m 0700 {folder}'])
+        self.assertEqual(oct(os.stat(folder).st_mode & 0o777), '0o700')
+
+    @unittest.skipIf(os.geteuid() == 0, 'root is kept out of nothing')
+    def test_fix_lets_the_owner_in_again(self):
+        path = os.path.dirname(self.put('.local/state/qwend/sessions/plan.ndjson', 0o600))
+        os.chmod(path, 0o500)
+        self.assertEqual(self.checks()['client.state']['state'], 'warn')
+        self.assertEqual(self.checks('--fix')['client.state']['did'], [f'chmod 0700 {path}'])
+
+    def test_administrator_gets_a_line_to_paste(self):
+        self.serve(self.script('state=SERVING server="qwend 9.9" weights_bytes=9', 'await Generate\nsend Usage+end\n'))
+        done = self.run_ctl('doctor')
+        self.assertIn('administrator: sudo qwenctl upgrade\n', done.stdout.decode())
+        self.assertIn('do: start qwend behind ulimit -l unlimited\n', done.stdout.decode())  # it is no service of the system's
+
+    def test_fall_back_is_told_with_its_reason(self):
+        note = 'backend auto: no GPU holds the weights; the CPU serves'
+        self.serve(self.script(f'state=SERVING server="qwend 0.1.0" backend="cpu" note="{note}"', 'await Generate\nsend Usage+end\n'))
+        backend = self.checks()['service.backend']
+        self.assertIn(note, backend['finding'])
 
     def test_each_fault_has_its_check(self):
         for fields, answer, check, state in (
