@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "anthropic_out.h"
-#include "look.h"
 #include "serve.h"
 
 /* A block of text or thinking; of thinking the signature says nothing to us. */
@@ -187,34 +186,4 @@ int messages_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 void messages_serve(struct conn *conn)
 {
     serve_job(conn, messages_read, &anthropic_dialect);
-}
-
-static bool count_put(struct conn *conn, const qwend_event *event, struct jout *j, struct refusal *refusal)
-{
-    jout_open(j, NULL, '{');
-    jout_int(j, "input_tokens", (int64_t)event->n_ids);
-    jout_close(j, '}');
-    return true;
-}
-
-/* The prompt as the model's template has it; now its tokens. */
-static bool count_on_text(struct conn *conn, const qwend_event *event, struct jout *j,
-                          struct refusal *refusal)
-{
-    _cleanup_(freep) char *copy = strndup(event->text, event->n); /* lent until the next call only */
-
-    if (!copy) {
-        refuse(refusal, 503, "out_of_memory", NULL, "out of memory");
-        return true;
-    }
-    look_tokenize(conn, copy, event->n, QWEND_SPECIAL_ALL, count_put);
-    return false;
-}
-
-void count_tokens_serve(struct conn *conn)
-{
-    _cleanup_(ask_deinit) struct ask ask = {};
-
-    if (serve_read(conn, count_read, &ask))
-        look_render(conn, ask.req, count_on_text);
 }

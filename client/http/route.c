@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "anthropic.h"
+#include "count.h"
 #include "llama.h"
 #include "models.h"
 #include "ollama.h"
@@ -18,9 +19,13 @@ static const struct route routes[] = {
     {"GET", "/health", health_serve, openai_put_error},
     {"GET", "/v1/health", health_serve, openai_put_error},
     {"GET", "/v1/models", models_serve, openai_put_error},
+    {"GET", "/models", models_serve, openai_put_error},
     {"GET", "/v1/models/*", model_serve, openai_put_error},
     {"POST", "/v1/chat/completions", chat_serve, openai_put_error},
+    {"POST", "/chat/completions", chat_serve, openai_put_error},
+    {"POST", "/v1/chat/completions/input_tokens", count_input_serve, openai_put_error},
     {"POST", "/v1/responses", responses_serve, openai_put_error},
+    {"POST", "/v1/responses/input_tokens", count_input_serve, openai_put_error},
     {"POST", "/v1/messages", messages_serve, anthropic_put_error},
     {"POST", "/v1/messages/count_tokens", count_tokens_serve, anthropic_put_error},
     {"POST", "/api/chat", ollama_chat_serve, ollama_put_error},
@@ -31,12 +36,19 @@ static const struct route routes[] = {
     {"GET", "/api/version", ollama_version_serve, ollama_put_error},
     {"POST", "/v1/completions", completion_serve, openai_put_error},
     {"POST", "/completion", native_serve, openai_put_error},
+    {"POST", "/completions", native_serve, openai_put_error},
     {"POST", "/infill", infill_serve, openai_put_error},
     {"POST", "/tokenize", tokenize_serve, openai_put_error},
     {"POST", "/detokenize", detokenize_serve, openai_put_error},
+    {"POST", "/apply-template", template_serve, openai_put_error},
     {"GET", "/upstream", upstream_serve, openai_put_error},
     {"GET", "/props", props_serve, openai_put_error},
     {"POST", "/v1/embeddings", route_refuse, openai_put_error},
+    {"POST", "/embedding*", route_refuse, openai_put_error},
+    {"POST", "/rerank*", route_refuse, openai_put_error},
+    {"POST", "/v1/rerank*", route_refuse, openai_put_error},
+    {"GET", "/lora-adapters", route_refuse, openai_put_error},
+    {"GET", "/slots", route_refuse, openai_put_error},
     {"POST", "/v1/images/*", route_refuse, openai_put_error},
     {"POST", "/v1/audio/*", route_refuse, openai_put_error},
     {"POST", "/api/embed*", route_refuse, ollama_put_error},
