@@ -22,6 +22,7 @@ int ask_init(struct ask *ask, struct refusal *refusal)
 void ask_deinit(struct ask *ask)
 {
     qwend_req_free(ask->req);
+    json_decref(ask->fields);
     for (size_t i = 0; i < ask->n_turns; i++) {
         buf_deinit(&ask->turns[i].text);
         buf_deinit(&ask->turns[i].reasoning);
@@ -123,7 +124,6 @@ void ask_note_ignored(struct ask *ask, const char *prefix, const char *name)
 static bool ask_is_nothing(const json_t *value)
 {
     return json_is_null(value) || json_is_false(value) || (json_is_array(value) && !json_array_size(value)) ||
-           (json_is_object(value) && !json_object_size(value)) ||
            (json_is_string(value) &&
             (!json_string_length(value) || !strcmp(json_string_value(value), "none")));
 }
@@ -265,16 +265,51 @@ int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struc
     return r;
 }
 
+/* A number, or llama.cpp's false, which bans. */
+static int ask_add_bias(struct ask *ask, uint32_t id, const json_t *bias, const char *place,
+                        struct refusal *refusal)
+{
+    double f = -100;
+    int r = json_is_false(bias) ? 0 : jin_real(bias, place, -100, 100, &f, refusal);
+
+    return r ? r : ask_refuse_set(qwend_req_bias(ask->req, id, (float)f), place, refusal);
+}
+
+/* [[151643, -100], [198, false], ...], as llama.cpp has it. */
+static int ask_read_bias_pairs(struct ask *ask, const json_t *value, const char *param,
+                               struct refusal *refusal)
+{
+    const json_t *pair;
+    char place[80];
+    int64_t id = 0;
+    size_t i;
+    int r = jin_array(value, param, ASK_BIASES, refusal);
+
+    json_array_foreach((json_t *)value, i, pair)
+    {
+        snprintf(place, sizeof(place), "%.40s[%zu]", param, i);
+        if (!r)
+            r = jin_array(pair, place, 2, refusal);
+        if (!r)
+            r = jin_int(json_array_get(pair, 0), place, 0, UINT32_MAX, &id, refusal);
+        if (!r)
+            r = ask_add_bias(ask, (uint32_t)id, json_array_get(pair, 1), place, refusal);
+    }
+    return r;
+}
+
 /* {"151643": -100, ...}: added to the logits of these tokens. */
 static int ask_read_bias(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
     const char *name;
     char place[80], *end;
     json_t *bias;
-    double f;
-    int r = jin_object(value, param, refusal);
+    int r;
 
     ask->biases = true; /* ids mean something to this model only */
+    if (json_is_array(value))
+        return ask_read_bias_pairs(ask, value, param, refusal);
+    r = jin_object(value, param, refusal);
     if (!r && json_object_size(value) > ASK_BIASES)
         r = refuse(refusal, 400, "invalid_value", param, "%s has more than %d tokens", param, ASK_BIASES);
     if (r)
@@ -286,13 +321,34 @@ static int ask_read_bias(struct ask *ask, const json_t *value, const char *param
         snprintf(place, sizeof(place), "%.40s[%.20s]", param, name);
         if (*name < '0' || *name > '9' || *end || id > UINT32_MAX)
             return refuse(refusal, 400, "invalid_value", param, "%s: a key is not a token id", param);
-        r = jin_real(bias, place, -100, 100, &f, refusal);
-        if (!r)
-            r = ask_refuse_set(qwend_req_bias(ask->req, (uint32_t)id, (float)f), place, refusal);
+        r = ask_add_bias(ask, (uint32_t)id, bias, place, refusal);
         if (r)
             return r;
     }
     return 0;
+}
+
+int ask_read_one(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    int64_t n;
+    int r = jin_int(value, param, 1, INT32_MAX, &n, refusal);
+
+    return r        ? r
+           : n == 1 ? 0
+                    : refuse(refusal, 400, "unsupported_parameter", param,
+                             "%s: one answer a request here; n of /v1/completions gives several", param);
+}
+
+/* -1 is vLLM's and llama.cpp's word for all, as 0 is. */
+static int ask_read_top_k(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    int64_t k;
+    int r = jin_int(value, param, -1, INT32_MAX, &k, refusal);
+
+    if (r)
+        return r;
+    ask_note_param(ask, QWEND_OPT_TOP_K, (double)k);
+    return ask_refuse_set(qwend_req_set_i(ask->req, QWEND_OPT_TOP_K, MAX(k, 0)), param, refusal);
 }
 
 /* -1 is llama.cpp's and Ollama's word for any. */
@@ -383,7 +439,7 @@ const struct ask_field ask_sampling[] = {
     SET_REAL("temperature", QWEND_OPT_TEMPERATURE, 0, 100),
     SET_REAL("top_p", QWEND_OPT_TOP_P, 0, 1),
     SET_REAL("min_p", QWEND_OPT_MIN_P, 0, 1),
-    SET_INT("top_k", QWEND_OPT_TOP_K, 0, INT32_MAX),
+    {.name = "top_k", .kind = ASK_READ, .read = ask_read_top_k},
     SET_REAL("presence_penalty", QWEND_OPT_PRESENCE_PENALTY, -2, 2),
     SET_REAL("frequency_penalty", QWEND_OPT_FREQUENCY_PENALTY, -2, 2),
     SET_REAL("repeat_penalty", QWEND_OPT_REPEAT_PENALTY, 0.01, 100),
@@ -414,7 +470,7 @@ const struct ask_field ask_sampling[] = {
     REFUSED("guided_choice", ASK_NO_GRAMMAR),
     REFUSED("guided_grammar", ASK_NO_GRAMMAR),
     REFUSED("structured_outputs", ASK_NO_GRAMMAR),
-    REFUSED("best_of", "answers are not chosen among; n gives several"),
+    {.name = "best_of", .kind = ASK_READ, .read = ask_read_one},
     REFUSED("audio", "the model knows text only"),
     REFUSED("images", "the model knows text only"),
     ASK_END,

@@ -46,6 +46,8 @@ struct ask {
     int64_t text_ms;                    /* the answer ends so long after its first token; 0: it does not */
     bool only_reads;                    /* the prompt, for the cache */
     bool fits;                          /* max_tokens may be more than the context has room for */
+    bool wants_ids, shows_ids;          /* of the answer's tokens; of those in log-probabilities */
+    json_t *fields;                     /* owned; of the answer these alone; NULL: all */
     size_t n_body;                      /* bytes that it was read from */
     bool has_tools;
     enum ask_tool_choice tool_choice;
@@ -58,7 +60,7 @@ enum ask_kind {
     ASK_INT,      /* int64_t at offset, lo..hi */
     ASK_BOOL,     /* bool at offset */
     ASK_READ,     /* read() */
-    ASK_REFUSED,  /* unless null, false, empty or the string `none`; why says why */
+    ASK_REFUSED,  /* unless null, false, an empty array or text, or `none`; why says why */
 };
 struct ask_field {
     const char *name;
@@ -108,6 +110,8 @@ typedef int ask_message_fn(struct ask *ask, const json_t *message, const char *p
                            struct refusal *refusal);
 int ask_each_message(struct ask *ask, const json_t *value, const char *param, ask_message_fn *read_one,
                      struct refusal *refusal);
+int ask_read_one(struct ask *ask, const json_t *value, const char *param,
+                 struct refusal *refusal); /* must be 1 */
 int ask_read_seed(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_tools(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);

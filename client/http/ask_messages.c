@@ -209,8 +209,11 @@ int ask_read_prompt(struct ask *ask, const json_t *value, const char *param, str
     size_t n;
     int r;
 
-    if (json_array_size(value) == 1 && json_is_string(json_array_get(value, 0)))
+    if (json_array_size(value) == 1 && !json_is_integer(json_array_get(value, 0)))
         value = json_array_get(value, 0);
+    if (json_object_get(value, "prompt_string") &&
+        !json_array_size(json_object_get(value, "multimodal_data")))
+        value = json_object_get(value, "prompt_string"); /* llama.cpp's, with no image */
     ask->is_raw = true;
     if (!json_is_array(value)) {
         r = jin_text(value, param, &text, &n, refusal);
@@ -252,6 +255,8 @@ int ask_finish(struct ask *ask, struct refusal *refusal)
         r = qwend_req_set_i(ask->req, QWEND_OPT_LOGPROBS, ask->top_logprobs);
     if (!r && !ask->caches)
         r = qwend_req_set_i(ask->req, QWEND_OPT_NO_CACHE, 1);
+    if (!r && ask->wants_ids)
+        r = qwend_req_set_i(ask->req, QWEND_OPT_WANT_IDS, 1);
     if (!r && ask->ignores_eos)
         r = qwend_req_set_i(ask->req, QWEND_OPT_IGNORE_EOS, 1);
     return ask_refuse_set(r, "max_tokens", refusal);

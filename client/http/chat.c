@@ -70,7 +70,7 @@ static void chat_close_delta(struct job *job, struct jout *j, const qwend_event 
     if (job->logprobs && event && event->n_logprobs && event->type == QWEND_EV_ANSWER) {
         jout_open(j, "logprobs", '{');
         jout_open(j, "content", '[');
-        job_put_logprobs(j, event);
+        job_put_logprobs(job, j, event);
         jout_close(j, ']');
         jout_close(j, '}');
     } else {

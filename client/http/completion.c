@@ -92,7 +92,7 @@ static void completion_put_chunk(struct job *job, struct choice *choice, const q
     const bool lists = job->logprobs && event && event->n_logprobs;
 
     if (lists)
-        job_put_logprobs(&inner, event);
+        job_put_logprobs(job, &inner, event);
     jout_bytes(j, "data: ", 6);
     j->more = false;
     completion_put_head(job, j);

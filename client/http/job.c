@@ -23,7 +23,9 @@ static void job_close(struct job *job)
         buf_deinit(&choice->reasoning);
         buf_deinit(&choice->answer);
         buf_deinit(&choice->logprobs);
+        buf_deinit(&choice->ids);
     }
+    json_decref(steal(&job->fields));
     loop_event_free(&job->ping);
     loop_event_free(&job->enough);
     job_settle_way(job);
@@ -67,7 +69,8 @@ static uint64_t job_held_bytes(const struct job *job)
     uint64_t n = 0;
 
     for (int i = 0; i < job->n; i++)
-        n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap;
+        n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap +
+             job->choices[i].ids.cap;
     return n + (job->up_body ? job->n_up_body : 0) + (job->req ? job->n_body : 0);
 }
 
@@ -159,7 +162,12 @@ static bool job_gather(struct job *job, struct choice *choice, const qwend_event
                        event->n);
 
     if (!r && job->logprobs && event->type == QWEND_EV_ANSWER) {
-        job_put_logprobs(&j, event);
+        job_put_logprobs(job, &j, event);
+        r = j.r;
+    }
+    if (!r && job->wants_ids) {
+        j = (struct jout){.buf = &choice->ids, .more = buf_size(&choice->ids) > 0};
+        job_put_ids(&j, event);
         r = j.r;
     }
     if (!r && conn_charge(job->conn, job_held_bytes(job)))
@@ -309,6 +317,8 @@ static struct job *job_new(struct conn *conn, const struct dialect *dialect, con
                         .stream = ask->stream,
                         .include_usage = ask->include_usage,
                         .logprobs = ask->logprobs,
+                        .wants_ids = ask->wants_ids,
+                        .shows_ids = ask->shows_ids,
                         .text_ms = ask->text_ms,
                         .n = (int)ask->n,
                         .has_seed = ask->has_seed,
@@ -326,7 +336,8 @@ static struct job *job_new(struct conn *conn, const struct dialect *dialect, con
                                           .index = i,
                                           .reasoning = BUF_INIT(JOB_ANSWER_BYTES),
                                           .answer = BUF_INIT(JOB_ANSWER_BYTES),
-                                          .logprobs = BUF_INIT(JOB_ANSWER_BYTES)};
+                                          .logprobs = BUF_INIT(JOB_ANSWER_BYTES),
+                                          .ids = BUF_INIT(JOB_ANSWER_BYTES)};
     return job;
 }
 
@@ -349,6 +360,7 @@ void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask
         qwend_req_set_s(ask->req, QWEND_OPT_ACCOUNT, conn->owner->name, (size_t)-1);
     job->req = steal(&ask->req);
     job->up_body = steal(&ask->up_body);
+    job->fields = steal(&ask->fields);
     if (!job_begin_way(job, &refusal) && job->stream &&
         (loop_event_new(job->g->base, -1, 0, job_on_ping, job, &job->ping) ||
          loop_arm_ms(job->ping, 1000ull * job->g->options->ping_s)))
@@ -364,7 +376,13 @@ void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask
 
 /* what dialects share */
 
-void job_put_logprobs(struct jout *j, const qwend_event *event)
+void job_put_ids(struct jout *j, const qwend_event *event)
+{
+    for (size_t i = 0; i < event->n_ids; i++)
+        jout_int(j, NULL, event->ids[i]);
+}
+
+void job_put_logprobs(const struct job *job, struct jout *j, const qwend_event *event)
 {
     for (size_t i = 0; i < event->n_logprobs; i++) {
         const qwend_logprob *lp = &event->logprobs[i];
@@ -375,6 +393,8 @@ void job_put_logprobs(struct jout *j, const qwend_event *event)
 
             if (k)
                 jout_open(j, NULL, '{');
+            if (job->shows_ids)
+                jout_int(j, "id", token->id);
             jout_text(j, "token", token->text ? token->text : "", token->n);
             jout_real(j, "logprob", (double)token->logprob);
             jout_open(j, "bytes", '[');

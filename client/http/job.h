@@ -20,8 +20,8 @@ struct choice {
     struct job *job;   /* borrowed: it holds this */
     int index;
     bool over;
-    struct buf reasoning, answer,
-        logprobs; /* gathered, if the answer is not streamed; logprobs: JSON, with commas */
+    struct buf reasoning, answer, logprobs,
+        ids; /* gathered, if the answer is not streamed; these two: JSON, with commas */
     qwend_finish finish;
     uint32_t reasoning_tokens, answer_tokens;
     double queue_ms, prefill_ms, decode_ms;
@@ -37,7 +37,7 @@ struct job {
     struct list node; /* of the ended */
     const struct dialect *dialect;
     struct owner *owner;
-    bool stream, include_usage, logprobs, begun, spoke, paused, over;
+    bool stream, include_usage, logprobs, wants_ids, shows_ids, begun, spoke, paused, over;
     int n, n_over;
     struct choice choices[ASK_CHOICES];
     uint32_t prompt_tokens, cached_tokens;
@@ -51,6 +51,7 @@ struct job {
     size_t n_body; /* as much req holds */
     int64_t seq;   /* the dialect's: events so far */
     const char *reasoning_field;
+    json_t *fields; /* owned; the dialect's: these alone; NULL: all */
     /* where it is answered, see job_way.c */
     qwend_req *req; /* owned; NULL: it cannot come back */
     char *up_body;  /* owned; NULL: it cannot leave */
@@ -90,5 +91,7 @@ void job_on_spill(int fd, short what, void *arg);
 void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask);
 void job_free(struct job *job); /* only of what ended */
 const char *job_model(const struct job *job);
-void job_put_logprobs(struct jout *j, const qwend_event *event);     /* OpenAI's objects, with commas */
+void job_put_logprobs(const struct job *job, struct jout *j,
+                      const qwend_event *event);                     /* OpenAI's objects, with commas */
+void job_put_ids(struct jout *j, const qwend_event *event);          /* with commas */
 uint32_t job_tokens(const struct job *job, uint32_t *ret_reasoning); /* written by all choices */

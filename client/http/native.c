@@ -6,6 +6,8 @@
 #include "openai.h"
 #include "serve.h"
 
+enum { NATIVE_FIELDS = 64, NATIVE_FIELD_BYTES = 128 };
+
 /* -1 and -2 are "until it ends"; 0 only reads the prompt, so that the next request finds it in the cache. */
 static int native_read_predict(struct ask *ask, const json_t *value, const char *param,
                                struct refusal *refusal)
@@ -50,6 +52,39 @@ static int native_read_extra(struct ask *ask, const json_t *value, const char *p
     return r;
 }
 
+/* What an editor has of the line so far, read behind the gap's mark there: before the gap here. */
+static int native_read_typed(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    const char *text;
+    size_t n;
+    int r = jin_text(value, param, &text, &n, refusal);
+
+    return r ? r : ask_append(&ask->head, text, n, param, refusal);
+}
+
+/* "content", "timings/prompt_n": the whole answer's members that are wanted, each under that name. */
+static int native_read_wanted(struct ask *ask, const json_t *value, const char *param,
+                              struct refusal *refusal)
+{
+    const json_t *name;
+    const char *text;
+    char place[96];
+    size_t i, n;
+    int r = jin_array(value, param, NATIVE_FIELDS, refusal);
+
+    json_array_foreach((json_t *)value, i, name)
+    {
+        snprintf(place, sizeof(place), "%.60s[%zu]", param, i);
+        if (!r)
+            r = jin_text(name, place, &text, &n, refusal);
+        if (!r && n > NATIVE_FIELD_BYTES)
+            r = refuse(refusal, 400, "invalid_value", place, "%s has more than %d bytes", place,
+                       NATIVE_FIELD_BYTES);
+    }
+    ask->fields = r || !json_array_size(value) ? NULL : json_incref((json_t *)value);
+    return r;
+}
+
 static const struct ask_field native_fields[] = {
     {.name = "n_predict", .kind = ASK_READ, .read = native_read_predict},
     {.name = "max_tokens", .kind = ASK_READ, .read = native_read_predict},
@@ -59,7 +94,13 @@ static const struct ask_field native_fields[] = {
      .offset = offsetof(struct ask, text_ms),
      .lo = 0,
      .hi = 86400000},
-    {.name = "n", .kind = ASK_REFUSED, .why = "one answer a request here; /v1/completions has n"},
+    {.name = "max_completion_tokens", .kind = ASK_READ, .read = native_read_predict},
+    {.name = "n", .kind = ASK_READ, .read = ask_read_one},
+    {.name = "n_cmpl", .kind = ASK_READ, .read = ask_read_one},
+    {.name = "return_tokens", .kind = ASK_BOOL, .offset = offsetof(struct ask, wants_ids)},
+    {.name = "response_fields", .kind = ASK_READ, .read = native_read_wanted},
+    {.name = "post_sampling_probs", .kind = ASK_REFUSED, .why = "probabilities are those before the filters"},
+    {.name = "lora", .kind = ASK_REFUSED, .why = "there are no adapters"},
     ASK_END,
 };
 static const struct ask_field completion_fields[] = {
@@ -70,7 +111,7 @@ static const struct ask_field infill_fields[] = {
     {.name = "input_prefix", .kind = ASK_READ, .read = ask_read_prompt},
     {.name = "input_suffix", .kind = ASK_READ, .read = ask_read_suffix},
     {.name = "input_extra", .kind = ASK_READ, .read = native_read_extra},
-    {.name = "prompt", .kind = ASK_REFUSED, .why = "put it at the end of input_prefix"},
+    {.name = "prompt", .kind = ASK_READ, .read = native_read_typed},
     ASK_END,
 };
 
@@ -83,22 +124,26 @@ static void native_put_timings(const struct job *job, const struct choice *choic
     jout_int(j, "cache_n", job->cached_tokens);
     jout_int(j, "prompt_n", n_read);
     jout_real(j, "prompt_ms", choice->prefill_ms);
+    jout_real(j, "prompt_per_token_ms", n_read ? choice->prefill_ms / n_read : 0);
     jout_real(j, "prompt_per_second", choice->prefill_ms > 0 ? 1e3 * n_read / choice->prefill_ms : 0);
     jout_int(j, "predicted_n", n_written);
     jout_real(j, "predicted_ms", choice->decode_ms);
+    jout_real(j, "predicted_per_token_ms", n_written ? choice->decode_ms / n_written : 0);
     jout_real(j, "predicted_per_second", choice->decode_ms > 0 ? 1e3 * n_written / choice->decode_ms : 0);
     jout_close(j, '}');
 }
 
-/* The object that says how it ended; text: what has not been said yet. */
-static void native_put_end(struct job *job, struct choice *choice, const char *text, size_t n, struct jout *j)
+/* text, ids: what has not been said yet */
+static void native_put_all(struct job *job, struct choice *choice, const struct buf *text,
+                           const struct buf *ids, struct jout *j)
 {
     const char *type = choice->finish != QWEND_FINISH_STOP ? "limit" : *choice->stop ? "word" : "eos";
 
     jout_open(j, NULL, '{');
     jout_int(j, "index", choice->index);
-    jout_text(j, "content", text, n);
+    jout_text(j, "content", jout_buf_text(text), buf_size(text));
     jout_open(j, "tokens", '[');
+    jout_bytes(j, jout_buf_text(ids), buf_size(ids));
     jout_close(j, ']');
     jout_bool(j, "stop", true);
     jout_text(j, "model", job_model(job), (size_t)-1);
@@ -117,6 +162,48 @@ static void native_put_end(struct job *job, struct choice *choice, const char *t
     jout_close(j, '}');
 }
 
+/* The members of an object that were asked for; one that is not there is left out, as llama.cpp does. */
+static void native_pick(const json_t *names, const struct buf *object, struct jout *j)
+{
+    _cleanup_(jin_decrefp) json_t *root =
+        json_loadb(jout_buf_text(object), buf_size(object), JSON_ALLOW_NUL, NULL);
+    const json_t *name;
+    size_t i;
+
+    if (!root)
+        j->r = j->r ? j->r : -ENOMEM; /* we wrote it: nothing else can be wrong */
+    jout_open(j, NULL, '{');
+    json_array_foreach((json_t *)names, i, name)
+    {
+        char path[NATIVE_FIELD_BYTES + 1], *part, *rest = path;
+        _cleanup_(freep) char *text = NULL;
+        const json_t *value = root;
+
+        snprintf(path, sizeof(path), "%s", json_string_value(name));
+        while (value && (part = strsep(&rest, "/")))
+            value = json_object_get(value, part);
+        text = value ? json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT) : NULL;
+        if (text)
+            jout_raw(j, json_string_value(name), text, strlen(text));
+    }
+    jout_close(j, '}');
+}
+
+/* The object that says how it ended. */
+static void native_put_end(struct job *job, struct choice *choice, const struct buf *text,
+                           const struct buf *ids, struct jout *j)
+{
+    _cleanup_(buf_deinit) struct buf all = BUF_INIT(CONN_OUT_BYTES);
+    struct jout inner = {.buf = &all};
+
+    if (!job->fields) {
+        native_put_all(job, choice, text, ids, j);
+        return;
+    }
+    native_put_all(job, choice, text, ids, &inner);
+    native_pick(job->fields, &all, j);
+}
+
 static void native_begin(struct job *job, struct jout *j)
 {
     jout_bytes(j, ": begin\n\n", 9);
@@ -124,7 +211,7 @@ static void native_begin(struct job *job, struct jout *j)
 
 static void native_delta(struct job *job, struct choice *choice, const qwend_event *event, struct jout *j)
 {
-    if (!event->n && !event->n_logprobs)
+    if (!event->n && !event->n_logprobs && !event->n_ids)
         return;
     jout_bytes(j, "data: ", 6);
     j->more = false;
@@ -132,11 +219,12 @@ static void native_delta(struct job *job, struct choice *choice, const qwend_eve
     jout_int(j, "index", choice->index);
     jout_text(j, "content", event->text, event->n);
     jout_open(j, "tokens", '[');
+    job_put_ids(j, event);
     jout_close(j, ']');
     jout_bool(j, "stop", false);
     if (job->logprobs) {
         jout_open(j, "completion_probabilities", '[');
-        job_put_logprobs(j, event);
+        job_put_logprobs(job, j, event);
         jout_close(j, ']');
     }
     jout_close(j, '}');
@@ -145,9 +233,11 @@ static void native_delta(struct job *job, struct choice *choice, const qwend_eve
 
 static void native_end(struct job *job, struct choice *choice, struct jout *j)
 {
+    static const struct buf nothing = {};
+
     jout_bytes(j, "data: ", 6);
     j->more = false;
-    native_put_end(job, choice, "", 0, j);
+    native_put_end(job, choice, &nothing, &nothing, j);
     jout_bytes(j, "\n\n", 2);
 }
 
@@ -157,7 +247,7 @@ static void native_whole(struct job *job, struct jout *j)
 {
     struct choice *choice = &job->choices[0];
 
-    native_put_end(job, choice, jout_buf_text(&choice->answer), buf_size(&choice->answer), j);
+    native_put_end(job, choice, &choice->answer, &choice->ids, j);
 }
 
 static const struct dialect native_dialect = {
@@ -176,8 +266,12 @@ static int native_read_by(struct ask *ask, const json_t *root, const struct ask_
 {
     const struct ask_field *const tables[] = {fields, native_fields, ask_sampling};
 
-    ask->is_raw = ask->fits = true;
-    return ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
+    int r;
+
+    ask->is_raw = ask->fits = ask->shows_ids = true;
+    r = ask_read(ask, root, "", tables, ARRAY_SIZE(tables), refusal);
+    ask->wants_ids |= ask->stream;
+    return r;
 }
 
 int native_read(struct ask *ask, const json_t *root, struct refusal *refusal)
@@ -187,8 +281,11 @@ int native_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 
 int infill_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {
+    int r;
+
     ask->has_suffix = true;
-    return native_read_by(ask, root, infill_fields, refusal);
+    r = native_read_by(ask, root, infill_fields, refusal);
+    return r ? r : ask_append(&ask->raw, jout_buf_text(&ask->head), buf_size(&ask->head), "prompt", refusal);
 }
 
 void native_serve(struct conn *conn)

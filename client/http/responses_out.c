@@ -233,7 +233,7 @@ static void responses_delta(struct job *job, struct choice *choice, const qwend_
     jout_text(j, "delta", event->text, event->n);
     if (!thinks) {
         jout_open(j, "logprobs", '[');
-        job_put_logprobs(j, event);
+        job_put_logprobs(job, j, event);
         jout_close(j, ']');
     }
     responses_close(j);

@@ -166,11 +166,12 @@ def a_gap_is_filled():
     extra = HTTP.post("/infill", {**infill, "input_extra": [{"text": "int x;", "filename": "a.c"}]}).json
     assert extra["tokens_evaluated"] > got["tokens_evaluated"], extra
     assert HTTP.post("/v1/completions", {"prompt": [1], "suffix": "x"}).json["error"]["param"] == "suffix"
-    assert HTTP.post("/infill", {**infill, "prompt": "x"}).json["error"]["param"] == "prompt"
+    typed = {**infill, "input_prefix": "int ", "prompt": "main("}      # what an editor has of the line
+    assert HTTP.post("/infill", typed).json["content"] == got["content"]
 
 
 def what_is_not_served_says_why():
-    for path in ("/v1/embeddings", "/v1/images/generations", "/v1/audio/speech", "/api/embed", "/api/pull"):
+    for path in ("/v1/embeddings", "/v1/images/generations", "/v1/audio/speech", "/api/embed", "/api/pull", "/embedding", "/rerank"):
         got = HTTP.post(path, {"input": "x"})
         assert got.status == 501 and b"not" in got.body, got
 
