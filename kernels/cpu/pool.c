@@ -296,13 +296,17 @@ static int pool_measure(struct pool *pool)
     return (int)best;
 }
 
-/* Workers take no signals: those belong to the thread that started the backend. */
+/* Workers take no signals: those belong to the thread that started the backend.  But for their own faults: a
+ * fault that is blocked ends the process past any handler, so that not even a sanitizer could say where. */
 static int pool_start(struct pool *pool)
 {
+    static const int faults[] = {SIGILL, SIGFPE, SIGSEGV, SIGBUS};
     sigset_t all, before;
     int r = 0;
 
     sigfillset(&all);
+    for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
+        sigdelset(&all, faults[i]);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool->n_workers < pool->n_threads - 1 && r == 0) {
         struct pool_worker *worker = &pool->workers[pool->n_workers];
