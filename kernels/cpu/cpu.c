@@ -102,12 +102,14 @@ static void cpu_carve_threads(struct cpu *cpu, struct cpu_arena *arena)
 {
     const struct kern_shape *s = &cpu->kern.shape;
     const int n = cpu->kern.n_threads;
+    const size_t n_sums = (size_t)(CPU_ROW_BLOCK * cpu->isa->many_panels * PANEL_ROWS);
     struct cpu_thread *threads = cpu_carve(arena, (size_t)n, sizeof(*threads));
 
     for (int i = 0; i < n; i++) {
         struct cpu_thread t = {
             .row = cpu_carve(arena, (size_t)cpu->n_in_max, sizeof(float)),
-            .sums = {cpu_carve(arena, CPU_SUMS, sizeof(float)), cpu_carve(arena, CPU_SUMS, sizeof(float))},
+            .sums = {cpu_carve(arena, n_sums, sizeof(float)), cpu_carve(arena, n_sums, sizeof(float))},
+            .scratch = cpu_carve(arena, cpu->isa->scratch_bytes, 1),
             .cos_sin = cpu_carve(arena, (size_t)s->d_attn, sizeof(float)),
             .score = cpu_carve(arena, ATTN_HEADS * KERN_PAGE_TOK, sizeof(float)),
             .acc = cpu_carve(arena, ATTN_ROWS * ATTN_HEADS * (size_t)s->d_attn, sizeof(float)),

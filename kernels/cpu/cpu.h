@@ -8,11 +8,9 @@
 #include "pool.h"
 
 enum {
-    CPU_ROW_BLOCK = 512, /* rows whose sums for CPU_GEMM_PANELS panels fill 128 KiB, a share of any L2 */
-    CPU_GEMM_PANELS = 4,
-    CPU_GEMV_PANELS = 32, /* at most, per item */
-    CPU_SUMS = CPU_ROW_BLOCK * CPU_GEMM_PANELS * PANEL_ROWS,
-    CPU_D_MAX = 512, /* head size */
+    CPU_ROW_BLOCK = MM_ROWS_MAX, /* sums for MM_PANELS panels fill 128 KiB, a share of any L2 */
+    CPU_GEMV_PANELS = 32,        /* at most, per item */
+    CPU_D_MAX = 512,             /* head size */
 };
 
 enum cpu_stage {
@@ -46,7 +44,8 @@ struct cpu_step {
 /* What one thread needs for itself. */
 struct cpu_thread {
     float *row;     /* [n_in_max] a normed row */
-    float *sums[2]; /* [CPU_SUMS] products before they are stored, added or gated */
+    float *sums[2]; /* [CPU_ROW_BLOCK][isa.many_panels][16] products before they are stored, added or gated */
+    void *scratch;  /* of mm_args */
     float *cos_sin; /* [d_attn] */
     float *score;   /* [ATTN_HEADS][64] */
     float *acc;     /* [ATTN_ROWS][ATTN_HEADS][d_attn] */

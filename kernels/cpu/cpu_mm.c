@@ -107,9 +107,9 @@ struct cpu_mm {
     int n_items[KERN_PROJ_MAX];
 };
 
-/* Sums of n_panel panels from p0 on with rows t0.. into sums. */
+/* Sums of n_panel panels from p0 on with rows t0.. into own->sums[i_sums]. */
 static void cpu_mm_sums(const struct cpu_mm *mm, const struct kern_mat *mat, int p0, int n_panel, int t0,
-                        int n_tok, float *sums)
+                        int n_tok, const struct cpu_thread *own, int i_sums)
 {
     const enum panel_kind kind = panel_kind(mat->type);
     const enum act_kind act = panel_infos[kind].act;
@@ -122,8 +122,9 @@ static void cpu_mm_sums(const struct cpu_mm *mm, const struct kern_mat *mat, int
         .n_tok = n_tok,
         .act = mm->cpu->act[act] + (size_t)(t0 / ACT_TILE) * tile,
         .tile_bytes = tile,
-        .out = sums,
+        .out = own->sums[i_sums],
         .ld = n_panel * PANEL_ROWS,
+        .scratch = own->scratch,
     };
 
     mm->cpu->isa->mm[kind](&args);
@@ -150,7 +151,7 @@ static void cpu_mm_then(const struct cpu_mm *mm, int i, int p0, int n_panel, int
 static void cpu_mm_item(void *ctx, int item, int thread)
 {
     const struct cpu_mm *mm = ctx;
-    float *const *sums = mm->cpu->threads[thread].sums;
+    const struct cpu_thread *own = &mm->cpu->threads[thread];
     int i = 0;
 
     while (item >= mm->n_items[i])
@@ -158,22 +159,25 @@ static void cpu_mm_item(void *ctx, int item, int thread)
     const int p0 = item * mm->group[i], n_panel = MIN(mm->group[i], panel_n(mm->mats[i]->n_out) - p0);
     for (int t = 0; t < mm->n_tok; t += CPU_ROW_BLOCK) {
         const int n_tok = MIN(CPU_ROW_BLOCK, mm->n_tok - t);
-        cpu_mm_sums(mm, mm->mats[i], p0, n_panel, t, n_tok, sums[0]);
+        cpu_mm_sums(mm, mm->mats[i], p0, n_panel, t, n_tok, own, 0);
         if (mm->then == CPU_SWIGLU)
-            cpu_mm_sums(mm, mm->mats[1], p0, n_panel, t, n_tok, sums[1]);
-        cpu_mm_then(mm, i, p0, n_panel, t, n_tok, sums);
+            cpu_mm_sums(mm, mm->mats[1], p0, n_panel, t, n_tok, own, 1);
+        cpu_mm_then(mm, i, p0, n_panel, t, n_tok, own->sums);
     }
 }
 
-/* Few rows: 128 KiB of weights per item, less where that would leave a thread without work at the end of the
- * phase. */
+/* Few rows: 128 KiB of weights per item; many: as many panels as the instruction set is best with.  Less
+ * where that would leave a thread without work at the end of the phase. */
 static int cpu_mm_group(const struct cpu_mm *mm, const struct kern_mat *mat)
 {
     const int n_panel = panel_n(mat->n_out), share = mm->team > 1 ? CEIL_DIV(n_panel, 4 * mm->team) : n_panel;
-    const size_t size = panel_bytes(panel_kind(mat->type), mat->n_in);
+    const enum panel_kind kind = panel_kind(mat->type);
+    const size_t size = panel_bytes(kind, mat->n_in);
 
+    if (mm->n_tok > ACT_TILE && panel_infos[kind].act == ACT_K256)
+        return CLAMP(share, (int)MM_PANELS, mm->cpu->isa->many_panels);
     if (mm->n_tok > ACT_TILE)
-        return CPU_GEMM_PANELS;
+        return MM_PANELS;
     return CLAMP(MIN((int)(131072 / size), share), 1, CPU_GEMV_PANELS);
 }
 

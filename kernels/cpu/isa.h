@@ -15,7 +15,9 @@ struct mm_args {
     size_t tile_bytes;
     float *out; /* [n_tok rounded up to ACT_TILE][ld], overwritten */
     int ld;
+    void *scratch; /* isa.scratch_bytes, 64-byte aligned */
 };
+enum { MM_ROWS_MAX = 512, /* n_tok */ MM_PANELS = 4 /* of many rows, at once */ };
 typedef void (*mm_fn)(const struct mm_args *a);
 
 /* One head of one sequence through the convolution: y = silu(conv(u)), q and k heads L2-normalised.
@@ -78,6 +80,8 @@ struct isa {
     const char *name;
     int slowness; /* about how many times as long as the quickest set it needs for the same */
     mm_fn mm[PANEL_KIND_N];
+    int many_panels; /* instead of MM_PANELS where the blocks are of 256 */
+    size_t scratch_bytes;
     /* out = x / sqrt(mean(x^2) + eps) * w; out may be x */
     void (*rms)(float *out, const float *x, const float *w, int n, float eps);
     /* One row of n_in values into place row (0..ACT_TILE - 1) of a tile. */

@@ -44,6 +44,7 @@ const struct isa ISA_CAT(isa, KERN_ISA) = {
             [PANEL_F16] = ISA_FN(mm_f16),
             [PANEL_BF16] = ISA_FN(mm_bf16),
         },
+    .many_panels = MM_PANELS,
     .rms = ISA_FN(norm_rms),
     .act =
         {
