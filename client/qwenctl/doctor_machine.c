@@ -32,12 +32,14 @@ static void machine_look_at_cpu(struct doctor *doctor)
 {
 #if defined(__x86_64__)
     const bool wide = machine_cpu_has(doctor, "avx512f"), good = machine_cpu_has(doctor, "avx2");
+    const bool tiles = wide && machine_cpu_has(doctor, "amx_int8");
 
     doctor_say(doctor,
                &(struct doctor_check){"machine.cpu", good ? DOCTOR_OK : DOCTOR_WARN,
                                       "use a machine of the last ten years"},
                "%s",
-               wide   ? "AVX-512"
+               tiles  ? "AVX-512 and AMX"
+               : wide ? "AVX-512"
                : good ? "AVX2"
                       : "no AVX2: answers will be slow");
 #else

@@ -8,6 +8,7 @@
 #include <cpuid.h>
 #endif
 
+#include "amx.h"
 #include "kernels/backend.h"
 #include "kernels/hostmem.h"
 #include "team.h"
@@ -31,6 +32,11 @@ static bool cpu_has_avx512(void)
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+
+static bool cpu_has_amx(void)
+{
+    return cpu_has_avx512() && amx_is_usable();
+}
 #endif
 
 static bool cpu_has_scalar(void)
@@ -44,6 +50,7 @@ static const struct cpu_isa {
     const char *needs;
 } cpu_isas[] = {
 #if defined(__x86_64__)
+    {&isa_amx, cpu_has_amx, "what avx512 needs, AMX tiles and int8, and Linux to let them be used"},
     {&isa_avx512, cpu_has_avx512, "AVX-512 F, BW, VL, DQ and VNNI"},
     {&isa_avx2, cpu_has_avx2, "AVX2, FMA and F16C"},
 #endif

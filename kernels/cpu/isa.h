@@ -103,5 +103,5 @@ struct isa {
 
 extern const struct isa isa_scalar;
 #if defined(__x86_64__)
-extern const struct isa isa_avx2, isa_avx512;
+extern const struct isa isa_avx2, isa_avx512, isa_amx;
 #endif

@@ -17,6 +17,11 @@ ISA_MM(mm_q4m);
 ISA_MM(mm_f32);
 ISA_MM(mm_f16);
 ISA_MM(mm_bf16);
+/* mm_tile.c: these take many rows to tiles, and are ISA_FN()'s for few. */
+void mm_q4k_amx(const struct mm_args *a);
+void mm_q5k_amx(const struct mm_args *a);
+void mm_q6k_amx(const struct mm_args *a);
+void mm_iq4xs_amx(const struct mm_args *a);
 void ISA_FN(norm_rms)(float *out, const float *x, const float *w, int n, float eps);
 void ISA_FN(norm_act256)(uint8_t *tile, int row, const float *x, int n_in);
 void ISA_FN(norm_act32)(uint8_t *tile, int row, const float *x, int n_in);

@@ -1,7 +1,19 @@
-/* isa_table.c - one instruction set's table.  See isa.h. */
+/* isa_table.c - one instruction set's table.  See isa.h.
+ *
+ * With KERN_TILES the table is amx: all that KERN_ISA has, but for the products of mm_tile.c. */
 #include "isa_fn.h"
 
 #include "exact.h"
+
+#ifdef KERN_TILES
+#include "mm_tile.h"
+
+#define ISA_TABLE amx
+enum { ISA_MANY_PANELS = MM_TILE_PANELS, ISA_SCRATCH = sizeof(struct mm_tile_scratch) };
+#else
+#define ISA_TABLE KERN_ISA
+enum { ISA_MANY_PANELS = MM_PANELS, ISA_SCRATCH = 0 };
+#endif
 
 #if KERN_VEC == 0
 #define ISA_EXACT(name, core, kind)                                                                          \
@@ -25,17 +37,17 @@ ISA_EXACT(mm_bf16, exact_mm_f, PANEL_BF16)
 #define ISA_TEXT_(x) #x
 #define ISA_TEXT(x)  ISA_TEXT_(x)
 
-const struct isa ISA_CAT(isa, KERN_ISA) = {
-    .name = ISA_TEXT(KERN_ISA),
+const struct isa ISA_CAT(isa, ISA_TABLE) = {
+    .name = ISA_TEXT(ISA_TABLE),
     .slowness = KERN_VEC == 512   ? 1
                 : KERN_VEC == 256 ? 2
                                   : 16,
     .mm =
         {
-            [PANEL_Q4K] = ISA_FN(mm_q4k),
-            [PANEL_Q5K] = ISA_FN(mm_q5k),
-            [PANEL_Q6K] = ISA_FN(mm_q6k),
-            [PANEL_IQ4XS] = ISA_FN(mm_iq4xs),
+            [PANEL_Q4K] = ISA_CAT(mm_q4k, ISA_TABLE),
+            [PANEL_Q5K] = ISA_CAT(mm_q5k, ISA_TABLE),
+            [PANEL_Q6K] = ISA_CAT(mm_q6k, ISA_TABLE),
+            [PANEL_IQ4XS] = ISA_CAT(mm_iq4xs, ISA_TABLE),
             [PANEL_Q8] = ISA_FN(mm_q8),
             [PANEL_Q4] = ISA_FN(mm_q4),
             [PANEL_Q8M] = ISA_FN(mm_q8m),
@@ -44,7 +56,8 @@ const struct isa ISA_CAT(isa, KERN_ISA) = {
             [PANEL_F16] = ISA_FN(mm_f16),
             [PANEL_BF16] = ISA_FN(mm_bf16),
         },
-    .many_panels = MM_PANELS,
+    .many_panels = ISA_MANY_PANELS,
+    .scratch_bytes = ISA_SCRATCH,
     .rms = ISA_FN(norm_rms),
     .act =
         {

@@ -148,6 +148,10 @@ VEC vb vb_load(const uint8_t *p)
 {
     return _mm512_loadu_si512(p);
 }
+VEC void vb_store(uint8_t *p, vb v)
+{
+    _mm512_storeu_si512(p, v);
+}
 VEC vb vb_set1(int byte)
 {
     return _mm512_set1_epi8((char)byte);
@@ -159,6 +163,14 @@ VEC vb vb_and(vb a, vb b)
 VEC vb vb_or(vb a, vb b)
 {
     return _mm512_or_si512(a, b);
+}
+VEC vb vb_sub(vb a, vb b) /* bytes */
+{
+    return _mm512_sub_epi8(a, b);
+}
+VEC vb vb_mul16(vb a, vb b) /* 16 bits each, low half of the product */
+{
+    return _mm512_mullo_epi16(a, b);
 }
 #define vb_sll16(v, n) _mm512_slli_epi16(v, n)
 #define vb_srl16(v, n) _mm512_srli_epi16(v, n)

@@ -80,15 +80,15 @@ run() { timeout "$seconds" "$@"; } # a program of a step; its time is up with th
 
 # ---- building: one command a line into a list, several at a time
 
-isa_lines() { # NAME VEC FLAGS SOURCES
+isa_lines() { # NAME VEC FLAGS SOURCES [ISA, if it is not NAME]
     for source in $4; do
-        echo "gcc $c_flags -O3 $3 -DKERN_ISA=$1 -DKERN_VEC=$2 -c kernels/cpu/$source.c -o $out/obj/$1_$source.o"
+        echo "gcc $c_flags -O3 $3 -DKERN_ISA=${5:-$1} -DKERN_VEC=$2 -c kernels/cpu/$source.c -o $out/obj/$1_$source.o"
     done
 }
 
 build_lines() {
     c_flags="-std=gnu17 -D_GNU_SOURCE -DQWEND_VERSION='\"gpu\"' -fno-strict-aliasing -fno-math-errno -ffp-contract=off -w -I."
-    for source in proto/base proto/sha256 daemon/model/*.c kernels/quant kernels/blocks kernels/hostmem kernels/cpu/ref kernels/cpu/cpu \
+    for source in proto/base proto/sha256 daemon/model/*.c kernels/quant kernels/blocks kernels/hostmem kernels/cpu/ref kernels/cpu/amx kernels/cpu/cpu \
         kernels/cpu/cpu_mm kernels/cpu/cpu_mix kernels/cpu/cpu_phase kernels/cpu/exact kernels/cpu/panel kernels/cpu/pool \
         kernels/cpu/team kernels/cpu/rope kernels/kernels tests/gpu/*.c; do
         source=${source%.c}
@@ -98,8 +98,9 @@ build_lines() {
     isa_lines scalar 0 '' 'isa_table norm delta attn'
     if [ "$(uname -m)" = x86_64 ]; then
         isa_lines avx2 256 '-mavx2 -mfma -mf16c' 'isa_table norm delta attn mm_k mm_b mm_f'
-        isa_lines avx512 512 '-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni' \
-            'isa_table norm delta attn mm_k mm_b mm_f'
+        avx512='-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni'
+        isa_lines avx512 512 "$avx512" 'isa_table norm delta attn mm_k mm_b mm_f'
+        isa_lines amx 512 "$avx512 -DKERN_TILES" 'isa_table mm_tile' avx512
     fi
     for source in kernels/cuda/*.cu; do
         object=$out/obj/cu_$(basename "$source").o
