@@ -139,6 +139,7 @@ static const struct {
     {MSG_USE, "Use"},
     {MSG_USE_PROGRESS, "UseProgress"},
     {MSG_USED, "Used"},
+    {MSG_SERVED, "Served"},
     {MSG_E_START, "Start"},
     {MSG_E_SUBMIT, "Submit"},
     {MSG_E_CANCEL, "CancelSeq"},

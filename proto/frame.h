@@ -66,6 +66,7 @@ enum msg_type {
     MSG_USE = 402,
     MSG_USE_PROGRESS = 403,
     MSG_USED = 404,
+    MSG_SERVED = 33173, /* 0x8000 + 405: may be lost */
     /* broker -> engine */
     MSG_E_START = 1000,
     MSG_E_SUBMIT = 1001,

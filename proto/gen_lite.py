@@ -86,7 +86,8 @@ class Proto:
 
 def type_numbers(messages):
     """{message: number}: MSG_STATUS_REPLY is StatusReply; what the broker and the engine say to each other is left out."""
-    numbers = {name: int(n) for name, n in re.findall(r"\bMSG_(\w+) = (\d+),", read("proto/frame.h")) if int(n) < 1000}
+    numbers = {name: int(n) for name, n in re.findall(r"\bMSG_(\w+) = (\d+),", read("proto/frame.h"))
+               if int(n) < 1000 or int(n) >= 0x8000}
     found = {"".join(part.capitalize() for part in name.split("_")): n for name, n in numbers.items()}
     if unknown := found.keys() - messages.keys():
         raise SystemExit(f"gen_lite.py: no messages for {sorted(unknown)}")

@@ -132,6 +132,7 @@ static const struct wire_table {
     {&qwp__done__descriptor, {{"text", 0, CAP_LINE}}},
     {&qwp__use__descriptor, {{"model_path", 0, CAP_PATH}}},
     {&qwp__used__descriptor, {{"text", 0, CAP_LINE}}},
+    {&qwp__served__descriptor, {{"backend", 0, CAP_WORD}}},
     /* broker -> engine */
     {&qwe__start__descriptor,
      {{"model_path", 0, CAP_PATH},

@@ -41,6 +41,7 @@ static const struct {
     {MSG_USE, &qwp__use__descriptor},
     {MSG_USE_PROGRESS, &qwp__use_progress__descriptor},
     {MSG_USED, &qwp__used__descriptor},
+    {MSG_SERVED, &qwp__served__descriptor},
     {MSG_E_START, &qwe__start__descriptor},
     {MSG_E_SUBMIT, &qwe__submit__descriptor},
     {MSG_E_CANCEL, &qwe__cancel_seq__descriptor},

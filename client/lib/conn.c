@@ -227,13 +227,34 @@ static int conn_on_ping(qwend *q, const struct frame *frame)
     return conn_put(q, 0, MSG_PONG, 0, &pong.base);
 }
 
+void conn_forget_welcome(qwend *q)
+{
+    wire_free((ProtobufCMessage *)q->welcome);
+    wire_free((ProtobufCMessage *)q->served);
+    q->welcome = NULL;
+    q->served = NULL;
+}
+
+/* What cannot be read of it is as good as lost, which it may be. */
+static int conn_on_served(qwend *q, const struct frame *frame)
+{
+    ProtobufCMessage *message;
+    int r = wire_unpack(&qwp__served__descriptor, frame->body, frame->length, NULL, &message);
+
+    if (r)
+        return MIN(r, 0);
+    wire_free((ProtobufCMessage *)q->served);
+    q->served = (Qwp__Served *)message;
+    return 0;
+}
+
 /* Stream 0: the connection itself.  Types of later versions have the top bit set and are skipped. */
 static int conn_on_frame(qwend *q, const struct frame *frame)
 {
     if (frame->flags & FRAME_HAS_FD)
         return conn_fail(q, -EPROTO, "%s passed an fd with %s", q->path, msg_type_name(frame->type));
     if (frame->type & 0x8000)
-        return 0;
+        return frame->type == MSG_SERVED && !frame->stream ? conn_on_served(q, frame) : 0;
     if (frame->stream == 0 && frame->type == MSG_ERROR)
         return conn_on_fatal(q, frame);
     if (!q->welcome && (frame->stream || frame->type != MSG_WELCOME))

@@ -58,6 +58,7 @@ struct qwend {
     int lost_fd; /* owned: of the connection that broke, open until the next one is, so that no number is used
                     again while an event loop may still know it; -1: none */
     Qwp__Welcome *welcome; /* NULL until it arrived */
+    Qwp__Served *served;   /* NULL: what it says of the model still holds */
     uint64_t hello_deadline_ns;
     int timeout_ms; /* of one blocking call; -1: none */
     uint32_t frame_bytes, n_streams_max, credit_bytes_max;
@@ -107,8 +108,9 @@ void conn_error_from(struct conn_error *error, const Qwp__Error *message);
 int conn_put(qwend *q, uint32_t stream, uint16_t type, uint16_t flags, const ProtobufCMessage *message);
 int conn_put_fd(qwend *q, uint32_t stream, uint16_t type, uint16_t flags, const ProtobufCMessage *message,
                 int *fd);
-int conn_flush(qwend *q); /* what the socket takes now; 0 or negative */
-int conn_step(qwend *q);  /* writes, reads once, delivers: 0, -EAGAIN (nothing came), negative */
+void conn_forget_welcome(qwend *q); /* what the connection before said of the daemon */
+int conn_flush(qwend *q);           /* what the socket takes now; 0 or negative */
+int conn_step(qwend *q);            /* writes, reads once, delivers: 0, -EAGAIN (nothing came), negative */
 uint64_t conn_deadline(const qwend *q); /* of a blocking call that starts now, 0: none */
 int conn_wait(qwend *q,
               uint64_t deadline_ns); /* waits for the socket, then steps: 0 or negative, never -EAGAIN */

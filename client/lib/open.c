@@ -147,8 +147,7 @@ int open_again(qwend *q)
     q->n_pass = 0;
     buf_deinit(&q->in);
     buf_deinit(&q->out);
-    wire_free((ProtobufCMessage *)q->welcome);
-    q->welcome = NULL;
+    conn_forget_welcome(q);
     q->preface_seen = false;
     q->dead = 0;
     q->n_out = 0;
@@ -214,7 +213,7 @@ void qwend_close(qwend *q)
     for (size_t i = 0; i < q->n_pass; i++)
         closep(&q->pass[i].fd);
     event_release(q);
-    wire_free((ProtobufCMessage *)q->welcome);
+    conn_forget_welcome(q);
     buf_deinit(&q->in);
     buf_deinit(&q->out);
     buf_deinit(&q->held_text);
@@ -251,6 +250,8 @@ unsigned qwend_version(void)
 
 const char *qwend_model_name(const qwend *q)
 {
+    if (q->served && q->served->model)
+        return q->served->model->name;
     return q->welcome && q->welcome->model ? q->welcome->model->name : NULL;
 }
 

@@ -43,7 +43,7 @@ unsigned qwend_retry_after_ms(const qwend *q);
 const char *qwend_socket_path(const qwend *q);
 unsigned qwend_version(void);                       /* 0x00MMmmpp */
 int qwend_set_timeout(qwend *q, int timeout_ms);    /* of each blocking call, which then gives -ETIMEDOUT; -1: none (default) */
-const char *qwend_model_name(const qwend *q);       /* as the daemon said on opening; NULL: not known yet */
+const char *qwend_model_name(const qwend *q);       /* as the daemon said on opening, or since; NULL: not known yet; borrowed until the next call */
 uint64_t qwend_prompt_max(const qwend *q);          /* bytes of one packed prompt; more is -EMSGSIZE */
 
 /* request */

@@ -40,8 +40,7 @@ static void resume_let_go(qwend *q)
     buf_consume(&q->out, buf_size(&q->out));
     for (qwend_stream *stream = q->streams; stream; stream = stream->next)
         stream->number = 0;
-    wire_free((ProtobufCMessage *)q->welcome);
-    q->welcome = NULL;
+    conn_forget_welcome(q);
 }
 
 static int resume_give_up(qwend *q, int r)

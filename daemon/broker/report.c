@@ -41,6 +41,23 @@ void report_welcome(struct client *client)
     client_put(client, 0, MSG_WELCOME, 0, &welcome.base);
 }
 
+void report_served(struct broker *broker)
+{
+    const Qwe__Ready *ready = broker->supervise.ready;
+    Qwp__Served served = QWP__SERVED__INIT;
+    struct client *client;
+
+    served.model = ready->model;
+    served.backend = ready->backend;
+    served.has_context = ready->has_context;
+    LIST_FOREACH (client, &broker->clients, node) {
+        if (client->state != CLIENT_READY || client->dead)
+            continue;
+        served.context = policy_context(client->class, ready->context);
+        (void)client_offer(client, 0, MSG_SERVED, 0, &served.base); /* no room: Welcome's stands */
+    }
+}
+
 Qwp__StatusReply__State report_state(const struct broker *broker)
 {
     const struct supervise *supervise = &broker->supervise;

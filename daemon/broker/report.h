@@ -11,6 +11,8 @@ struct client;
 
 Qwp__StatusReply__State report_state(const struct broker *broker);
 void report_welcome(struct client *client);
+/* To every client: something else is served than Welcome said. */
+void report_served(struct broker *broker);
 void report_status(struct client *client, uint32_t stream);
 struct request;
 /* What is one's own; all for an administrator. */

@@ -12,6 +12,7 @@
 #include "daemon/util/log.h"
 #include "proto/frame.h"
 #include "proto/status.h"
+#include "report.h"
 #include "request.h"
 #include "textop.h"
 
@@ -341,6 +342,7 @@ static void use_succeed(struct use *use)
     if (broker->supervise.kept.fd < 0)
         store_drop_weights(); /* it left none, and the old one's are of no use */
     use_answer(use, false);
+    report_served(broker);
 }
 
 static void use_fall_back(struct use *use)

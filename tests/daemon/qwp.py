@@ -29,7 +29,7 @@ TYPES = {
     300: pb.Status, 301: pb.StatusReply, 302: pb.ListRequests, 303: pb.Requests,
     307: pb.Score, 308: pb.ScoreReply,
     309: pb.Subscribe, 310: pb.Sample,
-    400: pb.Admin, 401: pb.Done, 402: pb.Use, 403: pb.UseProgress, 404: pb.Used,
+    400: pb.Admin, 401: pb.Done, 402: pb.Use, 403: pb.UseProgress, 404: pb.Used, 33173: pb.Served,
 }
 NUMBERS = {cls: number for number, cls in TYPES.items()}
 TIMEOUT_S = 30.0  # for anything that must happen; generous, as the build machine may be busy

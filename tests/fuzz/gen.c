@@ -21,7 +21,8 @@ const uint16_t gen_types[GEN_N_TYPES] = {
     MSG_E_READY,     MSG_E_FAILED,  MSG_E_STARTED,    MSG_E_EMIT,        MSG_E_REFUSED,  MSG_E_TEXT_REPLY,
     MSG_E_BEAT,      MSG_SUBSCRIBE, MSG_SAMPLE,       MSG_ADMIN,         MSG_DONE,       MSG_SCORE,
     MSG_SCORE_REPLY, MSG_E_PREEMPT, MSG_E_WEIGHTS,    MSG_ATTACH,        MSG_E_PUBLISH,  MSG_E_UNPUBLISH,
-    MSG_E_PUBLISHED, MSG_USE,       MSG_USE_PROGRESS, MSG_USED,          MSG_E_CHECK,    MSG_E_CHECKED,
+    MSG_E_PUBLISHED, MSG_USE,       MSG_USE_PROGRESS, MSG_SERVED,        MSG_USED,       MSG_E_CHECK,
+    MSG_E_CHECKED,
 };
 
 /* splitmix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014) */

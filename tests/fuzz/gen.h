@@ -15,7 +15,7 @@ struct gen {
 uint64_t gen_u64(struct gen *gen);
 uint32_t gen_below(struct gen *gen, uint32_t n); /* 0 .. n - 1; n > 0 */
 
-enum { GEN_N_TYPES = 54 };
+enum { GEN_N_TYPES = 55 };
 extern const uint16_t gen_types[GEN_N_TYPES]; /* every frame type that exists */
 
 void gen_varint(struct buf *out, uint64_t value);

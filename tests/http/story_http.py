@@ -72,6 +72,22 @@ def a_client_that_goes_away_frees_the_engine():
         wait_idle()
 
 
+def another_model_has_its_name_at_once():
+    """For clients and for connections that the gateway has had open all the time."""
+    with Qwend(golden("models/d1-k256/d1-k256-Q4_K_M.gguf"), "--backend", "cpu", "--context", "4096") as daemon, \
+            Gateway(daemon) as http:
+        daemon.wait_line("serves")
+        got = http.post("/v1/chat/completions", chat("x", max_tokens=5))
+        assert got.status == 200, got
+        first = got.json["model"]
+        assert [m["id"] for m in http.ask("GET", "/v1/models").json["data"]] == [first]
+        done = daemon.ctl("use", golden("demo.gguf"))
+        assert done.returncode == 0, done
+        assert [m["id"] for m in http.ask("GET", "/v1/models").json["data"]] == ["qwend demo"] != [first]
+        got = http.post("/v1/chat/completions", chat(SUM)).json
+        assert got["model"] == "qwend demo" and got["choices"][0]["message"]["content"] == "4042", got
+
+
 def what_is_refused_says_what_and_where():
     for body, param, code in [
         (b"{", None, "invalid_json"), (b"[]", None, "invalid_json"), (b'{"a":1,"a":2}', None, "invalid_json"),
@@ -151,8 +167,8 @@ def each_option_is_in_the_documents_and_the_file():
 
 STORIES = [
     health_and_models_come_from_the_daemon, a_question_is_answered_whole, a_stream_says_the_same_in_the_order_that_sdks_expect,
-    a_client_that_goes_away_frees_the_engine, what_is_refused_says_what_and_where, what_changes_nothing_is_named,
-    a_connection_serves_one_request_after_the_other, sigterm_lets_answers_end, each_option_is_in_the_documents_and_the_file, prompts_and_answers_are_not_logged,
+    a_client_that_goes_away_frees_the_engine, another_model_has_its_name_at_once, what_is_refused_says_what_and_where,
+    what_changes_nothing_is_named, a_connection_serves_one_request_after_the_other, sigterm_lets_answers_end, each_option_is_in_the_documents_and_the_file, prompts_and_answers_are_not_logged,
 ]
 
 if __name__ == "__main__":

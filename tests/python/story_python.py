@@ -264,6 +264,13 @@ def a_broker_that_is_gone_for_good_is_named():
         q.close()
 
 
+def another_model_is_known_by_its_name():
+    with Qwend(golden("models/d1-k256/d1-k256-Q4_K_M.gguf"), "--context", "4096") as d, client(d) as q:
+        before = q.status().model.name
+        assert d.ctl("use", golden("demo.gguf")).returncode == 0
+        assert q.status().model.name == q.model_name == "qwend demo" != before
+
+
 def the_same_with_asyncio():
     async def main():
         async with await aclient(client="story") as q:
@@ -334,6 +341,6 @@ if __name__ == "__main__":
             an_answer_is_a_str_that_knows_more, a_stream_tells_what_happens, options_do_what_they_say, a_chat_remembers,
             text_and_service, what_is_wrong_is_named, a_long_prompt_travels_in_pieces, a_slow_reader_holds_up_itself_only,
             cancel_ends_it_and_leaving_cancels, detached_and_attached, an_engine_that_is_killed_costs_nothing,
-            a_broker_that_is_killed_costs_nothing, a_broker_that_is_gone_for_good_is_named, the_same_with_asyncio,
-            what_the_documentation_shows_runs])
+            a_broker_that_is_killed_costs_nothing, a_broker_that_is_gone_for_good_is_named,
+            another_model_is_known_by_its_name, the_same_with_asyncio, what_the_documentation_shows_runs])
     sys.exit(STATUS)

@@ -221,6 +221,7 @@ class Core:
         if flags & ~END_STREAM:
             raise errors.ProtocolError(f"a frame has flags {flags:#x}")
         if kind & 0x8000:
+            self._on_optional(number, BY_NUMBER.get(kind), body)
             return
         cls = BY_NUMBER.get(kind)
         if cls is None:
@@ -237,6 +238,11 @@ class Core:
             self.put(0, CLASSES["Pong"](opaque=cls.decode(body).opaque))
         elif cls.NAME not in ("Pong", "Event"):     # an Event of the service: what it means for a stream is said there
             raise errors.ProtocolError(f"{cls.NAME} does not belong on stream 0")
+
+    def _on_optional(self, number, cls, body):
+        """Of what may be lost: another model is served than Welcome said."""
+        if cls is not None and cls.NAME == "Served" and number == 0 and self.welcome is not None:
+            self.welcome.model = cls.decode(body).model or self.welcome.model
 
     def _on_welcome(self, welcome):
         if welcome.version != 1:

@@ -354,6 +354,11 @@ MESSAGES = {  # name: (field, number, type, repeated, packed)...
         ("already", 2, "bool", False, False),
         ("text", 3, "string", False, False),
     ),
+    "Served": (
+        ("model", 1, "Model", False, False),
+        ("backend", 2, "string", False, False),
+        ("context", 3, "uint32", False, False),
+    ),
 }
 
 NUMBERS = {  # message: type of its frame
@@ -390,6 +395,7 @@ NUMBERS = {  # message: type of its frame
     "Use": 402,
     "UseProgress": 403,
     "Used": 404,
+    "Served": 33173,
 }
 
 STATUS = {  # name: code of an Error
