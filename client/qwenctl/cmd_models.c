@@ -11,7 +11,7 @@ struct models {
     const struct cmd_args *args;
     FILE *out;
     struct json json;
-    char *served; /* the daemon's file; NULL: no daemon, or it has none */
+    char *served; /* the daemon's file, by path if it said that; NULL: no daemon, or it has none */
     size_t n;
 };
 
@@ -20,22 +20,26 @@ static char *models_served(const struct cmd_args *args)
 {
     _cleanup_(qwend_closep) qwend *q = NULL;
     qwend_status_info info;
+    qwend_served served;
 
     if (qwend_open_as(&q, args->values->socket, 0, "qwenctl " QWEND_VERSION) ||
         qwend_set_timeout(q, args->values->timeout_ms.given ? (int)args->values->timeout_ms.value : 2000) ||
         qwend_status(q, &info) || !*info.file)
         return NULL;
-    return strdup(info.file);
+    return strdup(!qwend_status_served(q, &served) && *served.path == '/' ? served.path : info.file);
 }
 
 static bool models_is_served(const struct models *models, const char *path)
 {
-    const char *name = strrchr(path, '/');
+    const char *name = strrchr(path, '/'), *served = models->served ? strrchr(models->served, '/') : NULL;
+    struct stat a, b;
 
     if (!models->served)
         return false;
-    return strchr(models->served, '/') ? !strcmp(models->served, path)
-                                       : name && !strcmp(name + 1, models->served);
+    if (served && !stat(models->served, &a) && !stat(path, &b))
+        return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    /* all there is to go by if the daemon sees other folders than we do */
+    return name && !strcmp(name + 1, served ? served + 1 : models->served);
 }
 
 static void models_put(struct models *models, const char *path, uint64_t bytes)

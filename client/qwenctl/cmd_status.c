@@ -1,4 +1,6 @@
 /* cmd_status.c - what the daemon is, has and does: `qwenctl status`. */
+#include <string.h>
+
 #include "cmd.h"
 #include "json.h"
 
@@ -36,7 +38,33 @@ static void status_text_publics(FILE *out, const qwend_status_info *info)
     }
 }
 
-static void status_json(FILE *out, const qwend_status_info *info)
+static void status_json_served(struct json *json, const qwend_served *served)
+{
+    json_text(json, "model_path", served->path, (size_t)-1);
+    if (!*served->next_stage)
+        return;
+    json_open(json, "next", '{');
+    json_text(json, "path", served->next_path, (size_t)-1);
+    json_text(json, "stage", served->next_stage, (size_t)-1);
+    json_uint(json, "left", served->next_left);
+    json_uint(json, "load_permille", served->next_permille);
+    json_close(json, '}');
+}
+
+/* A use of another model that is under way. */
+static void status_text_next(FILE *out, const qwend_served *served)
+{
+    if (!*served->next_stage)
+        return;
+    fprintf(out, "next      %s: %s", served->next_path, served->next_stage);
+    if (!strcmp(served->next_stage, "draining"))
+        fprintf(out, ", %u requests of the present model are served first", served->next_left);
+    else if (strcmp(served->next_stage, "checking") != 0)
+        fprintf(out, ", %u %%", served->next_permille / 10);
+    fputc('\n', out);
+}
+
+static void status_json(FILE *out, const qwend_status_info *info, const qwend_served *served)
 {
     struct json json = {.file = out};
 
@@ -82,16 +110,18 @@ static void status_json(FILE *out, const qwend_status_info *info)
     json_uint(&json, "cached_tokens", info->cached_tokens);
     json_uint(&json, "output_tokens", info->output_tokens);
     status_json_publics(&json, info);
+    status_json_served(&json, served);
     json_close(&json, '}');
     fputc('\n', out);
 }
 
-static void status_text(FILE *out, const qwend_status_info *info)
+static void status_text(FILE *out, const qwend_status_info *info, const qwend_served *served)
 {
     const double mib = 1 << 20;
     const bool giant = info->n_params >= 1000000000;
 
     fprintf(out, "state     %s%s%s\n", info->state_name, *info->note ? ": " : "", info->note);
+    status_text_next(out, served);
     if (info->state == 2)
         fprintf(out, "loaded    %u %%\n", info->load_permille / 10);
     fprintf(out, "server    %s, pid %u, engine pid %u, up %.0f s, engine restarts %u\n", info->server,
@@ -127,6 +157,7 @@ enum code cmd_status(const struct cmd_args *args)
 {
     _cleanup_(qwend_closep) qwend *q = NULL;
     qwend_status_info info;
+    qwend_served served;
     struct cmd_page page;
     enum code code;
     int r;
@@ -135,14 +166,16 @@ enum code cmd_status(const struct cmd_args *args)
     if (code)
         return code;
     r = qwend_status(q, &info);
+    if (!r)
+        r = qwend_status_served(q, &served);
     if (r)
         return connect_fail(args, q, r);
     code = cmd_page_open(args, &page);
     if (code)
         return code;
     if (args->values->json)
-        status_json(page.file, &info);
+        status_json(page.file, &info, &served);
     else
-        status_text(page.file, &info);
+        status_text(page.file, &info, &served);
     return cmd_page_close(args, &page);
 }

@@ -105,6 +105,7 @@ static enum code use_print(struct use *use)
     enum code code;
 
     ui_progress_end(use->args->ui);
+    sig_clear(); /* it came too late to call anything off */
     if (use->args->ui->quiet)
         return CODE_OK;
     code = cmd_page_open(use->args, &page);
