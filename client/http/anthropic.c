@@ -109,7 +109,7 @@ static int messages_read_system(struct ask *ask, const json_t *value, const char
 static int messages_read_thinking(struct ask *ask, const json_t *value, const char *param,
                                   struct refusal *refusal)
 {
-    static const struct ask_field fields[] = {{.name = "type", .kind = ASK_READ, .read = ask_read_model},
+    static const struct ask_field fields[] = {{.name = "type", .kind = ASK_READ, .read = ask_read_word},
                                               ASK_END};
     static const struct ask_field *const tables[] = {fields};
     const char *type = json_string_value(json_object_get(value, "type"));

@@ -220,12 +220,23 @@ int ask_read(struct ask *ask, const json_t *object, const char *prefix, const st
 
 /* readers */
 
-int ask_read_model(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+int ask_read_word(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
     const char *text;
     size_t n;
 
-    return jin_text(value, param, &text, &n, refusal); /* one model is served, whatever it is called */
+    return jin_text(value, param, &text, &n, refusal);
+}
+
+/* One model is served, whatever it is called; which server comes first may follow from the name. */
+int ask_read_model(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
+{
+    const char *text = "";
+    size_t n;
+    int r = jin_text(value, param, &text, &n, refusal);
+
+    snprintf(ask->model, sizeof(ask->model), "%s", text);
+    return r;
 }
 
 static int ask_add_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)

@@ -9,6 +9,7 @@
 #include "proto/buf.h"
 
 enum {
+    ASK_MODEL_BYTES = 128,
     ASK_CHOICES = 8,
     ASK_STOPS = 16,
     ASK_STOP_BYTES = 256,
@@ -36,6 +37,8 @@ struct ask {
     size_t n_up_body;
     bool biases, local_only, suffix_first;
     struct buf raw, suffix;           /* a text to go on with, and what stands behind the gap */
+    char model[ASK_MODEL_BYTES + 1];  /* as the request has it, ""; a longer one is cut */
+    uint64_t conversation;            /* the same for all turns of one */
     struct buf head;                  /* a system message given beside the messages, for ask_put_head() */
     bool is_raw, has_ids, has_suffix; /* raw: no turns */
     bool is_nothing;                  /* Ollama's question whether the model is there */
@@ -118,4 +121,6 @@ int ask_read_tools(struct ask *ask, const json_t *value, const char *param, stru
 int ask_read_tool_choice(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 /* Everything read.  ignores: tools that need not be called are named as ignored rather than refused. */
 int ask_judge_tools(struct ask *ask, bool ignores, struct refusal *refusal);
+int ask_read_word(struct ask *ask, const json_t *value, const char *param,
+                  struct refusal *refusal); /* any text; says nothing */
 int ask_read_model(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);

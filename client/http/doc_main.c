@@ -5,11 +5,13 @@
 int main(int argc, char **argv)
 {
     struct options options;
-    struct conf_table table;
+    struct server_conf server;
+    struct conf_table tables[2];
     int r;
 
-    options_table(&options, &table);
-    r = conf_page_run(argc, argv, &table, 1);
+    options_table(&options, &tables[0]);
+    servers_table(&server, &tables[1]);
+    r = conf_page_run(argc, argv, tables, ARRAY_SIZE(tables));
     options_deinit(&options);
     return r;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 #include "route.h"
 
@@ -92,6 +93,17 @@ static int gate_check_body(const struct conn *conn, struct refusal *refusal)
         return refusal->status;
     }
     return 0;
+}
+
+bool gate_is_admin(const struct conn *conn)
+{
+    const char *admins = conn->g->options->admins, *name = conn->owner->name;
+    char own[OWNER_NAME_BYTES];
+
+    if (admins)
+        return options_has_word(admins, name, strlen(name));
+    snprintf(own, sizeof(own), "uid:%u", geteuid());
+    return !conn->is_tcp && (!strcmp(name, "uid:0") || !strcmp(name, own));
 }
 
 void gate_admit(struct conn *conn, struct refusal *refusal)

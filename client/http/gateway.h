@@ -5,6 +5,7 @@
 #include "daemon/util/list.h"
 #include "daemon/util/loop.h"
 #include "keys.h"
+#include "ledger.h"
 #include "normalise_memory.h"
 #include "options.h"
 #include "owner.h"
@@ -28,8 +29,9 @@ struct gateway {
     int n_listeners;
     struct list conns;
     struct list links;
-    struct list ended;         /* jobs */
-    struct upstream *upstream; /* NULL: none */
+    struct list ended;                /* jobs */
+    struct upstream *upstream;        /* NULL: none */
+    struct ledger ledger;             /* what has gone there */
     struct event *signals[GATEWAY_SIGNALS], *reap, *rest;
     int64_t started_s; /* wall clock, for `created` of the model */
     bool stopping;

@@ -107,7 +107,7 @@ static bool job_begin(struct job *job)
     return !job->over;
 }
 
-static void job_fail(struct job *job, const struct refusal *refusal)
+void job_fail(struct job *job, struct refusal *refusal)
 {
     _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
     struct jout j = {.buf = &piece};
@@ -360,6 +360,8 @@ void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask
         qwend_req_set_s(ask->req, QWEND_OPT_ACCOUNT, conn->owner->name, (size_t)-1);
     job->req = steal(&ask->req);
     job->up_body = steal(&ask->up_body);
+    job->conversation = ask->conversation;
+    job->model = job->up_body ? strdup(ask->model) : NULL; /* without it nothing leaves */
     job->fields = steal(&ask->fields);
     if (!job_begin_way(job, &refusal) && job->stream &&
         (loop_event_new(job->g->base, -1, 0, job_on_ping, job, &job->ping) ||

@@ -57,7 +57,11 @@ struct job {
     char *up_body;  /* owned; NULL: it cannot leave */
     size_t n_up_body;
     struct event *spill; /* it waits too long here */
-    bool remote, has_said, has_seed;
+    char *model;         /* owned; that the request named */
+    uint64_t conversation;
+    uint32_t tried; /* servers, as in struct up_place */
+    int server;     /* that is asked, while remote */
+    bool remote, was_local, has_said, has_seed;
     int64_t seed;
 };
 
@@ -77,11 +81,13 @@ struct dialect {
 
 /* job_way.c: the daemon, or an upstream.  0, or a status code with the refusal. */
 int job_begin_way(struct job *job, struct refusal *refusal);
-bool job_switch_way(struct job *job, const struct refusal *refusal); /* true: it goes on elsewhere */
-void job_settle_way(struct job *job);                                /* the other way is open no more */
-bool job_fit(struct job *job, const qwend_event *error);             /* true: asked again, for fewer tokens */
+bool job_switch_way(struct job *job,
+                    struct refusal *refusal); /* true: it goes on elsewhere; else refusal says why not */
+void job_settle_way(struct job *job);         /* the other way is open no more */
+bool job_fit(struct job *job, const qwend_event *error); /* true: asked again, for fewer tokens */
 void job_pause_choice(struct choice *choice, bool paused);
 void job_end_choice(struct choice *choice);
+void job_fail(struct job *job, struct refusal *refusal);             /* or it goes on elsewhere */
 void job_on_choice(struct choice *choice, const qwend_event *event); /* job.c */
 void job_on_event(struct call *call, const qwend_event *event);
 void job_on_up_event(struct up_call *call, const qwend_event *event);

@@ -1,6 +1,7 @@
-/* job_way.c - where a job is answered: by the daemon, or by an upstream if the configuration has one.
+/* job_way.c - where a job is answered: by the daemon, or by another server if the configuration has some.
  *
- * It may change over once, as long as not a byte of the answer has been said.  See job.h, upstream.h. */
+ * Those that come first are asked one after the other, then the daemon, then those that come after it; each
+ * once, and only as long as not a byte of the answer has been said.  See job.h, upstream.h. */
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -39,21 +40,28 @@ static void way_draw_id(char id[33])
         sprintf(id + 2 * i, "%02x", bytes[i]);
 }
 
+/* A server of that policy is left that could be asked. */
+static bool way_pick(struct job *job, enum upstream_policy policy)
+{
+    const struct up_place place = {.model = job->model, .key = job->conversation, .tried = job->tried};
+
+    if (!job->up_body || !job->model)
+        return false;
+    job->server = upstream_pick(job->g, policy, &place);
+    return job->server >= 0;
+}
+
 static int way_remote(struct job *job, struct refusal *refusal)
 {
     int r = 0;
 
     job->remote = true;
+    job->tried |= 1u << job->server;
     if (!*job->id)
         way_draw_id(job->id);
-    for (int i = 0; i < job->n && !r; i++) {
-        char *copy = malloc(job->n_up_body + 1);
-
-        if (copy)
-            memcpy(copy, job->up_body, job->n_up_body);
-        r = copy ? upstream_ask(job->g, &job->choices[i].up, job->owner->name, copy, job->n_up_body)
-                 : err_origin(-ENOMEM);
-    }
+    for (int i = 0; i < job->n && !r; i++)
+        r = upstream_ask(job->g, &job->choices[i].up, job->server, job->owner->name, job->model, job->up_body,
+                         job->n_up_body);
     return r ? refuse(refusal, 502, "upstream_failed", NULL, "the upstream could not be asked") : 0;
 }
 
@@ -62,26 +70,30 @@ void job_settle_way(struct job *job)
     loop_event_free(&job->spill);
     qwend_req_free(steal(&job->req));
     freep(&job->up_body);
+    freep(&job->model);
+}
+
+/* By the daemon; not for longer in its queue than it may, if somebody else could. */
+static int way_stay(struct job *job, struct refusal *refusal)
+{
+    const uint64_t wait_ms = 1000ull * job->g->options->upstream_wait_s;
+    int r = way_local(job, refusal);
+
+    job->was_local = true;
+    if (!r && way_pick(job, UPSTREAM_LOCAL_FIRST))
+        r = loop_event_new(job->g->base, -1, 0, job_on_spill, job, &job->spill) ||
+                    loop_arm_ms(job->spill, wait_ms)
+                ? refuse(refusal, 503, "out_of_memory", NULL, "out of memory")
+                : 0;
+    else if (!r && !job->fits)
+        job_settle_way(job);
+    return r;
 }
 
 int job_begin_way(struct job *job, struct refusal *refusal)
 {
-    struct gateway *g = job->g;
-    const uint32_t wait_s = g->options->upstream_wait_s;
-    int r;
+    int r = way_pick(job, UPSTREAM_FIRST) ? way_remote(job, refusal) : way_stay(job, refusal);
 
-    if (job->up_body && upstream_policy(g) == UPSTREAM_FIRST && upstream_is_well(g)) {
-        r = way_remote(job, refusal);
-    } else {
-        r = way_local(job, refusal);
-        if (!r && job->up_body && upstream_policy(g) == UPSTREAM_LOCAL_FIRST)
-            r = loop_event_new(g->base, -1, 0, job_on_spill, job, &job->spill) ||
-                        loop_arm_ms(job->spill, 1000ull * wait_s)
-                    ? refuse(refusal, 503, "out_of_memory", NULL, "out of memory")
-                    : 0;
-        else if (!r && !job->fits)
-            job_settle_way(job);
-    }
     if (r && job_switch_way(job, refusal)) {
         *refusal = (struct refusal){};
         return 0;
@@ -138,22 +150,31 @@ bool job_fit(struct job *job, const qwend_event *error)
     return !qwend_req_set_i(job->req, QWEND_OPT_MAX_TOKENS, room) && !way_local(job, &refusal);
 }
 
-bool job_switch_way(struct job *job, const struct refusal *refusal)
+/* Where it goes next; -1: here; -2: nowhere. */
+static int way_next(struct job *job, const struct refusal *refusal)
 {
-    const enum upstream_policy policy = upstream_policy(job->g);
-    const bool leaves =
-        policy == UPSTREAM_LOCAL_FIRST && !job->remote && way_may_leave(refusal) && upstream_is_well(job->g);
-    const bool returns = policy == UPSTREAM_FIRST && job->remote;
-    struct refusal again = {};
-    int r;
+    if (job->has_said || !job->up_body || !job->req)
+        return -2;
+    if (!job->was_local)
+        return way_pick(job, UPSTREAM_FIRST) ? job->server : -1;
+    if (!job->remote && !way_may_leave(refusal))
+        return -2;
+    return way_pick(job, UPSTREAM_LOCAL_FIRST) ? job->server : -2;
+}
 
-    if (job->has_said || !job->up_body || !job->req || !(leaves || returns))
-        return false;
-    way_leave(job);
-    log_info("%s: request %s goes on %s: %s", job->owner->name, job->id, leaves ? "at the upstream" : "here",
-             refusal->reason);
-    r = leaves ? way_remote(job, &again) : way_local(job, &again);
-    job_settle_way(job);
+bool job_switch_way(struct job *job, struct refusal *refusal)
+{
+    const struct servers *servers = &job->g->options->servers;
+    int next, r = 1;
+
+    while (r && (next = way_next(job, refusal)) != -2) {
+        loop_event_free(&job->spill);
+        way_leave(job);
+        log_info("%s: request %s goes on %s%s: %s", job->owner->name, job->id,
+                 next < 0 ? "here" : "at upstream ", next < 0 ? "" : servers->all[next].name,
+                 refusal->reason);
+        r = next < 0 ? way_stay(job, refusal) : way_remote(job, refusal);
+    }
     return !r;
 }
 
@@ -187,8 +208,9 @@ void job_on_spill(int fd, short what, void *arg)
     struct job *job = arg;
     struct refusal refusal;
 
-    if (job->prompt_tokens) /* it has begun */
+    if (job->prompt_tokens ||
+        !way_pick(job, UPSTREAM_LOCAL_FIRST)) /* it has begun, or nobody is well any more */
         return;
     refuse_code(&refusal, STATUS_QUEUE_FULL, 0, "it waits in the daemon's queue");
-    (void)job_switch_way(job, &refusal);
+    job_fail(job, &refusal); /* which asks them */
 }

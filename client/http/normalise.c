@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/util/log.h"
+#include "fnv.h"
 #include "jout.h"
 
 enum {
@@ -129,14 +130,6 @@ static bool normalise_always(struct ask *ask, size_t i)
 
 /* what changes sometimes */
 
-/* FNV-1a. */
-static uint64_t normalise_hash(uint64_t hash, const char *text, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3;
-    return hash;
-}
-
 /* The one of that hash, or the one that was used longest ago, made free. */
 static struct normalise_head *normalise_recall(struct normalise_memory *memory, uint64_t hash)
 {
@@ -158,18 +151,17 @@ static struct normalise_head *normalise_recall(struct normalise_memory *memory, 
 static bool normalise_changes(const struct buf *buf, const struct span *spans, size_t n,
                               struct normalise_memory *memory, const char *owner)
 {
-    const uint64_t basis = 0xcbf29ce484222325;
     const char *text = jout_buf_text(buf);
-    uint64_t hash = normalise_hash(basis, owner, strlen(owner) + 1), changing = basis;
+    uint64_t hash = fnv_hash(FNV_INIT, owner, strlen(owner) + 1), changing = FNV_INIT;
     struct normalise_head *head;
     size_t at = 0;
 
     for (size_t i = 0; i < n; i++) {
-        hash = normalise_hash(hash, text + at, spans[i].from - at);
-        changing = normalise_hash(changing, text + spans[i].from, spans[i].to - spans[i].from);
+        hash = fnv_hash(hash, text + at, spans[i].from - at);
+        changing = fnv_hash(changing, text + spans[i].from, spans[i].to - spans[i].from);
         at = spans[i].to;
     }
-    hash = normalise_hash(hash, text + at, buf_size(buf) - at);
+    hash = fnv_hash(hash, text + at, buf_size(buf) - at);
     head = normalise_recall(memory, hash);
     head->moves |= head->used && head->changing != changing;
     head->changing = changing;

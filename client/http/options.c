@@ -20,6 +20,7 @@ static const struct conf_key options_keys[] = {
     KEY(keys, CONF_STRING, "file with 'NAME KEY' lines, mode 0600; TCP needs it"),
     KEY(hosts, CONF_STRING, "further names that Host may have over TCP (none)"),
     KEY(origins, CONF_STRING, "values that Origin may have over TCP (none)"),
+    KEY(admins, CONF_STRING, "who may see everybody's counts: uid:N, key:NAME (root and its own user)"),
     KEY(accounts, CONF_BOOL, "each peer and key is a user of its own to the daemon (no)"),
     KEY(reasoning_field, CONF_CHOICE, "both, reasoning_content, reasoning or none (both)",
         .choices = options_reasoning),
@@ -90,6 +91,8 @@ void options_deinit(struct options *options)
     freep(&options->upstream_url);
     freep(&options->upstream_key);
     freep(&options->upstream_model);
+    freep(&options->admins);
+    servers_deinit(&options->servers);
 }
 
 size_t options_word(const char **at)
@@ -133,13 +136,47 @@ static const struct conf_argv options_argv = {options_keys, OPTIONS_N_KEYS, opti
 
 static int options_read_files(struct options *options, const char *config, struct fault *fault)
 {
+    static const char *const others[] = {"upstream *", NULL};
     struct conf_files files = {};
     int r = conf_files_find(config ? config : OPTIONS_CONFIG_DEFAULT, config, &files, fault);
 
-    for (size_t i = 0; i < files.n && !r; i++)
-        r = conf_read(files.paths[i], options_keys, OPTIONS_N_KEYS, NULL, options, fault);
+    for (size_t i = 0; i < files.n && !r; i++) {
+        r = conf_read(files.paths[i], options_keys, OPTIONS_N_KEYS, others, options, fault);
+        if (!r)
+            r = servers_read(&options->servers, files.paths[i], fault);
+    }
     conf_files_deinit(&files);
     return r > 0 ? OPTIONS_E_INVALID : r;
+}
+
+/* The keys of [http] for one server are one more of them. */
+static int options_add_server(struct options *options, struct fault *fault)
+{
+    struct server_conf *server;
+    int r = options->upstream_url ? servers_add(&options->servers, "upstream", "upstream_url", &server, fault)
+                                  : SERVERS_OK;
+
+    if (r || !options->upstream_url)
+        return r;
+    if (server->url)
+        return fault_set(fault, OPTIONS_E_INVALID,
+                         "upstream_url: there is a section [upstream upstream], too");
+    server->url = steal(&options->upstream_url);
+    server->key = steal(&options->upstream_key);
+    server->model = options->upstream_model ? steal(&options->upstream_model) : strdup("default");
+    return server->model ? OPTIONS_OK : err_origin(-ENOMEM);
+}
+
+static int options_finish_servers(struct options *options, struct fault *fault)
+{
+    int r = options_add_server(options, fault);
+
+    if (!r)
+        r = servers_check(&options->servers, fault);
+    for (size_t i = 0; i < options->servers.n; i++)
+        if (!options->servers.all[i].policy)
+            options->servers.all[i].policy = options->upstream_policy;
+    return r;
 }
 
 int options_read(struct options *options, int argc, char **argv, enum conf_action *ret_action,
@@ -155,6 +192,8 @@ int options_read(struct options *options, int argc, char **argv, enum conf_actio
         r = options_read_files(options, config, fault);
     if (!r && action == CONF_RUN)
         r = conf_argv_scan(&options_argv, argc, argv, options, &config, &action, fault);
+    if (!r && action == CONF_RUN)
+        r = options_finish_servers(options, fault);
     if (r)
         return r < 0 ? r : OPTIONS_E_INVALID;
     if (action == CONF_RUN && !options->listen)

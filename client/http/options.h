@@ -3,10 +3,13 @@
 #pragma once
 
 #include "daemon/util/conf_argv.h"
+#include "servers.h"
 
 struct options {
     char *listen, *socket, *keys, *hosts, *origins;     /* owned; lists are words between commas and blanks */
     char *upstream_url, *upstream_key, *upstream_model; /* owned; NULL: not given */
+    char *admins;
+    struct servers servers; /* upstream_url is one of them */
     const char *reasoning_field, *upstream_policy, *gap_order, *tools;
     unsigned n_listen; /* times that the command line said where */
     bool accounts, normalise, allow_root, verbose;

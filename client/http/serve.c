@@ -1,6 +1,9 @@
 /* serve.c - see serve.h. */
 #include "serve.h"
 
+#include <string.h>
+
+#include "fnv.h"
 #include "normalise.h"
 #include "upstream.h"
 
@@ -14,6 +17,18 @@ int serve_parse(struct ask *ask, const char *text, size_t n, read_fn *read, stru
     return r ? r : read(ask, root, refusal);
 }
 
+/* Before anything is moved to the last turn: what a conversation begins with stays as it is in all of its
+ * turns. */
+static uint64_t serve_conversation(const struct ask *ask, const char *owner)
+{
+    uint64_t hash = fnv_hash(FNV_INIT, owner, strlen(owner));
+
+    for (size_t i = 0; i < ask->n_turns; i++)
+        if (ask->turns[i].role == QWEND_USER)
+            return fnv_hash(hash, jout_buf_text(&ask->turns[i].text), buf_size(&ask->turns[i].text));
+    return hash;
+}
+
 bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
 {
     struct refusal refusal = {};
@@ -24,9 +39,10 @@ bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
     if (!r)
         r = ask_judge_tools(ask, *conn->g->options->tools == 'i', &refusal);
     if (!r) {
+        ask->conversation = serve_conversation(ask, conn->owner->name);
         normalise(conn->g, ask, conn->owner->name);
-        if (upstream_policy(conn->g) != UPSTREAM_LOCAL_ONLY)
-            ask->up_body = upstream_body(conn->g, ask, &ask->n_up_body);
+        if (upstream_wants(conn->g, ask->model))
+            ask->up_body = upstream_body(ask, &ask->n_up_body);
         ask->suffix_first = *conn->g->options->gap_order == 's';
         r = ask_finish(ask, &refusal);
     }

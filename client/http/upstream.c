@@ -1,4 +1,4 @@
-/* upstream.c - libcurl's multi interface in our loop; transfers, the breaker, the ledger.  See upstream.h.
+/* upstream.c - libcurl's multi interface in our loop; transfers, the breakers.  See upstream.h.
  *
  * libcurl forbids to end a transfer from inside of its callbacks, so one that was given up is ended by a
  * deferred call. */
@@ -14,28 +14,27 @@
 #include "sse.h"
 #include "upstream_parse.h"
 
-struct ledger_entry {
-    char user[OWNER_NAME_BYTES + 1];
-    uint64_t requests, bytes;
+struct server {
+    const struct server_conf *conf; /* borrowed */
+    struct curl_slist *fields;
+    char *url, *unix_path;
+    int n_failed; /* in a row */
+    uint64_t rest_until_ns, n_requests, n_failures, n_running;
 };
 
 struct upstream {
     struct gateway *g; /* borrowed */
     CURLM *multi;
-    struct curl_slist *fields;
     struct event *timer, *reap;
     struct list transfers;
-    char *url, *unix_path;
-    enum upstream_policy policy;
-    int n_failed; /* in a row */
-    uint64_t rest_until_ns;
-    struct ledger_entry *ledger; /* [UPSTREAM_LEDGER]; the last one counts all others */
-    size_t n_ledger;
+    struct server servers[SERVERS_MAX];
+    size_t n;
 };
 
 struct transfer {
     struct list node;
-    struct upstream *up; /* borrowed */
+    struct upstream *up;   /* borrowed */
+    struct server *server; /* borrowed */
     CURL *easy;
     struct up_call *call; /* borrowed; NULL: given up */
     char *body;
@@ -100,6 +99,7 @@ static int upstream_want_socket(CURL *easy, curl_socket_t fd, int what, void *ar
 static void transfer_free(struct transfer *transfer)
 {
     list_remove(&transfer->node);
+    transfer->server->n_running--;
     curl_multi_remove_handle(transfer->up->multi, transfer->easy);
     curl_easy_cleanup(transfer->easy);
     sse_deinit(&transfer->sse);
@@ -126,7 +126,7 @@ static void transfer_tell(struct transfer *transfer, const qwend_event *event)
 /* The last word; text NULL: it ended well. */
 static void transfer_end(struct transfer *transfer, const char *text)
 {
-    struct upstream *up = transfer->up;
+    struct server *server = transfer->server;
     struct up_call *call = transfer->call;
     qwend_event event = {
         .type = text ? QWEND_EV_ERROR : QWEND_EV_END, .text = text, .usage = &transfer->usage};
@@ -135,11 +135,14 @@ static void transfer_end(struct transfer *transfer, const char *text)
         return;
     transfer->ended = true;
     if (!text) {
-        up->n_failed = 0;
-    } else if (call && ++up->n_failed >= UPSTREAM_FAILURES) {
-        up->rest_until_ns = clock_now_ns() + UPSTREAM_REST_MS * 1000000ull;
-        log_warn("upstream: %d failures in a row (%s): it is left alone for %d ms", up->n_failed, text,
-                 UPSTREAM_REST_MS);
+        server->n_failed = 0;
+    } else if (call) {
+        server->n_failures++;
+        if (++server->n_failed >= UPSTREAM_FAILURES) {
+            server->rest_until_ns = clock_now_ns() + UPSTREAM_REST_MS * 1000000ull;
+            log_warn("upstream %s: %d failures in a row (%s): it is left alone for %d ms", server->conf->name,
+                     server->n_failed, text, UPSTREAM_REST_MS);
+        }
     }
     if (!call)
         return;
@@ -231,65 +234,73 @@ static void upstream_check(struct upstream *up)
     }
 }
 
-/* the ledger */
-
-static struct ledger_entry *ledger_find(const struct upstream *up, const char *user)
-{
-    for (size_t i = 0; i < up->n_ledger; i++)
-        if (!strcmp(up->ledger[i].user, user))
-            return &up->ledger[i];
-    return NULL;
-}
-
-static void ledger_count(struct upstream *up, const char *user, size_t n)
-{
-    struct ledger_entry *entry = ledger_find(up, user);
-
-    if (!entry && up->n_ledger < UPSTREAM_LEDGER - 1) {
-        entry = &up->ledger[up->n_ledger++];
-        snprintf(entry->user, sizeof(entry->user), "%s", user);
-    } else if (!entry) {
-        entry = &up->ledger[UPSTREAM_LEDGER - 1];
-    }
-    entry->requests++;
-    entry->bytes += n;
-    log_info("%s: a request of %zu bytes leaves the machine, %llu by now with %llu bytes", user, n,
-             (unsigned long long)entry->requests, (unsigned long long)entry->bytes);
-}
-
-void upstream_count(const struct gateway *g, const char *user, uint64_t *ret_requests, uint64_t *ret_bytes)
-{
-    const struct ledger_entry *entry = g->upstream ? ledger_find(g->upstream, user) : NULL;
-
-    *ret_requests = entry ? entry->requests : 0;
-    *ret_bytes = entry ? entry->bytes : 0;
-}
-
 /* calls */
 
-enum upstream_policy upstream_policy(const struct gateway *g)
+enum upstream_policy upstream_policy_of(const struct server_conf *server)
 {
-    return g->upstream ? g->upstream->policy : UPSTREAM_LOCAL_ONLY;
+    return !strcmp(server->policy, "upstream-first") ? UPSTREAM_FIRST
+           : !strcmp(server->policy, "local-first")  ? UPSTREAM_LOCAL_FIRST
+                                                     : UPSTREAM_LOCAL_ONLY;
 }
 
-bool upstream_is_well(struct gateway *g)
+static bool server_is_well(const struct server *server)
+{
+    return server->n_failed < UPSTREAM_FAILURES || clock_now_ns() >= server->rest_until_ns;
+}
+
+bool upstream_wants(const struct gateway *g, const char *model)
 {
     const struct upstream *up = g->upstream;
 
-    return up && (up->n_failed < UPSTREAM_FAILURES || clock_now_ns() >= up->rest_until_ns);
+    for (size_t i = 0; up && i < up->n; i++)
+        if (upstream_policy_of(up->servers[i].conf) != UPSTREAM_LOCAL_ONLY &&
+            servers_takes(up->servers[i].conf, model))
+            return true;
+    return false;
+}
+
+int upstream_pick(const struct gateway *g, enum upstream_policy policy, const struct up_place *place)
+{
+    const struct upstream *up = g->upstream;
+    uint32_t set = 0;
+
+    for (size_t i = 0; up && i < up->n; i++)
+        if (!(place->tried >> i & 1) && upstream_policy_of(up->servers[i].conf) == policy &&
+            server_is_well(&up->servers[i]) && servers_takes(up->servers[i].conf, place->model))
+            set |= 1u << i;
+    return servers_pick(&g->options->servers, set, place->key);
+}
+
+void upstream_state(const struct gateway *g, int i, struct up_state *ret_state)
+{
+    const struct server *server = &g->upstream->servers[i];
+
+    *ret_state = (struct up_state){.well = server_is_well(server),
+                                   .requests = server->n_requests,
+                                   .failures = server->n_failures,
+                                   .running = server->n_running};
+}
+
+/* Who, how much, never what. */
+static void upstream_tell_left(struct ledger *ledger, const char *user, const char *server, size_t n)
+{
+    const struct ledger_entry *entry = ledger_count(ledger, user, n);
+
+    log_info("%s: a request of %zu bytes leaves the machine for upstream %s, %llu by now with %llu bytes",
+             user, n, server, (unsigned long long)entry->requests, (unsigned long long)entry->bytes);
 }
 
 static int transfer_start(struct transfer *transfer, size_t n)
 {
-    struct upstream *up = transfer->up;
+    const struct server *server = transfer->server;
     CURL *easy = transfer->easy;
 
-    curl_easy_setopt(easy, CURLOPT_URL, up->url);
-    if (up->unix_path)
-        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, up->unix_path);
+    curl_easy_setopt(easy, CURLOPT_URL, server->url);
+    if (server->unix_path)
+        curl_easy_setopt(easy, CURLOPT_UNIX_SOCKET_PATH, server->unix_path);
     curl_easy_setopt(easy, CURLOPT_PROXY, ""); /* no environment variable decides where prompts go */
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, up->fields);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, server->fields);
     curl_easy_setopt(easy, CURLOPT_POST, 1L);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, transfer->body);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)n);
@@ -300,30 +311,37 @@ static int transfer_start(struct transfer *transfer, size_t n)
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT, (long)UPSTREAM_CONNECT_S);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (long)UPSTREAM_SILENT_S);
-    return curl_multi_add_handle(up->multi, easy) ? err_origin(-EIO) : 0;
+    return curl_multi_add_handle(transfer->up->multi, easy) ? err_origin(-EIO) : 0;
 }
 
-int upstream_ask(struct gateway *g, struct up_call *call, const char *user, char *body, size_t n)
+int upstream_ask(struct gateway *g, struct up_call *call, int i, const char *user, const char *model,
+                 const char *body, size_t n)
 {
     struct upstream *up = g->upstream;
+    struct server *server = &up->servers[i];
+    const char *name = server->conf->model ? server->conf->model : *model ? model : "default";
     struct transfer *transfer = calloc(1, sizeof(*transfer));
     CURL *easy = transfer ? curl_easy_init() : NULL;
+    char *whole = easy ? upstream_body_for(name, body, n, &n) : NULL;
     int r;
 
-    if (!easy) {
+    if (!whole) {
         free(transfer);
-        free(body);
+        curl_easy_cleanup(easy);
         return err_origin(-ENOMEM);
     }
-    *transfer = (struct transfer){.up = up, .easy = easy, .call = call, .body = body, .sse = SSE_INIT};
+    *transfer = (struct transfer){
+        .up = up, .server = server, .easy = easy, .call = call, .body = whole, .sse = SSE_INIT};
     list_push(&up->transfers, &transfer->node);
+    server->n_running++;
     r = transfer_start(transfer, n);
     if (r) {
         transfer_free(transfer);
         return r;
     }
     call->transfer = transfer;
-    ledger_count(up, user, n);
+    server->n_requests++;
+    upstream_tell_left(&g->ledger, user, server->conf->name, n);
     return 0;
 }
 
@@ -350,7 +368,7 @@ void up_pause(struct up_call *call, bool paused)
 /* life */
 
 /* A file with the key alone, as systemd's LoadCredential= gives it. */
-static int upstream_read_key(struct upstream *up, const char *path, struct fault *fault)
+static int server_read_key(struct server *server, const char *path, struct fault *fault)
 {
     char line[512] = "Authorization: Bearer ";
     const size_t head = strlen(line);
@@ -358,34 +376,46 @@ static int upstream_read_key(struct upstream *up, const char *path, struct fault
     ssize_t n = fd < 0 ? -1 : read(fd, line + head, sizeof(line) - head - 1);
 
     if (n <= 0)
-        return fault_set(fault, UPSTREAM_E_INVALID, "upstream_key: %s: %s", path,
-                         n < 0 ? strerror(errno) : "it is empty");
+        return fault_set(fault, UPSTREAM_E_INVALID, "upstream %s: key (upstream_key): %s: %s",
+                         server->conf->name, path, n < 0 ? strerror(errno) : "it is empty");
     line[head + strcspn(line + head, "\r\n")] = '\0';
-    up->fields = curl_slist_append(up->fields, line);
+    server->fields = curl_slist_append(server->fields, line);
     explicit_bzero(line, sizeof(line));
     return UPSTREAM_OK;
 }
 
 /* "https://host/v1", or "unix:/path" for the server's Unix socket. */
-static int upstream_set_url(struct upstream *up, const char *url, struct fault *fault)
+static int server_set_url(struct server *server, const char *url, struct fault *fault)
 {
     const bool is_unix = !strncmp(url, "unix:", 5);
 
     if (!is_unix && strncmp(url, "http://", 7) && strncmp(url, "https://", 8))
-        return fault_set(fault, UPSTREAM_E_INVALID,
-                         "upstream_url: '%.100s' must begin with https://, http:// or unix:", url);
+        return fault_set(
+            fault, UPSTREAM_E_INVALID,
+            "upstream %s: url (upstream_url) '%.100s' must begin with https://, http:// or unix:",
+            server->conf->name, url);
     if (is_unix)
-        up->unix_path = strdup(url + 5);
-    if (asprintf(&up->url, "%s/chat/completions", is_unix ? "http://localhost/v1" : url) < 0)
-        up->url = NULL;
-    return up->url && (!is_unix || up->unix_path) ? UPSTREAM_OK : err_origin(-ENOMEM);
+        server->unix_path = strdup(url + 5);
+    if (asprintf(&server->url, "%s/chat/completions", is_unix ? "http://localhost/v1" : url) < 0)
+        server->url = NULL;
+    return server->url && (!is_unix || server->unix_path) ? UPSTREAM_OK : err_origin(-ENOMEM);
 }
 
-static enum upstream_policy upstream_read_policy(const char *word)
+static int server_init(struct server *server, const struct server_conf *conf, struct fault *fault)
 {
-    return !strcmp(word, "upstream-first") ? UPSTREAM_FIRST
-           : !strcmp(word, "local-first")  ? UPSTREAM_LOCAL_FIRST
-                                           : UPSTREAM_LOCAL_ONLY;
+    int r;
+
+    *server =
+        (struct server){.conf = conf, .fields = curl_slist_append(NULL, "Content-Type: application/json")};
+    if (!server->fields)
+        return err_origin(-ENOMEM);
+    r = server_set_url(server, conf->url, fault);
+    if (!r && conf->key)
+        r = server_read_key(server, conf->key, fault);
+    if (!r && upstream_policy_of(conf) != UPSTREAM_LOCAL_ONLY)
+        log_warn("upstream %s: %s to %.200s: prompts of users leave this machine", conf->name, conf->policy,
+                 conf->url);
+    return r;
 }
 
 static int upstream_make(struct upstream *up)
@@ -394,10 +424,10 @@ static int upstream_make(struct upstream *up)
 
     if (!r)
         r = loop_event_new(up->g->base, -1, 0, upstream_on_reap, up, &up->reap);
-    up->ledger = calloc(UPSTREAM_LEDGER, sizeof(*up->ledger));
+    if (!r)
+        r = ledger_init(&up->g->ledger);
     up->multi = curl_multi_init();
-    up->fields = curl_slist_append(NULL, "Content-Type: application/json");
-    if (r || !up->ledger || !up->multi || !up->fields)
+    if (r || !up->multi)
         return r ? r : err_origin(-ENOMEM);
     curl_multi_setopt(up->multi, CURLMOPT_SOCKETFUNCTION, upstream_want_socket);
     curl_multi_setopt(up->multi, CURLMOPT_SOCKETDATA, up);
@@ -408,11 +438,11 @@ static int upstream_make(struct upstream *up)
 
 int upstream_open(struct gateway *g, struct fault *fault)
 {
-    const struct options *options = g->options;
+    const struct servers *servers = &g->options->servers;
     struct upstream *up;
     int r;
 
-    if (!options->upstream_url)
+    if (!servers->n)
         return UPSTREAM_OK;
     up = calloc(1, sizeof(*up));
     if (!up || curl_global_init(CURL_GLOBAL_DEFAULT)) {
@@ -422,15 +452,9 @@ int upstream_open(struct gateway *g, struct fault *fault)
     g->upstream = up;
     up->g = g;
     list_init(&up->transfers);
-    up->policy = upstream_read_policy(options->upstream_policy);
     r = upstream_make(up);
-    if (!r)
-        r = upstream_set_url(up, options->upstream_url, fault);
-    if (!r && options->upstream_key)
-        r = upstream_read_key(up, options->upstream_key, fault);
-    if (!r && up->policy != UPSTREAM_LOCAL_ONLY)
-        log_warn("upstream: %s to %.200s: prompts of users leave this machine", options->upstream_policy,
-                 options->upstream_url);
+    for (size_t i = 0; i < servers->n && !r; i++)
+        r = server_init(&up->servers[up->n++], &servers->all[i], fault);
     return r;
 }
 
@@ -445,12 +469,14 @@ void upstream_close(struct gateway *g)
         transfer_free(transfer);
     if (up->multi)
         curl_multi_cleanup(up->multi);
-    curl_slist_free_all(up->fields);
+    for (size_t i = 0; i < up->n; i++) {
+        curl_slist_free_all(up->servers[i].fields);
+        free(up->servers[i].url);
+        free(up->servers[i].unix_path);
+    }
     loop_event_free(&up->timer);
     loop_event_free(&up->reap);
-    free(up->url);
-    free(up->unix_path);
-    free(up->ledger);
+    ledger_deinit(&g->ledger);
     free(up);
     g->upstream = NULL;
     curl_global_cleanup();

@@ -28,15 +28,13 @@ static void body_put_messages(const struct ask *ask, struct jout *j)
     jout_close(j, ']');
 }
 
-char *upstream_body(const struct gateway *g, const struct ask *ask, size_t *ret_n)
+char *upstream_body(const struct ask *ask, size_t *ret_n)
 {
     struct buf buf = BUF_INIT(BODY_BYTES);
     struct jout j = {.buf = &buf};
 
     if (ask->is_raw || ask->logprobs || ask->biases || ask->local_only)
         return NULL;
-    jout_open(&j, NULL, '{');
-    jout_text(&j, "model", g->options->upstream_model ? g->options->upstream_model : "default", (size_t)-1);
     body_put_messages(ask, &j);
     if (buf_size(&ask->params))
         jout_raw(&j, NULL, jout_buf_text(&ask->params), buf_size(&ask->params));
@@ -65,4 +63,21 @@ char *upstream_body(const struct gateway *g, const struct ask *ask, size_t *ret_
     }
     *ret_n = buf_size(&buf);
     return (char *)buf_head(&buf); /* nothing was consumed: this is the start of the allocation */
+}
+
+char *upstream_body_for(const char *model, const char *rest, size_t n, size_t *ret_n)
+{
+    struct buf buf = BUF_INIT(BODY_BYTES + 1024);
+    struct jout j = {.buf = &buf};
+
+    jout_open(&j, NULL, '{');
+    jout_text(&j, "model", model, (size_t)-1);
+    jout_bytes(&j, ",", 1);
+    jout_bytes(&j, rest, n);
+    if (j.r) {
+        buf_deinit(&buf);
+        return NULL;
+    }
+    *ret_n = buf_size(&buf);
+    return (char *)buf_head(&buf);
 }

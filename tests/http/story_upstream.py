@@ -34,8 +34,8 @@ def nothing_leaves_unless_it_is_said():
         with told(d, up, "local-only") as http:
             assert content(http.post(CHAT, BODY)) != REMOTE and http.ask("GET", "/upstream").json["policy"] == "local-only"
         with Gateway(d) as http:
-            assert http.ask("GET", "/upstream").json == {"policy": "local-only", "well": False, "user": f"uid:{os.getuid()}",
-                                                         "requests_sent": 0, "bytes_sent": 0}
+            assert http.ask("GET", "/upstream").json == {"policy": "local-only", "servers": [], "user": f"uid:{os.getuid()}",
+                                                         "requests_sent": 0, "bytes_sent": 0, "users": []}
         assert not up.requests
 
 
@@ -61,7 +61,7 @@ def upstream_first_asks_it_and_tells_it_all_that_counts():
                 said = http.post(path, asked).body.decode()
                 assert "mote " in said and "Hm." in said, said
             count = http.ask("GET", "/upstream").json
-            assert count["requests_sent"] == 4 and count["bytes_sent"] > 400 and count["well"], count
+            assert count["requests_sent"] == 4 and count["bytes_sent"] > 400 and count["servers"][0]["well"], count
             http.wait_line("leaves the machine")
             for stays in ({"local_only": True}, {"logit_bias": {"1": 1}}, {"logprobs": True}):
                 assert content(http.post(CHAT, {**BODY, **stays})) != REMOTE, stays
@@ -116,7 +116,7 @@ def one_that_keeps_failing_is_left_alone():
         with told(d, up, "upstream-first") as http:
             for _ in range(8):
                 assert http.post(CHAT, BODY).status == 200
-            assert len(up.requests) == 5 and not http.ask("GET", "/upstream").json["well"]
+            assert len(up.requests) == 5 and not http.ask("GET", "/upstream").json["servers"][0]["well"]
             http.wait_line("5 failures in a row")
 
 
@@ -164,6 +164,104 @@ def a_slow_reader_holds_the_upstream_too():
             assert said.count("y") >= 400 * 9000 and said.endswith("[DONE]\n\n")
 
 
+def servers(d, *ups, options=(), **keys):
+    """A gateway with these servers as sections; keys: of section [http]."""
+    path = os.path.join(d.folder, f"conf-{id(ups)}")
+    with open(path, "w", encoding="ascii") as f:
+        f.write("[http]\n" + "".join(f"{k} = {v}\n" for k, v in keys.items()))
+        for name, up, text in ups:
+            f.write(f"[upstream {name}]\nurl = unix:{up.path}\n{text}")
+    return Gateway(d, "--config", path, *options)
+
+
+def ask_model(http, model, text="x"):
+    return http.post(CHAT, {**chat(text, max_tokens=3, seed=5), "model": model})
+
+
+def the_models_name_says_which_server():
+    with Fake() as d, d.serving():
+        big, other = Upstream(d.folder), Upstream(d.folder)
+        with servers(d, ("big", big, "models = gpt-*, o[134]\n"), ("other", other, "models = other\nmodel = theirs\n"),
+                     ("off", other, "policy = local-only\n"), upstream_policy="upstream-first") as http:
+            for model in ("gpt-5", "o3"):
+                assert content(ask_model(http, model)) == REMOTE and big.requests[-1][1]["model"] == model
+            assert content(ask_model(http, "other")) == REMOTE and other.requests[-1][1]["model"] == "theirs"
+            for model in ("o2", "qwen", "", "GPT-5x" * 50):
+                assert content(ask_model(http, model)) != REMOTE, model
+            assert (len(big.requests), len(other.requests)) == (2, 1)
+            for path, body in [("/v1/messages", {"max_tokens": 9}), ("/api/chat", {"stream": False})]:
+                got = http.post(path, {**body, "model": "gpt-5", "messages": [{"role": "user", "content": "x"}]})
+                assert "mote " in got.body.decode(), got
+
+
+def they_are_asked_in_turn_and_the_daemon_between():
+    with Fake() as d, d.serving():
+        first, second, last = Upstream(d.folder, b""), Upstream(d.folder, b""), Upstream(d.folder)
+        with servers(d, ("first", first, "policy = upstream-first\n"), ("second", second, "policy = upstream-first\n"),
+                     ("last", last, "policy = local-first\n")) as http:
+            local = content(http.post(CHAT, {**BODY, "local_only": True}))
+            assert content(http.post(CHAT, BODY)) == local
+            assert [len(u.requests) for u in (first, second, last)] == [1, 1, 0]
+            second.answer = stream()
+            assert content(http.post(CHAT, BODY)) == REMOTE
+            d.process.kill()
+            d.process.wait()
+            second.answer = b""
+            got = http.post(CHAT, {**BODY, "stream": True})
+            assert "mote " in got.body.decode() and len(last.requests) == 1, got
+            last.answer = b""
+            assert http.post(CHAT, BODY).status == 502
+
+
+def a_conversation_stays_where_it_is():
+    with Fake() as d, d.serving():
+        ups = [Upstream(d.folder) for _ in range(3)]
+        with servers(d, *((f"s{i}", up, f"weight = {i + 1}\n") for i, up in enumerate(ups)), upstream_policy="upstream-first") as http:
+            for k in range(12):
+                counts = [len(u.requests) for u in ups]
+                turns = [{"role": "system", "content": "Budget 1"}, {"role": "user", "content": f"talk {k}"}]
+                for turn in range(3):
+                    assert content(http.post(CHAT, {"messages": turns})) == REMOTE
+                    turns[0] = {"role": "system", "content": f"Budget {turn}"}
+                    turns += [{"role": "assistant", "content": REMOTE}, {"role": "user", "content": f"and {turn}"}]
+                grown = [len(u.requests) - n for u, n in zip(ups, counts)]
+                assert sorted(grown) == [0, 0, 3], grown
+            assert sum(len(u.requests) > 0 for u in ups) >= 2
+
+
+def a_server_that_is_unwell_is_passed_over():
+    with Fake() as d, d.serving():
+        bad, good = Upstream(d.folder, b""), Upstream(d.folder)
+        with servers(d, ("bad", bad, "weight = 1000\n"), ("good", good, ""), upstream_policy="upstream-first") as http:
+            for k in range(40):
+                assert content(http.post(CHAT, chat(f"talk {k}"))) == REMOTE
+            assert len(bad.requests) == 5 and len(good.requests) == 40
+            states = {s["name"]: s["well"] for s in http.ask("GET", "/upstream").json["servers"]}
+            assert states == {"bad": False, "good": True}, states
+
+
+def servers_have_caps_and_are_checked():
+    program = os.path.join(os.environ["QWEND_BUILD"], "client/http/qwend-http")
+    with Fake() as d:
+        path = os.path.join(d.folder, "conf")
+        for text, word in [
+            ("".join(f"[upstream s{i}]\nurl = http://x\n" for i in range(9)), "conf:19: more than 8 upstreams"),
+            ("[upstream a b]\nurl = http://x\n", "conf:3: the upstream is called 'a b'"),
+            ("[upstream " + "x" * 33 + "]\nurl = http://x\n", "1 to 32 letters"), ("[upstream]\nurl = http://x\n", "section"),
+            ("[upstream a]\nweight = 2\n", "[upstream a] has no url"), ("[upstream a]\nurl = ftp://x\n", "must begin with"),
+            ("[upstream a]\nurl = http://x\nurl = http://y\n", "already set in line 3"),
+            ("[upstream a]\nurl = http://x\nwait = 1\n", "conf:4"), ("[upstream a]\nurl = http://x\nweight = 0\n", "conf:4"),
+            ("[upstream a]\nurl = http://x\npolicy = maybe\n", "local-first"), ("[upstream a]\nurl = http://x\nkey = /nowhere\n", "/nowhere"),
+            ("[upstream a]\nurl = http://x\nmodels = " + "x" * 256 + "\n", "the line is longer"),
+            ("upstream_url = http://x\n[upstream upstream]\nurl = http://y\n", "there is a section"),
+        ]:
+            with open(path, "w", encoding="ascii") as f:
+                f.write("[http]\n" + text)
+            done = subprocess.run([program, "--config", path, "--allow-root", "--listen", "unix:" + d.folder + "/x.sock"],
+                                  capture_output=True, text=True, timeout=WAIT_S, check=False)
+            assert done.returncode == 2 and word in done.stderr, (text, done)
+
+
 def what_cannot_be_asked_is_refused_at_the_start():
     program = os.path.join(os.environ["QWEND_BUILD"], "client/http/qwend-http")
     with Fake() as d:
@@ -177,7 +275,9 @@ def what_cannot_be_asked_is_refused_at_the_start():
 STORIES = [
     nothing_leaves_unless_it_is_said, upstream_first_asks_it_and_tells_it_all_that_counts,
     a_failure_at_each_byte_is_not_noticed_or_told, what_is_no_answer_makes_the_daemon_answer, one_that_keeps_failing_is_left_alone,
-    local_first_asks_it_when_the_daemon_cannot, a_slow_reader_holds_the_upstream_too, what_cannot_be_asked_is_refused_at_the_start,
+    local_first_asks_it_when_the_daemon_cannot, the_models_name_says_which_server, they_are_asked_in_turn_and_the_daemon_between,
+    a_conversation_stays_where_it_is, a_server_that_is_unwell_is_passed_over,
+    servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too, what_cannot_be_asked_is_refused_at_the_start,
 ]
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "client/http/fnv.h"
 #include "client/http/http1.h"
 #include "client/http/jout.h"
 #include "client/http/keys.h"
@@ -346,6 +347,51 @@ static void test_system_messages_go_where_the_template_has_room(void **state)
     ask_deinit(&ask);
 }
 
+/* other servers */
+
+static void test_servers_are_chosen_by_weight_and_key(void **state)
+{
+    enum { N_KEYS = 20000 };
+    static int chosen[N_KEYS];
+    struct servers servers = {
+        .n = 3, .all = {{.name = "a", .weight = 1}, {.name = "b", .weight = 3}, {.name = "c", .weight = 6}}};
+    int counts[3] = {};
+
+    for (uint64_t k = 0; k < N_KEYS; k++) {
+        const uint64_t key = fnv_hash(FNV_INIT, &k, sizeof(k));
+
+        chosen[k] = servers_pick(&servers, 7, key);
+        assert_in_range(chosen[k], 0, 2);
+        counts[chosen[k]]++;
+        assert_int_equal(servers_pick(&servers, 7, key), chosen[k]);
+        if (chosen[k] != 1) /* only the keys of one that leaves go elsewhere */
+            assert_int_equal(servers_pick(&servers, 5, key), chosen[k]);
+        assert_int_equal(servers_pick(&servers, 2, key), 1);
+        assert_int_equal(servers_pick(&servers, 0, key), -1);
+    }
+    assert_in_range(counts[0], N_KEYS * 9 / 100, N_KEYS * 11 / 100); /* within 5 standard deviations */
+    assert_in_range(counts[1], N_KEYS * 28 / 100, N_KEYS * 32 / 100);
+}
+
+static void test_what_left_is_counted_for_so_many_users(void **state)
+{
+    struct ledger ledger;
+    char user[32];
+
+    assert_int_equal(ledger_init(&ledger), 0);
+    for (int i = 0; i < LEDGER_USERS + 10; i++) {
+        snprintf(user, sizeof(user), "uid:%d", i);
+        ledger_count(&ledger, user, 5);
+        ledger_count(&ledger, user, 7);
+    }
+    assert_int_equal(ledger.n, LEDGER_USERS);
+    assert_int_equal(ledger_find(&ledger, "uid:1022")->bytes, 12);
+    assert_null(ledger_find(&ledger, "uid:1023"));
+    assert_int_equal(ledger_find(&ledger, LEDGER_OTHERS)->requests, 2 * 11);
+    assert_int_equal(ledger_find(&ledger, LEDGER_OTHERS)->bytes, 12 * 11);
+    ledger_deinit(&ledger);
+}
+
 /* tools */
 
 static int judge(const char *json, read_fn *read, bool ignores, struct refusal *refusal)
@@ -409,6 +455,8 @@ int main(void)
         cmocka_unit_test(test_a_part_that_is_too_long_stays),
         cmocka_unit_test(test_system_messages_go_where_the_template_has_room),
         cmocka_unit_test(test_tools_are_refused_unless_none_need_be_called),
+        cmocka_unit_test(test_servers_are_chosen_by_weight_and_key),
+        cmocka_unit_test(test_what_left_is_counted_for_so_many_users),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
