@@ -83,6 +83,7 @@ static int conn_out_head(struct conn *conn, int status, const char *type, const 
     int n;
 
     conn->status = status;
+    conn->g->n_answered[status / 100]++;
     gmtime_r(&now, &tm);
     strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
     n = snprintf(head, sizeof(head),

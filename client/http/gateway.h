@@ -32,6 +32,7 @@ struct gateway {
     struct list ended;                /* jobs */
     struct upstream *upstream;        /* NULL: none */
     struct ledger ledger;             /* what has gone there */
+    uint64_t n_answered[6], n_broken; /* by status / 100; streams that ended with an error */
     struct event *signals[GATEWAY_SIGNALS], *reap, *rest;
     int64_t started_s; /* wall clock, for `created` of the model */
     bool stopping;

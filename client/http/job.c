@@ -123,6 +123,7 @@ void job_fail(struct job *job, struct refusal *refusal)
         conn_refuse(conn, refusal);
         return;
     }
+    job->g->n_broken++;
     job->dialect->fail(job, refusal, &j);
     conn->closing = true;
     conn_stream_put(conn, buf_head(&piece), buf_size(&piece));

@@ -7,6 +7,7 @@
 #include "anthropic.h"
 #include "count.h"
 #include "llama.h"
+#include "metrics.h"
 #include "models.h"
 #include "ollama.h"
 #include "openai.h"
@@ -42,6 +43,7 @@ static const struct route routes[] = {
     {"POST", "/detokenize", detokenize_serve, openai_put_error},
     {"POST", "/apply-template", template_serve, openai_put_error},
     {"GET", "/upstream", upstream_serve, openai_put_error},
+    {"GET", "/metrics", metrics_serve, openai_put_error},
     {"GET", "/props", props_serve, openai_put_error},
     {"POST", "/v1/embeddings", route_refuse, openai_put_error},
     {"POST", "/embedding*", route_refuse, openai_put_error},

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import openmetrics
 import qwp
 from fake import Fake
 from gateway import Gateway, chat
@@ -240,6 +241,58 @@ def a_server_that_is_unwell_is_passed_over():
             assert states == {"bad": False, "good": True}, states
 
 
+def what_has_left_is_counted_for_each_user():
+    keys = "alice 0123456789abcdef-a\nboss 0123456789abcdef-b\n"
+    alice, boss = {"X-Api-Key": "0123456789abcdef-a"}, {"X-Api-Key": "0123456789abcdef-b"}
+    with Fake() as d, d.serving():
+        up = Upstream(d.folder)
+        path = os.path.join(d.folder, "conf")
+        with open(path, "w", encoding="ascii") as f:
+            f.write(f"[http]\nadmins = key:boss, uid:{os.getuid()}\nupstream_policy = upstream-first\n[upstream big]\nurl = unix:{up.path}\n")
+        with Gateway(d, "--config", path, keys=keys, tcp=True) as http:
+            before = metrics(http.ask("GET", "/metrics", headers=boss, tcp=True))
+            assert sample(before, "qwend_http_left_requests_total", 'user="key:alice"') is None
+            for _ in range(3):
+                assert content(http.post(CHAT, chat("canary-77"), alice, tcp=True)) == REMOTE
+            up.answer = b""
+            assert http.post(CHAT, chat("canary-78"), alice, tcp=True).status == 200
+            up.answer = stream()
+            assert content(http.post(CHAT, BODY)) == REMOTE
+            text = http.ask("GET", "/metrics", headers=boss, tcp=True)
+            after = metrics(text)
+            openmetrics.check_rise(before, after)
+            size = sum(len(json.dumps(b, separators=(",", ":"))) for _, b in up.requests[:4])
+            assert sample(after, "qwend_http_left_requests_total", 'user="key:alice"') == 4
+            assert sample(after, "qwend_http_left_bytes_total", 'user="key:alice"') == size
+            assert sample(after, "qwend_http_left_requests_total", f'user="uid:{os.getuid()}"') == 1
+            assert sample(after, "qwend_http_upstream_requests_total", 'server="big"') == 5
+            assert sample(after, "qwend_http_upstream_failures_total", 'server="big"') == 1
+            assert sample(after, "qwend_http_answers_total", 'status="2xx"') >= 5
+            assert b"canary" not in text.body and "canary" not in http.log() and b"0123456789" not in text.body
+            got = http.ask("GET", "/metrics", headers=alice, tcp=True)
+            assert got.status == 403 and "admins" in got.json["error"]["message"], got
+            mine = http.ask("GET", "/upstream", headers=alice, tcp=True).json
+            assert mine["requests_sent"] == 4 and "users" not in mine and "url" not in mine["servers"][0], mine
+            everybodys = http.ask("GET", "/upstream").json
+            assert {u["user"]: u["requests_sent"] for u in everybodys["users"]} == {"key:alice": 4, f"uid:{os.getuid()}": 1}
+            assert everybodys["servers"][0]["url"] == "unix:" + up.path
+        with Gateway(d) as http:            # nobody is named: who runs it, and root
+            assert sample(metrics(http.ask("GET", "/metrics")), "qwend_http_connections") == 1
+
+
+def metrics(got):
+    assert got.status == 200 and got.headers["content-type"].startswith("application/openmetrics-text"), got
+    return openmetrics.parse(got.body.decode())
+
+
+def sample(families, name, label=None):
+    for family in families.values():
+        for (found, labels), value in family.samples.items():
+            if found == name and (label is None or label in labels):
+                return value
+    return None
+
+
 def servers_have_caps_and_are_checked():
     program = os.path.join(os.environ["QWEND_BUILD"], "client/http/qwend-http")
     with Fake() as d:
@@ -276,7 +329,7 @@ STORIES = [
     nothing_leaves_unless_it_is_said, upstream_first_asks_it_and_tells_it_all_that_counts,
     a_failure_at_each_byte_is_not_noticed_or_told, what_is_no_answer_makes_the_daemon_answer, one_that_keeps_failing_is_left_alone,
     local_first_asks_it_when_the_daemon_cannot, the_models_name_says_which_server, they_are_asked_in_turn_and_the_daemon_between,
-    a_conversation_stays_where_it_is, a_server_that_is_unwell_is_passed_over,
+    a_conversation_stays_where_it_is, a_server_that_is_unwell_is_passed_over, what_has_left_is_counted_for_each_user,
     servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too, what_cannot_be_asked_is_refused_at_the_start,
 ]
 
