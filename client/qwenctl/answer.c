@@ -46,6 +46,7 @@ static enum code answer_as_text(struct run *run, const struct answer *answer, st
     if (answer->plain)
         sink->show.md = md_free(sink->show.md);
     run->sink = answer_show;
+    run->hides_thinking = sink->show.thinking == OPT_SHOW_NONE;
     code = answer_go(run, answer);
     if ((code == CODE_OK || code == CODE_CUT) && show_misses_block(&sink->show)) {
         ui_error(run->ui, "the answer has no code block%s%s", *run->values->extract ? " of " : "",
@@ -68,6 +69,7 @@ enum code answer_run(const struct answer *answer, struct fault *fault)
     if (record_init(&sink.record, values->json))
         return (enum code)fault_set(fault, CODE_FAILED, "out of memory");
     run.sink = answer_record;
+    run.hides_thinking = values->json;
     code = answer_go(&run, answer);
     record_deinit(&sink.record);
     return code;

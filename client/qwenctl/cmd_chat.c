@@ -259,8 +259,9 @@ static enum code chat_ask(struct chat *chat, qwend_req *req, const char *text, s
         ui_error(run.ui, "out of memory");
         return CODE_FAILED;
     }
-    run.ui->out_last = 0;
+    run.ui->out_last = run.ui->err_last = 0;
     show_init(&chat->show, run.ui, &chat->values);
+    run.hides_thinking = chat->show.thinking == OPT_SHOW_NONE;
     chat->show.end_line = true;
     code = run_request(&run, req);
     show_deinit(&chat->show);

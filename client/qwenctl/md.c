@@ -35,25 +35,6 @@ struct md *md_free(struct md *md)
     return NULL;
 }
 
-void md_set_size(struct md *md, unsigned columns, unsigned rows)
-{
-    md->columns = columns;
-    md->rows = rows;
-    md->fixed_size = true;
-}
-
-static void md_look_at_size(struct md *md)
-{
-    struct winsize size;
-
-    if (md->fixed_size)
-        return;
-    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col || !size.ws_row)
-        size = (struct winsize){.ws_col = 80, .ws_row = 24};
-    md->columns = size.ws_col;
-    md->rows = size.ws_row;
-}
-
 void md_disturb(struct md *md)
 {
     md->stuck |= md->shown > 0;
@@ -82,6 +63,50 @@ static void md_move(struct md *md, const char *text, size_t n)
             md->column += width;
         }
     }
+}
+
+/* Where the cursor is behind what is shown, which begins in the first column. */
+static int md_measure(struct md *md)
+{
+    _cleanup_(freep) char *safe = malloc(TERM_GROWTH * md->shown + 1);
+    size_t n_safe;
+
+    if (!safe)
+        return err_origin(-ENOMEM);
+    n_safe = term_escape(md->block, md->shown, safe);
+    md->row = md->column = 0;
+    md_move(md, safe, n_safe);
+    return 0;
+}
+
+/* Of another width: the terminal breaks anew what stands there, as most do, so the cursor is elsewhere. */
+static int md_resize(struct md *md, unsigned columns, unsigned rows)
+{
+    const bool changed = md->columns && columns != md->columns;
+    int r;
+
+    md->columns = columns;
+    md->rows = rows;
+    r = changed && md->shown ? md_measure(md) : 0;
+    md->stuck |= md->shown && md->row + 1 >= md->rows; /* its beginning may have left the screen */
+    return r;
+}
+
+int md_set_size(struct md *md, unsigned columns, unsigned rows)
+{
+    md->fixed_size = true;
+    return md_resize(md, columns, rows);
+}
+
+static int md_look_at_size(struct md *md)
+{
+    struct winsize size;
+
+    if (md->fixed_size)
+        return 0;
+    if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) || !size.ws_col || !size.ws_row)
+        size = (struct winsize){.ws_col = 80, .ws_row = 24};
+    return md_resize(md, size.ws_col, size.ws_row);
 }
 
 /* Shows what came and does not stand there yet. */
@@ -131,8 +156,6 @@ static void md_drop(struct md *md, size_t n)
 /* What stays as it stands: the lines of block[0 .. n), and where the cursor is behind them. */
 static int md_leave(struct md *md, size_t n)
 {
-    _cleanup_(freep) char *safe = NULL;
-    size_t n_safe;
     int r = 0;
 
     if (md->shown < n)
@@ -143,14 +166,8 @@ static int md_leave(struct md *md, size_t n)
         fputc('\n', md->out);
     md->gap = !(n > 1 && md->block[n - 1] == '\n' && md->block[n - 2] == '\n');
     md_drop(md, n);
-    md->row = md->column = 0;
     md->stuck = false;
-    safe = malloc(TERM_GROWTH * md->shown + 1);
-    if (!safe)
-        return err_origin(-ENOMEM);
-    n_safe = term_escape(md->block, md->shown, safe);
-    md_move(md, safe, n_safe);
-    return 0;
+    return md_measure(md);
 }
 
 /* Does the text look the same laid out?  Then it need not be taken back. */
@@ -341,8 +358,9 @@ int md_feed(struct md *md, const char *text, size_t n, md_put *put, void *arg)
     md->out = open_memstream(&data, &n_data);
     if (!md->out)
         return err_origin(-ENOMEM);
-    md_look_at_size(md);
-    r = text ? md_take(md, text, n) : md_rest(md);
+    r = md_look_at_size(md);
+    if (!r)
+        r = text ? md_take(md, text, n) : md_rest(md);
     if (fclose(md->out) && !r)
         r = err_origin(-ENOMEM);
     if (!r && n_data)

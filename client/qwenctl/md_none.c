@@ -23,4 +23,7 @@ int md_end(struct md *md, md_put *put, void *arg)
 
 void md_disturb(struct md *md) {}
 
-void md_set_size(struct md *md, unsigned columns, unsigned rows) {}
+int md_set_size(struct md *md, unsigned columns, unsigned rows)
+{
+    return 0;
+}

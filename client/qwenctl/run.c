@@ -12,7 +12,8 @@
 enum {
     RUN_CANCEL_MS =
         200, /* for the usage after a cancel: longer feels stuck, shorter loses it to a slow step */
-    RUN_READ_TOK = 1000, /* a prompt that is shorter is read before one could wonder, on a CPU too */
+    RUN_READ_TOK = 1000,  /* a prompt that is shorter is read before one could wonder, on a CPU too */
+    RUN_WONDER_MS = 1000, /* and if it is not, it is said all the same */
 };
 
 static uint64_t run_now_ns(void)
@@ -45,12 +46,22 @@ const char *run_finish_name(qwend_finish finish)
 
 /* what is said on stderr */
 
-static void run_say_queued(struct ui *ui, const qwend_event *event)
+static void run_say_queued(struct run *run, const qwend_event *event)
 {
     if (event->loading)
-        ui_progress(ui, "the model is being loaded, %u %%", event->load_permille / 10);
+        wait_say(&run->wait, 0, "the model is being loaded, %u %%", event->load_permille / 10);
     else
-        ui_progress(ui, "waiting: number %u in the queue", event->position);
+        wait_say(&run->wait, 0, "waiting: number %u in the queue", event->position);
+}
+
+static void run_say_started(struct run *run, const qwend_event *event)
+{
+    const uint32_t n = event->prompt_tokens - event->cached_tokens;
+
+    if (run->ui->verbose)
+        ui_note(run->ui, "reading %u tokens, %u of them from the cache", event->prompt_tokens,
+                event->cached_tokens);
+    wait_say(&run->wait, n < RUN_READ_TOK || run->ui->verbose ? RUN_WONDER_MS : 0, "reading %u tokens", n);
 }
 
 static void run_say_end(struct run *run, const qwend_usage *usage)
@@ -97,15 +108,20 @@ static void run_say(struct run *run, const qwend_event *event)
 {
     switch (event->type) {
     case QWEND_EV_QUEUED:
-        run_say_queued(run->ui, event);
+        run_say_queued(run, event);
         break;
     case QWEND_EV_STARTED:
-        ui_progress_end(run->ui);
-        if (run->ui->verbose)
-            ui_note(run->ui, "reading %u tokens, %u of them from the cache", event->prompt_tokens,
-                    event->cached_tokens);
-        else if (event->prompt_tokens - event->cached_tokens >= RUN_READ_TOK)
-            ui_progress(run->ui, "reading %u tokens", event->prompt_tokens - event->cached_tokens);
+        run_say_started(run, event);
+        break;
+    case QWEND_EV_REASONING:
+        if (run->hides_thinking)
+            wait_go_on(&run->wait, RUN_WONDER_MS, "reasoning");
+        else
+            wait_end(&run->wait);
+        break;
+    case QWEND_EV_ANSWER:
+    case QWEND_EV_TOOL_CALL:
+        wait_end(&run->wait);
         break;
     case QWEND_EV_RESTART:
         ui_note(run->ui, "the engine restarted; the answer will go on");
@@ -203,7 +219,10 @@ static int run_wait(struct run *run, uint64_t deadline_ns, bool *ret_gone)
         {.fd = STDOUT_FILENO}, /* only whether its reader is still there */
     };
     uint64_t now = run_now_ns();
-    int wait_ms = qwend_timeout_ms(run->q), n;
+    int wait_ms = qwend_timeout_ms(run->q), draw_ms = wait_timeout_ms(&run->wait), n;
+
+    if (draw_ms >= 0)
+        wait_ms = wait_ms < 0 ? draw_ms : MIN(wait_ms, draw_ms);
 
     if (deadline_ns) {
         int left_ms =
@@ -213,6 +232,7 @@ static int run_wait(struct run *run, uint64_t deadline_ns, bool *ret_gone)
     n = poll(fds, ARRAY_SIZE(fds), wait_ms);
     if (n < 0)
         return errno == EINTR ? 0 : err_errno();
+    wait_turn(&run->wait);
     *ret_gone = fds[2].revents & POLLERR;
     return qwend_dispatch(run->q, fds[0].revents);
 }
@@ -291,11 +311,13 @@ static enum code run_go(struct run *run)
 {
     int r;
 
+    wait_init(&run->wait, run->ui);
+    wait_say(&run->wait, RUN_WONDER_MS, "waiting for the daemon");
     run_on_sunk(run, run->sink(run, &(qwend_event){.type = (qwend_event_type)RUN_EV_SENT,
                                                    .request_id = qwend_stream_id(run->stream)}));
     r = run_loop(run);
     run->ui->hurry = false;
-    ui_progress_end(run->ui);
+    wait_end(&run->wait);
     if (run->stop == RUN_DETACHED)
         return run_detach(run);
     if (run->leaves)

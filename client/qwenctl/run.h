@@ -8,6 +8,7 @@
 #include "client/lib/qwend.h"
 #include "code.h"
 #include "ui.h"
+#include "wait.h"
 
 enum { RUN_EV_SENT = 0 }; /* an event of our own, before those of the library: the request has its id */
 
@@ -23,14 +24,16 @@ struct run {
     run_sink sink;
     void *user;
     const struct opt_values *values;
+    bool hides_thinking; /* the sink shows none of it: then it is said that the model reasons */
     /* filled in while it runs */
     qwend_stream *stream;
     uint64_t start_ns, first_ns; /* sent; first text, 0: none yet */
     enum run_stop stop;
     int output_errno;
     bool over;
-    bool leaves;    /* whoever stops it leaves the request running */
-    enum code code; /* how it ended, if nobody stopped it */
+    struct wait wait; /* what is said until the first text */
+    bool leaves;      /* whoever stops it leaves the request running */
+    enum code code;   /* how it ended, if nobody stopped it */
 };
 
 enum code run_request(struct run *run, const qwend_req *req);

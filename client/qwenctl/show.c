@@ -58,8 +58,7 @@ static int show_thought_end(struct run *run, struct show *show)
         return ui_out(run->ui, gap, strlen(gap));
     if (run->ui->color)
         fputs("\033[0m", stderr);
-    fputs(gap, stderr);
-    fflush(stderr);
+    ui_err(run->ui, gap, strlen(gap));
     return 0;
 }
 

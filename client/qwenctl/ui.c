@@ -4,7 +4,9 @@
 #include <poll.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
+#include "md_paint.h"
 #include "sig.h"
 #include "term.h"
 
@@ -28,22 +30,57 @@ void ui_init(struct ui *ui, const struct opt_values *values)
     ui->cursor = ui->err_tty && !dumb;
 }
 
-static void ui_say(struct ui *ui, const char *end, const char *fmt, va_list ap)
+static unsigned ui_columns(void)
 {
-    char line[600], safe[TERM_GROWTH * sizeof(line)];
+    struct winsize size;
+
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col < 2 ? 80 : size.ws_col;
+}
+
+/* How many bytes of harmless text fit into the columns; what they take goes to ret_columns. */
+static size_t ui_fit(const char *text, size_t n, unsigned columns, unsigned *ret_columns)
+{
+    size_t done = 0, k;
+
+    *ret_columns = 0;
+    while (done < n) {
+        const unsigned width = md_columns_of(text + done, n - done, &k);
+
+        if (*ret_columns + width > columns)
+            break;
+        *ret_columns += width;
+        done += k;
+    }
+    return done;
+}
+
+/* ret_columns NULL: a whole line; else what stands there for a while, one line of the terminal at most. */
+static void ui_say(struct ui *ui, unsigned *ret_columns, const char *fmt, va_list ap)
+{
+    static const char name[] = "qwenctl: ";
+    char line[600], safe[sizeof(name) + TERM_GROWTH * sizeof(line)];
     size_t n;
 
     vsnprintf(line, sizeof(line), fmt, ap);
-    n = term_escape(line, strlen(line), safe);
-    fprintf(stderr, "qwenctl: %.*s%s", (int)n, safe, end);
+    memcpy(safe, name, sizeof(name) - 1);
+    n = sizeof(name) - 1 + term_escape(line, strlen(line), safe + sizeof(name) - 1);
+    if (ret_columns)
+        n = ui_fit(safe, n, ui_columns() - 1, ret_columns);
+    fprintf(stderr, "%.*s%s", (int)n, safe, ret_columns ? "" : "\n");
     fflush(stderr);
 }
 
+/* A terminal that was made narrower meanwhile has broken the line into several, as most do; the cursor is in
+ * the last. */
 void ui_progress_end(struct ui *ui)
 {
-    if (ui->progress)
+    const unsigned n_more = ui->progress ? (ui->progress - 1) / ui_columns() : 0;
+
+    if (n_more)
+        fprintf(stderr, "\r\033[%uA\033[J", n_more);
+    else if (ui->progress)
         fputs("\r\033[K", stderr);
-    ui->progress = false;
+    ui->progress = 0;
 }
 
 void ui_error(struct ui *ui, const char *fmt, ...)
@@ -52,7 +89,7 @@ void ui_error(struct ui *ui, const char *fmt, ...)
 
     ui_progress_end(ui);
     va_start(ap, fmt);
-    ui_say(ui, "\n", fmt, ap);
+    ui_say(ui, NULL, fmt, ap);
     va_end(ap);
 }
 
@@ -69,8 +106,16 @@ void ui_note(struct ui *ui, const char *fmt, ...)
         return;
     ui_progress_end(ui);
     va_start(ap, fmt);
-    ui_say(ui, "\n", fmt, ap);
+    ui_say(ui, NULL, fmt, ap);
     va_end(ap);
+}
+
+bool ui_has_progress(const struct ui *ui)
+{
+    const bool in_line =
+        (ui->out_tty && ui->out_last && ui->out_last != '\n') || (ui->err_last && ui->err_last != '\n');
+
+    return ui->cursor && !ui->quiet && !in_line;
 }
 
 void ui_progress(struct ui *ui, const char *fmt, ...)
@@ -81,9 +126,8 @@ void ui_progress(struct ui *ui, const char *fmt, ...)
         return;
     ui_progress_end(ui);
     va_start(ap, fmt);
-    ui_say(ui, ui->cursor ? "" : "\n", fmt, ap);
+    ui_say(ui, ui_has_progress(ui) ? &ui->progress : NULL, fmt, ap);
     va_end(ap);
-    ui->progress = ui->cursor;
 }
 
 /* Waits until stdout takes some bytes, or a signal comes. */
@@ -150,6 +194,8 @@ void ui_err(struct ui *ui, const char *text, size_t n)
     _cleanup_(freep) char *safe = NULL;
 
     ui_progress_end(ui);
+    if (n)
+        ui->err_last = text[n - 1];
     if (ui->err_tty && n) {
         safe = malloc(TERM_GROWTH * n);
         if (!safe)

@@ -15,6 +15,7 @@
 #include "client/qwenctl/json.h"
 #include "client/qwenctl/talk.h"
 #include "client/qwenctl/term.h"
+#include "client/qwenctl/wait.h"
 #include "proto/status.h"
 
 /* The promise of the manual, number by number. */
@@ -308,6 +309,38 @@ static void test_talk_keeps_and_forgets_turns(void **state)
     talk_deinit(&talk);
 }
 
+/* A line that cannot be drawn over is not drawn again. */
+static void test_wait_turns_only_where_it_can_be_wiped(void **state)
+{
+    static const struct {
+        struct ui ui;
+        bool turns;
+    } cases[] = {
+        {{.cursor = true}, true},
+        {{.cursor = true, .out_tty = true, .out_last = '\n', .err_last = '\n'}, true},
+        {{.cursor = true, .out_last = 'x'}, true}, /* a pipe's */
+        {{.cursor = false, .verbose = true}, false},
+        {{.cursor = true, .quiet = true}, false},
+        {{.cursor = true, .out_tty = true, .out_last = 'x'}, false},
+        {{.cursor = true, .err_last = 'x'}, false},
+    };
+
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct ui ui = cases[i].ui;
+        struct wait wait;
+
+        wait_init(&wait, &ui);
+        assert_int_equal(wait_timeout_ms(&wait), -1);
+        wait_say(&wait, 60000, "x");
+        if ((wait_timeout_ms(&wait) >= 0) != cases[i].turns)
+            fail_msg("case %zu: %d ms", i, wait_timeout_ms(&wait));
+        wait_go_on(&wait, 1, "x"); /* stands there: its time goes on */
+        assert_true(wait_timeout_ms(&wait) == -1 || wait_timeout_ms(&wait) > 1);
+        wait_end(&wait);
+        assert_int_equal(wait_timeout_ms(&wait), -1);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -324,6 +357,7 @@ int main(void)
         cmocka_unit_test(test_json_is_well_formed),
         cmocka_unit_test(test_input_check_names_offset_and_line),
         cmocka_unit_test(test_talk_keeps_and_forgets_turns),
+        cmocka_unit_test(test_wait_turns_only_where_it_can_be_wiped),
         cmocka_unit_test(test_talk_goes_on_after_an_answer_with_a_nul),
     };
 

@@ -18,12 +18,12 @@ enum { COLUMNS = 40, ROWS = 60 };
  * what is not ASCII is a question mark. */
 struct screen {
     char cells[ROWS][COLUMNS + 1];
-    int row, column;
+    int row, column, columns;
 };
 
 static void screen_erase(struct screen *screen, int row, int column)
 {
-    memset(screen->cells[row] + column, 0, (size_t)(COLUMNS - column));
+    memset(screen->cells[row] + column, 0, (size_t)(screen->columns - column));
     for (int i = row + 1; i < ROWS; i++)
         memset(screen->cells[i], 0, COLUMNS);
 }
@@ -65,10 +65,10 @@ static int screen_put(void *arg, const char *text, size_t n)
         if (((unsigned char)text[i] & 0xc0) == 0x80)
             continue; /* of a character that has its column */
         if (text[i] == '\t') {
-            screen->column = MIN(screen->column + 8 - screen->column % 8, COLUMNS - 1);
+            screen->column = MIN(screen->column + 8 - screen->column % 8, screen->columns - 1);
             continue;
         }
-        if (screen->column == COLUMNS) {
+        if (screen->column == screen->columns) {
             screen->column = 0;
             screen->row++;
         }
@@ -94,8 +94,8 @@ static void screen_show(struct screen *screen, const char *text, size_t piece, u
     const size_t n = strlen(text);
 
     assert_non_null(md);
-    *screen = (struct screen){};
-    md_set_size(md, COLUMNS, rows);
+    *screen = (struct screen){.columns = COLUMNS};
+    assert_int_equal(md_set_size(md, COLUMNS, rows), 0);
     for (size_t i = 0; i < n; i += piece)
         assert_int_equal(md_feed(md, text + i, MIN(piece, n - i), screen_put, screen), 0);
     assert_int_equal(md_end(md, screen_put, screen), 0);
@@ -148,6 +148,43 @@ static void test_md_leaves_what_is_higher_than_the_screen(void **state)
     assert_string_equal(screen.cells[5], "k l");
     assert_string_equal(screen.cells[7], "next");
     assert_string_equal(screen.cells[9], "end");
+}
+
+/* A window of another width, in the middle of a paragraph: the terminal breaks what stands there anew, and
+ * the paragraph is laid out for the new width, with nothing left of it and nothing before it lost. */
+static void test_md_follows_the_window(void **state)
+{
+    static const char before[] = "# Head\n\n",
+                      half[] = "A *paragraph* with **bold** words, longer than a line is",
+                      rest[] = " in either window.\n\nNext.\n";
+    static const int widths[][2] = {{40, 20}, {20, 40}, {40, 33}, {13, 40}, {25, 24}};
+
+    skip_without_md();
+    for (size_t i = 0; i < ARRAY_SIZE(widths); i++) {
+        struct screen at_once = {.columns = widths[i][1]}, resized = {.columns = widths[i][0]};
+        struct md *md = md_new();
+
+        assert_int_equal(md_set_size(md, (unsigned)widths[i][1], ROWS), 0);
+        assert_int_equal(md_feed(md, before, strlen(before), screen_put, &at_once), 0);
+        assert_int_equal(md_feed(md, half, strlen(half), screen_put, &at_once), 0);
+        assert_int_equal(md_feed(md, rest, strlen(rest), screen_put, &at_once), 0);
+        assert_int_equal(md_end(md, screen_put, &at_once), 0);
+
+        assert_int_equal(md_set_size(md, (unsigned)widths[i][0], ROWS), 0);
+        assert_int_equal(md_feed(md, before, strlen(before), screen_put, &resized), 0);
+        assert_int_equal(md_feed(md, half, strlen(half), screen_put, &resized), 0);
+        resized = (struct screen){.columns = widths[i][1]};
+        screen_put(&resized, "Head\n\n", 6); /* what the terminal shows now */
+        screen_put(&resized, half, strlen(half));
+        assert_int_equal(md_set_size(md, (unsigned)widths[i][1], ROWS), 0);
+        assert_int_equal(md_feed(md, rest, strlen(rest), screen_put, &resized), 0);
+        assert_int_equal(md_end(md, screen_put, &resized), 0);
+        for (int row = 0; row < ROWS; row++)
+            if (strcmp(resized.cells[row], at_once.cells[row]))
+                fail_msg("%d to %d, line %d: \"%s\", not \"%s\"", widths[i][0], widths[i][1], row,
+                         resized.cells[row], at_once.cells[row]);
+        md_free(md);
+    }
 }
 
 /* Bytes of any kind, also broken Markdown: no sequence of theirs, no crash, the cursor never above the start.
@@ -213,6 +250,7 @@ int main(void)
         cmocka_unit_test(test_md_lays_out_blocks),
         cmocka_unit_test(test_md_does_not_depend_on_pieces),
         cmocka_unit_test(test_md_leaves_what_is_higher_than_the_screen),
+        cmocka_unit_test(test_md_follows_the_window),
         cmocka_unit_test(test_md_holds_for_all_bytes),
         cmocka_unit_test(test_fence_does_not_depend_on_pieces),
     };

@@ -1,0 +1,89 @@
+/* wait.c - the line of what is waited for.  See wait.h. */
+#include "wait.h"
+
+#include <langinfo.h>
+#include <stdarg.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    WAIT_STILL_MS = 1000, /* how long a line stands still: what is over sooner does not flicker */
+    WAIT_DRAW_MS = 120,   /* between two drawings, to be seen to move */
+};
+
+static uint64_t wait_now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* One of a few characters, so that they seem to turn. */
+static const char *wait_mark(unsigned frame)
+{
+    static const char *const dots[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
+    static const char *const strokes[] = {"|", "/", "-", "\\"};
+
+    return strcmp(nl_langinfo(CODESET), "UTF-8") ? strokes[frame % ARRAY_SIZE(strokes)]
+                                                 : dots[frame % ARRAY_SIZE(dots)];
+}
+
+void wait_init(struct wait *wait, struct ui *ui)
+{
+    *wait = (struct wait){.ui = ui};
+}
+
+static void wait_begin(struct wait *wait, unsigned after_ms)
+{
+    wait->since_ns = wait_now_ns();
+    wait->draw_ns = wait->since_ns + (after_ms ? after_ms : WAIT_STILL_MS) * 1000000ull;
+    wait->frame = 0;
+    wait->is_on = true;
+    if (after_ms)
+        ui_progress_end(wait->ui);
+    else
+        ui_progress(wait->ui, "%s", wait->text);
+}
+
+void wait_say(struct wait *wait, unsigned after_ms, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(wait->text, sizeof(wait->text), fmt, ap);
+    va_end(ap);
+    wait_begin(wait, after_ms);
+}
+
+void wait_go_on(struct wait *wait, unsigned after_ms, const char *text)
+{
+    if (!wait->is_on || strcmp(wait->text, text))
+        wait_say(wait, after_ms, "%s", text);
+}
+
+void wait_end(struct wait *wait)
+{
+    wait->is_on = false;
+    ui_progress_end(wait->ui);
+}
+
+int wait_timeout_ms(const struct wait *wait)
+{
+    const uint64_t now_ns = wait_now_ns();
+
+    if (!wait->is_on || !ui_has_progress(wait->ui))
+        return -1;
+    return now_ns >= wait->draw_ns ? 0 : (int)((wait->draw_ns - now_ns) / 1000000u + 1);
+}
+
+void wait_turn(struct wait *wait)
+{
+    const uint64_t now_ns = wait_now_ns();
+
+    if (!wait->is_on || !ui_has_progress(wait->ui) || now_ns < wait->draw_ns)
+        return;
+    wait->draw_ns = now_ns + WAIT_DRAW_MS * 1000000ull;
+    ui_progress(wait->ui, "%s %s %llu s", wait->text, wait_mark(wait->frame++),
+                (unsigned long long)((now_ns - wait->since_ns) / 1000000000u));
+}
