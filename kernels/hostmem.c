@@ -60,7 +60,7 @@ int hostmem_alloc(struct kern *kern _unused_, size_t bytes, enum kern_mem_use us
 
     if (bytes == 0 || bytes > PTRDIFF_MAX)
         return err_origin(-EINVAL);
-    if (use == KERN_MEM_WEIGHTS)
+    if (use != KERN_MEM_STATE)
         return hostmem_alloc_weights(bytes, ret_mem);
     base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (base == MAP_FAILED)
@@ -70,26 +70,40 @@ int hostmem_alloc(struct kern *kern _unused_, size_t bytes, enum kern_mem_use us
     return 0;
 }
 
-int hostmem_adopt(struct kern *kern _unused_, int fd_taken, size_t bytes, struct kern_mem *ret_mem)
+int hostmem_check_fd(int fd, size_t bytes)
 {
-    _cleanup_(closep) int fd = fd_taken;
-    uint8_t *base = NULL;
+    const int seals = fcntl(fd, F_GET_SEALS);
     struct stat st;
-    int seals, r;
 
-    seals = fcntl(fd, F_GET_SEALS);
     if (seals < 0 || fstat(fd, &st) < 0)
         return err_errno();
     if ((seals & HOSTMEM_SEALS) != HOSTMEM_SEALS)
         return err_origin(-EPERM);
     if (bytes == 0 || st.st_size < 0 || (uint64_t)st.st_size != bytes)
         return err_origin(-EMSGSIZE);
+    return 0;
+}
+
+int hostmem_adopt(struct kern *kern _unused_, int fd_taken, size_t bytes, enum kern_mem_use use _unused_,
+                  struct kern_mem *ret_mem)
+{
+    _cleanup_(closep) int fd = fd_taken;
+    uint8_t *base = NULL;
+    int r = hostmem_check_fd(fd, bytes);
+
+    if (r < 0)
+        return r;
     r = hostmem_map_sealed(fd, bytes, NULL, &base);
     if (r < 0)
         return r;
     *ret_mem = (struct kern_mem){.base = base, .bytes = bytes, .locked = hostmem_lock(base, bytes)};
     ret_mem->fd = steal_fd(&fd);
     return 0;
+}
+
+int hostmem_seal_fd(int fd)
+{
+    return fcntl(fd, F_ADD_SEALS, HOSTMEM_SEALS | F_SEAL_SEAL) < 0 ? err_errno() : 0;
 }
 
 /* The writable map must be gone before F_SEAL_WRITE; a PROT_NONE map keeps its addresses, for matrices point
@@ -105,8 +119,9 @@ int hostmem_seal(struct kern *kern _unused_, struct kern_mem *mem)
                 0);
     if (held == MAP_FAILED)
         return err_errno();
-    if (fcntl(mem->fd, F_ADD_SEALS, HOSTMEM_SEALS | F_SEAL_SEAL) < 0)
-        return err_errno();
+    r = hostmem_seal_fd(mem->fd);
+    if (r < 0)
+        return r;
     r = hostmem_map_sealed(mem->fd, mem->bytes, held, &mem->base);
     if (r < 0)
         return r;

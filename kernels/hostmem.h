@@ -7,10 +7,16 @@
 #include "kernels.h"
 
 int hostmem_alloc(struct kern *kern, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem);
-int hostmem_adopt(struct kern *kern, int fd, size_t bytes, struct kern_mem *ret_mem);
+int hostmem_adopt(struct kern *kern, int fd, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem);
 int hostmem_seal(struct kern *kern, struct kern_mem *mem);
 void hostmem_free(struct kern *kern, struct kern_mem *mem);
 int hostmem_copy_in(struct kern *kern, void *dst, const void *src_host, size_t bytes);
 int hostmem_copy_out(struct kern *kern, void *dst_host, const void *src, size_t bytes);
 int hostmem_clear(struct kern *kern, void *dst, size_t bytes);
 int hostmem_copy(struct kern *kern, void *dst, const void *src, size_t bytes);
+
+/* For a backend that maps weights in a way of its own: their memfd alone.  Sealing wants every writable map
+ * to be gone; a check is 0, -EPERM: it is not sealed, -EMSGSIZE: it is not of this size, or what fcntl() and
+ * fstat() say. */
+int hostmem_seal_fd(int fd);
+int hostmem_check_fd(int fd, size_t bytes);

@@ -18,9 +18,14 @@ enum { KERN_PAGE_TOK = 64 };                /* positions per KV page */
 enum kern_kv_type { KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0 };
 
 /* memory */
-enum kern_mem_use { KERN_MEM_WEIGHTS, KERN_MEM_STATE };
+enum kern_mem_use {
+    KERN_MEM_WEIGHTS,
+    KERN_MEM_STATE,
+    KERN_MEM_HOST,                          /* rows in main memory that embed() reads; host-writable at base until mem_seal() */
+};
 struct kern_mem {
     uint8_t *base;                          /* backend address; host-readable on the CPU only */
+    uint8_t *host;                          /* of KERN_MEM_HOST on a device: where it is mapped here; NULL elsewhere */
     size_t bytes;
     int fd;                                 /* what another process can map it by; -1: none.  Owned. */
     bool locked;                            /* pinned in RAM or device memory */
@@ -175,7 +180,8 @@ struct kern_ops {
     /* set-up */
     int (*plan)(struct kern *kern, const struct kern_shape *shape);  /* once, before the first step; sizes all scratch */
     int (*mem_alloc)(struct kern *kern, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem); /* zeroed */
-    int (*mem_adopt)(struct kern *kern, int fd, size_t bytes, struct kern_mem *ret_mem); /* takes the fd, also when it fails; checks seals and size */
+    /* takes the fd, also when it fails; checks seals and size */
+    int (*mem_adopt)(struct kern *kern, int fd, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem);
     int (*mem_seal)(struct kern *kern, struct kern_mem *mem);        /* weights complete: read-only from here, here and elsewhere */
     void (*mem_free)(struct kern *kern, struct kern_mem *mem);       /* all-zero mem allowed */
     uint64_t (*free_bytes)(struct kern *kern);                       /* what states may take, scratch set aside; NULL: main memory's */
@@ -221,6 +227,8 @@ struct kern {
      * 1 and 0: however it is cut, and by any number. */
     int cut_tok, again_tok;
     bool embeds_rows;                       /* embed() reads KERN_ROWS only: a table that is the head too is kept twice */
+    int host_copies;                        /* how often main memory holds what is in KERN_MEM_HOST; 0: that is not offered */
+    char no_host[120];                      /* why it is not; "": there is no other memory anyway */
     char trouble[120];                      /* what the machine said of a failed op; "": nothing */
 };
 

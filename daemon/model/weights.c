@@ -456,7 +456,7 @@ static int weights_fill(struct weights_plan *p, struct weights *w, model_progres
 
 static int weights_take_fd(const struct weights_plan *p, int fd, struct weights *w)
 {
-    int r = p->kern->ops->mem_adopt(p->kern, fd, p->bytes, &w->mem);
+    int r = p->kern->ops->mem_adopt(p->kern, fd, p->bytes, KERN_MEM_WEIGHTS, &w->mem);
 
     if (r)
         return fault_set(p->fault, WEIGHTS_E_MEMORY,

@@ -1,7 +1,7 @@
 /* cuda.cuh - the opened CUDA backend: what its parts share.  Internal to kernels/cuda.
  *
- * cuda.cu opens, plans and has the table; cuda_mem.cu is memory and weights, cuda_step.cu gathers the ops of
- * a step, cuda_ops.cu launches them.
+ * cuda.cu opens, plans and has the table; cuda_mem.cu is memory and weights, cuda_host.cu weights in main
+ * memory, cuda_step.cu gathers the ops of a step, cuda_ops.cu launches them.
  *
  * An op is not launched when it is called but noted: with top(), or when somebody asks for memory, the step
  * is complete, what its kernels must know of it goes to the device in one copy, and they are launched in one
@@ -99,6 +99,7 @@ struct cuda {
     int device;
     int n_sm, shared_bytes; /* that a block can be given */
     size_t granule;         /* of memory with an fd; 0: there is none */
+    bool pins_read_only;    /* main memory that nobody may write to can be registered as it is */
     bool pdl;               /* kernels may start early: compute capability 9.0 */
     bool wide;              /* products of spans of more than KERN_CUDA_FEW rows are in f16 */
     cudaStream_t stream;
@@ -130,7 +131,7 @@ int cuda_trouble(struct cuda *cuda, int r); /* the same of a launch that gave r 
 
 /* cuda_mem.cu */
 int cuda_mem_alloc(struct kern *kern, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem);
-int cuda_mem_adopt(struct kern *kern, int fd, size_t bytes, struct kern_mem *ret_mem);
+int cuda_mem_adopt(struct kern *kern, int fd, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem);
 int cuda_mem_seal(struct kern *kern, struct kern_mem *mem);
 void cuda_mem_free(struct kern *kern, struct kern_mem *mem);
 int cuda_copy_in(struct kern *kern, void *dst, const void *src_host, size_t bytes);
@@ -140,6 +141,13 @@ int cuda_copy(struct kern *kern, void *dst, const void *src, size_t bytes);
 void cuda_read(struct kern *kern, const uint8_t *data, size_t bytes);
 size_t cuda_mat_bytes(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out, int n_in);
 int cuda_mat_pack(struct kern *kern, const struct kern_pack *pack);
+
+/* cuda_host.cu.  Of KERN_MEM_HOST; fd is taken, also on failure. */
+void cuda_host_init(struct cuda *cuda); /* whether there is any: host_copies and no_host */
+int cuda_host_alloc(struct cuda *cuda, size_t bytes, struct kern_mem *ret_mem);
+int cuda_host_adopt(struct cuda *cuda, int fd, size_t bytes, struct kern_mem *ret_mem);
+int cuda_host_seal(struct cuda *cuda, struct kern_mem *mem);
+void cuda_host_free(struct kern_mem *mem); /* the maps; its fd stays */
 
 /* cuda_step.cu */
 int cuda_step_init(struct cuda *cuda);

@@ -27,6 +27,8 @@ int cuda_mem_alloc(struct kern *kern, size_t bytes, enum kern_mem_use use, struc
 
     if (bytes == 0 || bytes > PTRDIFF_MAX)
         return err_origin(-EINVAL);
+    if (use == KERN_MEM_HOST)
+        return cuda_host_alloc(cuda, bytes, ret_mem);
     mem.bytes = bytes;
     mem.fd = -1;
     r = mem_new(cuda, use, &p, &mem);
@@ -43,7 +45,8 @@ int cuda_mem_alloc(struct kern *kern, size_t bytes, enum kern_mem_use use, struc
 }
 
 /* That it is device memory, and enough of it, the driver checks. */
-int cuda_mem_adopt(struct kern *kern, int fd_taken, size_t bytes, struct kern_mem *ret_mem)
+int cuda_mem_adopt(struct kern *kern, int fd_taken, size_t bytes, enum kern_mem_use use,
+                   struct kern_mem *ret_mem)
 {
     _cleanup_(closep) int fd = fd_taken;
     struct cuda *cuda = cuda_of(kern);
@@ -51,6 +54,8 @@ int cuda_mem_adopt(struct kern *kern, int fd_taken, size_t bytes, struct kern_me
     void *p = NULL;
     int r;
 
+    if (use == KERN_MEM_HOST)
+        return cuda_host_adopt(cuda, steal_fd(&fd), bytes, ret_mem);
     if (!cuda->granule)
         return err_origin(-EOPNOTSUPP);
     mem.bytes = ROUND_UP(bytes, cuda->granule);
@@ -68,8 +73,10 @@ int cuda_mem_adopt(struct kern *kern, int fd_taken, size_t bytes, struct kern_me
 int cuda_mem_seal(struct kern *kern, struct kern_mem *mem)
 {
     struct cuda *cuda = cuda_of(kern);
-    int r = cuda_result(cuda, cudaStreamSynchronize(cuda->stream));
 
+    if (mem->host)
+        return cuda_host_seal(cuda, mem);
+    int r = cuda_result(cuda, cudaStreamSynchronize(cuda->stream));
     cudaFree(cuda->stage);
     cuda->stage = NULL;
     cuda->stage_bytes = 0;
@@ -87,7 +94,9 @@ void cuda_mem_free(struct kern *kern, struct kern_mem *mem)
         return;
     cuda_step_flush(cuda);
     cudaStreamSynchronize(cuda->stream);
-    if (mem->fd < 0)
+    if (mem->host)
+        cuda_host_free(mem);
+    else if (mem->fd < 0)
         cudaFree(mem->base);
     else
         kern_cuda_vmm_free(mem->base, mem->bytes);

@@ -18,6 +18,9 @@ enum cudaError_t {
     cudaErrorStreamCaptureUnsupported = 900,
     cudaErrorIllegalState = 401,
     cudaErrorIllegalAddress = 700,
+    cudaErrorHostMemoryAlreadyRegistered = 712,
+    cudaErrorHostMemoryNotRegistered = 713,
+    cudaErrorNotSupported = 801,
 };
 enum cudaMemcpyKind {
     cudaMemcpyHostToHost,
@@ -36,8 +39,11 @@ enum {
     cudaEventDefault = 0,
     cudaEventDisableTiming = 2,
     cudaHostAllocDefault = 0,
-    cudaHostAllocMapped = 2
+    cudaHostAllocMapped = 2,
+    cudaHostRegisterMapped = 2,
+    cudaHostRegisterReadOnly = 8
 };
+enum cudaDeviceAttr { cudaDevAttrHostRegisterReadOnlySupported = 113 };
 
 struct emu_stream;
 struct emu_event;
@@ -63,6 +69,7 @@ cudaError_t cudaRuntimeGetVersion(int *ret_version);
 cudaError_t cudaGetDeviceCount(int *ret_n);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret_prop, int device);
+cudaError_t cudaDeviceGetAttribute(int *ret_value, cudaDeviceAttr attr, int device);
 cudaError_t cudaGetLastError(void);
 const char *cudaGetErrorString(cudaError_t error);
 /* For a profiler, which the emulation has none of: C programs mark what it is to look at. */
@@ -73,6 +80,10 @@ cudaError_t cudaMalloc(void **ret_p, size_t bytes);
 cudaError_t cudaFree(void *p);
 cudaError_t cudaHostAlloc(void **ret_p, size_t bytes, unsigned flags);
 cudaError_t cudaFreeHost(void *p);
+/* Of memory that was mapped, from its first byte on: emu_pin.cpp. */
+cudaError_t cudaHostRegister(void *p, size_t bytes, unsigned flags);
+cudaError_t cudaHostUnregister(void *p);
+cudaError_t cudaHostGetDevicePointer(void **ret_device, void *p, unsigned flags);
 cudaError_t cudaMemGetInfo(size_t *ret_free, size_t *ret_total);
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind);
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, cudaMemcpyKind kind,
@@ -170,6 +181,8 @@ struct emu_machine {
     cudaError_t error; /* of cudaGetDeviceCount() */
     int driver, n_device, major, minor;
     size_t bytes, taken_bytes;
+    size_t pin_bytes; /* of main memory that may be registered */
+    bool pins_read_only;
 };
-#define EMU_MACHINE (emu_machine{cudaSuccess, 13000, 1, 8, 0, size_t(1) << 30, 0})
+#define EMU_MACHINE (emu_machine{cudaSuccess, 13000, 1, 8, 0, size_t(1) << 30, 0, SIZE_MAX, false})
 void emu_set_machine(const struct emu_machine *machine);

@@ -44,10 +44,11 @@ struct host_block {
 };
 enum { HOST_GUARD = 256 };
 
-/* EMU_MIB: memory of the device; EMU_SM: its compute capability, 86 for 8.6. */
+/* EMU_MIB: memory of the device; EMU_SM: its compute capability, 86 for 8.6; EMU_PIN: what can be registered
+ * of main memory, so many bytes, or "read-only" maps too. */
 static struct emu_machine host_invent(void)
 {
-    const char *const mib = getenv("EMU_MIB"), *const sm = getenv("EMU_SM");
+    const char *const mib = getenv("EMU_MIB"), *const sm = getenv("EMU_SM"), *const pin = getenv("EMU_PIN");
     struct emu_machine machine = EMU_MACHINE;
 
     if (mib)
@@ -56,6 +57,9 @@ static struct emu_machine host_invent(void)
         machine.major = int(strtol(sm, NULL, 10)) / 10;
         machine.minor = int(strtol(sm, NULL, 10)) % 10;
     }
+    machine.pins_read_only = pin && !strcmp(pin, "read-only");
+    if (pin && !machine.pins_read_only)
+        machine.pin_bytes = strtoul(pin, NULL, 10);
     return machine;
 }
 static struct emu_machine host_machine = host_invent();
@@ -70,6 +74,16 @@ static cudaError_t host_error(cudaError_t error)
     if (error)
         host_last = error;
     return error;
+}
+
+cudaError_t emu_error(cudaError_t error)
+{
+    return host_error(error);
+}
+
+const struct emu_machine *emu_get_machine(void)
+{
+    return &host_machine;
 }
 
 /* EMU_BREAK: after so many kernels the device is broken, as by a wild store of one: that kernel has done
@@ -126,6 +140,12 @@ const char *cudaGetErrorString(cudaError_t error)
         return "an illegal memory access was encountered";
     case cudaErrorStreamCaptureUnsupported:
         return "operation not permitted when stream is capturing";
+    case cudaErrorHostMemoryAlreadyRegistered:
+        return "part or all of the requested memory range is already mapped";
+    case cudaErrorHostMemoryNotRegistered:
+        return "pointer does not correspond to a registered memory region";
+    case cudaErrorNotSupported:
+        return "operation not supported";
     default:
         return "invalid argument";
     }
@@ -168,6 +188,14 @@ static int host_smem_opt_in(void)
     if (host_machine.major == 9 || host_machine.major == 10)
         return EMU_SMEM_OPT_IN;
     return host_machine.major == 8 && host_machine.minor == 0 ? 163 << 10 : 99 << 10;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *ret_value, cudaDeviceAttr attr, int device)
+{
+    if (attr != cudaDevAttrHostRegisterReadOnlySupported || device < 0 || device >= host_machine.n_device)
+        return host_error(cudaErrorInvalidValue);
+    *ret_value = host_machine.pins_read_only;
+    return cudaSuccess;
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *ret_prop, int device)
@@ -571,7 +599,10 @@ cudaError_t emu_launch(const struct emu_grid *grid, cudaStream_t stream, emu_wor
     return stream_push(stream, [g, owned] {
         if (host_until_break > 0)
             host_until_break--;
-        if (!host_is_broken())
-            emu_run_grid(&g, owned.get());
+        if (host_is_broken())
+            return;
+        emu_pin_hide(true);
+        emu_run_grid(&g, owned.get());
+        emu_pin_hide(false);
     });
 }

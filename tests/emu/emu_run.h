@@ -83,5 +83,10 @@ void emu_smem_grid_end(void);
 int emu_warp_compute(struct emu_call *const call[32], unsigned mask);
 const char *emu_op_name(enum emu_op op);
 
-/* emu_host.cpp: memory of the device that was not made there */
+/* emu_host.cpp: memory of the device that was not made there; the runtime's last error; what machine it is */
 void emu_device_range(const void *p, size_t bytes, bool add);
+cudaError_t emu_error(cudaError_t error);
+const struct emu_machine *emu_get_machine(void);
+
+/* emu_pin.cpp: while kernels run, registered memory is not there at the host's addresses */
+void emu_pin_hide(bool hidden);

@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <map>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define VMM_NAME "emu-device"
 enum { VMM_GRANULARITY = 64 << 10, VMM_SEALS = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL };
 
 struct vmm_range {
@@ -56,7 +58,7 @@ CUresult cuMemCreate(CUmemGenericAllocationHandle *ret_handle, size_t bytes, con
         return CUDA_ERROR_INVALID_VALUE;
     if (bytes > free_bytes)
         return CUDA_ERROR_OUT_OF_MEMORY;
-    const int fd = memfd_create("emu-device", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    const int fd = memfd_create(VMM_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
         return CUDA_ERROR_OUT_OF_MEMORY;
     *ret_handle = (CUmemGenericAllocationHandle)fd;
@@ -77,12 +79,22 @@ CUresult cuMemExportToShareableHandle(void *ret_fd, CUmemGenericAllocationHandle
     return vmm_result(fd >= 0);
 }
 
+/* A memfd of somebody else's is no memory of a device. */
+static bool vmm_is_device(int fd)
+{
+    static const char name[] = "/memfd:" VMM_NAME;
+    char path[32], is[sizeof(name)] = "";
+
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+    return readlink(path, is, sizeof(is) - 1) == sizeof(is) - 1 && !strcmp(is, name);
+}
+
 CUresult cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *ret_handle, void *fd,
                                         CUmemAllocationHandleType type)
 {
     const int own = fcntl((int)reinterpret_cast<uintptr_t>(fd), F_DUPFD_CLOEXEC, 0);
 
-    if (own < 0 || fcntl(own, F_GET_SEALS) < 0) { /* no memory of a device */
+    if (own < 0 || !vmm_is_device(own)) {
         if (own >= 0)
             close(own);
         return CUDA_ERROR_INVALID_VALUE;

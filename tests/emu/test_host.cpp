@@ -5,8 +5,12 @@
 #include "emu_test.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-enum { N = 64 };
+enum { N = 64, PAGE = 4096 };
 
 __global__ void add(int *x, int by)
 {
@@ -171,6 +175,128 @@ static void test_memory_is_undefined_bounded_and_counted(void **state)
     assert_int_equal(before, after);
 }
 
+/* main memory that kernels read */
+
+static int *page_new(int prot)
+{
+    void *const p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    assert_true(p != MAP_FAILED);
+    for (int i = 0; i < N; i++)
+        static_cast<int *>(p)[i] = 3 * i;
+    assert_int_equal(mprotect(p, PAGE, prot), 0);
+    return static_cast<int *>(p);
+}
+
+__global__ void take(int *x, const int *from)
+{
+    x[threadIdx.x] = from[threadIdx.x];
+}
+
+__global__ void give(int *to, const int *x)
+{
+    to[threadIdx.x] = x[threadIdx.x];
+}
+
+static void test_registered_memory_has_an_address_of_the_devices(void **state)
+{
+    int *const page = page_new(PROT_READ | PROT_WRITE), *const x = emu_device<int>(NULL, N), got[N];
+    void *device;
+
+    assert_int_equal(cudaHostRegister(page, N * sizeof(int), cudaHostRegisterMapped), cudaSuccess);
+    assert_int_equal(cudaHostGetDevicePointer(&device, page, 0), cudaSuccess);
+    assert_ptr_not_equal(device, page);
+    page[3] = -1; /* what the device was given is not changed any more */
+    assert_int_equal(KERN_CUDA_LAUNCH(take, 1, N, 0, NULL, false, x, static_cast<int *>(device)),
+                     cudaSuccess);
+    emu_take(got, x, N);
+    for (int i = 0; i < N; i++)
+        assert_int_equal(got[i], 3 * i);
+    assert_int_equal(page[3], -1);
+    assert_int_equal(cudaHostUnregister(page), cudaSuccess);
+    assert_int_equal(cudaHostGetDevicePointer(&device, page, 0), cudaErrorInvalidValue);
+    assert_int_equal(cudaHostUnregister(page), cudaErrorHostMemoryNotRegistered);
+    munmap(page, PAGE);
+}
+
+static void test_only_what_a_driver_would_pin_is_registered(void **state)
+{
+    const unsigned mapped = cudaHostRegisterMapped, read_only = mapped | cudaHostRegisterReadOnly;
+    int *const written = page_new(PROT_READ | PROT_WRITE), *const page = page_new(PROT_READ);
+    struct emu_machine machine = EMU_MACHINE;
+    void *device;
+    int can = 1;
+
+    assert_int_equal(cudaDeviceGetAttribute(&can, cudaDevAttrHostRegisterReadOnlySupported, 0), cudaSuccess);
+    assert_false(can);
+    assert_int_equal(cudaHostRegister(page, PAGE, mapped), cudaErrorInvalidValue);
+    assert_int_equal(cudaHostRegister(page, PAGE, read_only), cudaErrorNotSupported);
+    machine.pins_read_only = true;
+    machine.pin_bytes = PAGE - 1;
+    emu_set_machine(&machine);
+    assert_int_equal(cudaHostRegister(page, PAGE, read_only), cudaErrorMemoryAllocation);
+    machine.pin_bytes = PAGE;
+    emu_set_machine(&machine);
+    assert_int_equal(cudaHostRegister(page + 1, N, read_only), cudaErrorInvalidValue);
+    assert_int_equal(cudaHostRegister(page, PAGE, read_only), cudaSuccess);
+    assert_int_equal(cudaHostRegister(page, PAGE, read_only), cudaErrorHostMemoryAlreadyRegistered);
+    assert_int_equal(cudaHostRegister(written, PAGE, 0), cudaSuccess);
+    assert_int_equal(cudaHostGetDevicePointer(&device, written, 0), cudaErrorInvalidValue); /* not mapped */
+    assert_int_equal(cudaHostUnregister(written), cudaSuccess);
+    assert_int_equal(cudaHostUnregister(page), cudaSuccess);
+    machine = EMU_MACHINE;
+    emu_set_machine(&machine);
+    cudaGetLastError();
+    munmap(written, PAGE);
+    munmap(page, PAGE);
+}
+
+/* A child passes a kernel the page's address, the host's or the device's, moved by so many ints, to read at
+ * or to write to, and ends of it. */
+static void check_told(bool host, long by, bool writes, const char *text)
+{
+    int *const page = page_new(PROT_READ | PROT_WRITE), *const x = emu_device<int>(NULL, N), pipes[2];
+    char said[4096] = "";
+    void *device;
+    size_t n = 0;
+    ssize_t more;
+
+    assert_int_equal(pipe(pipes), 0);
+    const pid_t pid = fork();
+    if (!pid) {
+        const struct rlimit none = {};
+        setrlimit(RLIMIT_CORE, &none);
+        dup2(pipes[1], 2);
+        cudaHostRegister(page, PAGE, cudaHostRegisterMapped);
+        cudaHostGetDevicePointer(&device, page, 0);
+        int *const p = (host ? page : static_cast<int *>(device)) + by;
+        if (writes)
+            KERN_CUDA_LAUNCH(give, 1, N, 0, NULL, false, p, static_cast<const int *>(x));
+        else
+            KERN_CUDA_LAUNCH(take, 1, N, 0, NULL, false, x, static_cast<const int *>(p));
+        _exit(0);
+    }
+    close(pipes[1]);
+    while (n < sizeof(said) - 1 && (more = read(pipes[0], said + n, sizeof(said) - 1 - n)) > 0)
+        n += size_t(more);
+    close(pipes[0]);
+    assert_int_equal(waitpid(pid, NULL, 0), pid);
+    if (!strstr(said, text))
+        fail_msg("expected '%s', got '%s'", text, said);
+    cudaFree(x);
+    munmap(page, PAGE);
+}
+
+static void test_a_kernel_that_takes_the_wrong_address_is_told(void **state)
+{
+    const long n = PAGE / long(sizeof(int));
+
+    check_told(true, 0, false, "the host's address of registered memory");
+    check_told(false, -1, false, "outside of registered memory of 4096 bytes");
+    check_told(false, n - N + 1, false, "outside of registered memory of 4096 bytes");
+    check_told(false, 0, true, "a write to registered memory");
+}
+
 static void test_a_launch_that_no_device_takes_is_refused(void **state)
 {
     int *const x = numbers_new(), got[N];
@@ -209,6 +335,9 @@ int main(void)
         cmocka_unit_test(test_a_graph_replays_what_was_captured_with_its_arguments),
         cmocka_unit_test(test_the_null_stream_waits_for_all_and_is_done_at_once),
         cmocka_unit_test(test_memory_is_undefined_bounded_and_counted),
+        cmocka_unit_test(test_registered_memory_has_an_address_of_the_devices),
+        cmocka_unit_test(test_only_what_a_driver_would_pin_is_registered),
+        cmocka_unit_test(test_a_kernel_that_takes_the_wrong_address_is_told),
         cmocka_unit_test(test_a_launch_that_no_device_takes_is_refused),
     };
 

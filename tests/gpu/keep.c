@@ -71,7 +71,8 @@ static int keep_look(const char *backend, int fd)
     struct kern_mem mem;
 
     keep_pattern(want);
-    if (!k || k->ops->mem_adopt(k, fd, KEEP_BYTES, &mem) || k->ops->copy_out(k, got, mem.base, KEEP_BYTES))
+    if (!k || k->ops->mem_adopt(k, fd, KEEP_BYTES, KERN_MEM_WEIGHTS, &mem) ||
+        k->ops->copy_out(k, got, mem.base, KEEP_BYTES))
         return 1;
     const bool same = !memcmp(want, got, KEEP_BYTES);
     k->ops->mem_free(k, &mem);

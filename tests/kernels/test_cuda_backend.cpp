@@ -458,14 +458,18 @@ static void test_weights_are_shared_read_only_and_counted(void **state)
     assert_true(made.fd >= 0 && made.bytes >= 100000 && before - one->ops->free_bytes(one) == made.bytes);
     assert_int_equal(one->ops->copy_in(one, made.base + 5, "weights", 8), 0);
     assert_int_equal(one->ops->mem_seal(one, &made), 0);
-    assert_int_equal(two->ops->mem_adopt(two, fcntl(made.fd, F_DUPFD_CLOEXEC, 0), 100000, &adopted), 0);
+    assert_int_equal(
+        two->ops->mem_adopt(two, fcntl(made.fd, F_DUPFD_CLOEXEC, 0), 100000, KERN_MEM_WEIGHTS, &adopted), 0);
     one->ops->mem_free(one, &made);
     assert_int_equal(two->ops->copy_out(two, text, adopted.base + 5, 8), 0);
     assert_string_equal(text, "weights");
     /* more than there is, or what is no device's: refused, and the fd is closed */
-    assert_int_equal(one->ops->mem_adopt(one, fcntl(adopted.fd, F_DUPFD_CLOEXEC, 0), 1 << 20, &made),
-                     -EINVAL);
-    assert_int_equal(one->ops->mem_adopt(one, open("/dev/null", O_RDWR | O_CLOEXEC), 100000, &made), -EINVAL);
+    assert_int_equal(
+        one->ops->mem_adopt(one, fcntl(adopted.fd, F_DUPFD_CLOEXEC, 0), 1 << 20, KERN_MEM_WEIGHTS, &made),
+        -EINVAL);
+    assert_int_equal(
+        one->ops->mem_adopt(one, open("/dev/null", O_RDWR | O_CLOEXEC), 100000, KERN_MEM_WEIGHTS, &made),
+        -EINVAL);
     two->ops->mem_free(two, &adopted);
     assert_int_equal(one->ops->free_bytes(one), before);
     assert_int_equal(one->ops->mem_alloc(one, size_t(2) << 30, KERN_MEM_WEIGHTS, &made), -ENOMEM);
@@ -473,6 +477,134 @@ static void test_weights_are_shared_read_only_and_counted(void **state)
     assert_string_equal(one->trouble, "CUDA: out of memory");
     one->ops->free(one);
     two->ops->free(two);
+}
+
+/* host memory: what a driver with or without read-only registration makes of the same memfd */
+
+static struct kern_mem host_mem_new(struct kern *kern, const std::vector<float> &rows)
+{
+    const size_t bytes = rows.size() * sizeof(float);
+    struct kern_mem mem = {};
+
+    assert_int_equal(kern->ops->mem_alloc(kern, bytes, KERN_MEM_HOST, &mem), 0);
+    memcpy(mem.base, rows.data(), bytes);
+    assert_int_equal(kern->ops->mem_seal(kern, &mem), 0);
+    assert_true(mem.fd >= 0 && mem.locked && mem.host && mem.base != mem.host);
+    return mem;
+}
+
+/* One token's row, by way of a table that lies at base. */
+static void check_embeds(struct kern *kern, const struct kern_mem *mem, const std::vector<float> &rows)
+{
+    const int32_t ids[] = {4};
+    struct kern_mat table = {};
+    struct kern_mem x = {};
+    float got[DIM];
+
+    table.type = QUANT_F32;
+    table.layout = KERN_ROWS;
+    table.n_out = VOCAB;
+    table.n_in = DIM;
+    table.data = mem->base;
+    table.bytes = mem->bytes;
+    assert_int_equal(kern->ops->mem_alloc(kern, sizeof(got), KERN_MEM_STATE, &x), 0);
+    assert_int_equal(kern->ops->embed(kern, &table, ids, 1, reinterpret_cast<float *>(x.base)), 0);
+    assert_int_equal(kern->ops->copy_out(kern, got, x.base, sizeof(got)), 0);
+    assert_memory_equal(got, &rows[size_t(ids[0]) * DIM], sizeof(got));
+    kern->ops->mem_free(kern, &x);
+}
+
+static struct kern *open_planned(void)
+{
+    struct kern_shape shape = {};
+    struct kern *const kern = open_backend();
+
+    shape.dim = shape.n_ff = shape.n_vocab = DIM;
+    shape.n_qh = shape.n_kvh = shape.n_kh = shape.n_vh = 1;
+    shape.d_attn = 64;
+    shape.d_delta = D;
+    shape.conv_k = 4;
+    shape.max_tok = 1;
+    shape.max_ctx = 64;
+    shape.kv_type = KERN_KV_F16;
+    assert_int_equal(kern->ops->plan(kern, &shape), 0);
+    return kern;
+}
+
+static void check_rows_in_main_memory(bool read_only)
+{
+    struct emu_machine m = EMU_MACHINE;
+    std::vector<float> rows(VOCAB * DIM);
+    struct kern_mem adopted = {};
+
+    for (size_t i = 0; i < rows.size(); i++)
+        rows[i] = float(i) * 0.5f;
+    m.pins_read_only = read_only;
+    emu_set_machine(&m);
+    struct kern *const one = open_planned(), *const two = open_planned();
+    assert_int_equal(one->host_copies, read_only ? 1 : 2);
+    const uint64_t before = one->ops->free_bytes(one);
+    struct kern_mem made = host_mem_new(one, rows);
+    const size_t bytes = made.bytes;
+    assert_int_equal(one->ops->free_bytes(one), before); /* nothing of it is the device's */
+    check_embeds(one, &made, rows);
+    assert_int_equal(
+        two->ops->mem_adopt(two, fcntl(made.fd, F_DUPFD_CLOEXEC, 0), bytes, KERN_MEM_HOST, &adopted), 0);
+    one->ops->mem_free(one, &made);
+    one->ops->free(one);
+    check_embeds(two, &adopted, rows);
+    /* of another size; and each kind where the other belongs */
+    assert_int_equal(
+        two->ops->mem_adopt(two, fcntl(adopted.fd, F_DUPFD_CLOEXEC, 0), bytes - 4, KERN_MEM_HOST, &made),
+        -EMSGSIZE);
+    assert_int_equal(
+        two->ops->mem_adopt(two, fcntl(adopted.fd, F_DUPFD_CLOEXEC, 0), bytes, KERN_MEM_WEIGHTS, &made),
+        -EINVAL);
+    two->ops->mem_free(two, &adopted);
+    assert_int_equal(two->ops->mem_alloc(two, bytes, KERN_MEM_WEIGHTS, &made), 0);
+    assert_int_equal(
+        two->ops->mem_adopt(two, fcntl(made.fd, F_DUPFD_CLOEXEC, 0), bytes, KERN_MEM_HOST, &adopted), -EPERM);
+    two->ops->mem_free(two, &made);
+    two->ops->free(two);
+    m = EMU_MACHINE;
+    emu_set_machine(&m);
+}
+
+static void test_rows_in_main_memory_are_read_and_handed_on(void **state)
+{
+    check_rows_in_main_memory(false);
+    check_rows_in_main_memory(true);
+}
+
+/* Known at once where it pins nothing; where it does not pin so much, sealing fails, and nothing is left. */
+static void test_a_driver_that_pins_nothing_offers_no_main_memory(void **state)
+{
+    struct emu_machine m = EMU_MACHINE;
+    struct kern_mem mem = {};
+
+    m.pin_bytes = 0;
+    emu_set_machine(&m);
+    struct kern *kern = open_backend();
+    assert_int_equal(kern->host_copies, 0);
+    assert_string_equal(kern->no_host, "CUDA: out of memory");
+    assert_string_equal(kern->trouble, "");
+    assert_int_equal(kern->ops->mem_alloc(kern, 4096, KERN_MEM_HOST, &mem), -EOPNOTSUPP);
+    assert_int_equal(
+        kern->ops->mem_adopt(kern, open("/dev/null", O_RDONLY | O_CLOEXEC), 4096, KERN_MEM_HOST, &mem),
+        -EOPNOTSUPP);
+    kern->ops->free(kern);
+    m.pin_bytes = 65536;
+    emu_set_machine(&m);
+    kern = open_backend();
+    assert_int_equal(kern->ops->mem_alloc(kern, 65537, KERN_MEM_HOST, &mem), 0);
+    assert_int_equal(kern->ops->mem_seal(kern, &mem), -ENOMEM);
+    assert_string_equal(kern->trouble, "CUDA: out of memory");
+    assert_null(mem.base);
+    assert_int_equal(mem.fd, -1);
+    kern->ops->mem_free(kern, &mem);
+    kern->ops->free(kern);
+    m = EMU_MACHINE;
+    emu_set_machine(&m);
 }
 
 int main(void)
@@ -489,6 +621,8 @@ int main(void)
         cmocka_unit_test(test_stages_count_what_was_read),
         cmocka_unit_test(test_what_a_step_cannot_hold_is_refused),
         cmocka_unit_test(test_weights_are_shared_read_only_and_counted),
+        cmocka_unit_test(test_rows_in_main_memory_are_read_and_handed_on),
+        cmocka_unit_test(test_a_driver_that_pins_nothing_offers_no_main_memory),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

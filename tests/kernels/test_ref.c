@@ -418,7 +418,7 @@ static void test_sealed_weights_cannot_change_and_can_be_adopted(void **state)
     assert_int_equal(pwrite(mem.fd, "x", 1, 0), -1);
     assert_int_equal(ftruncate(mem.fd, 1), -1);
     assert_ptr_equal(mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, mem.fd, 0), MAP_FAILED);
-    assert_int_equal(kern->ops->mem_adopt(kern, dup(mem.fd), bytes, &again), 0);
+    assert_int_equal(kern->ops->mem_adopt(kern, dup(mem.fd), bytes, KERN_MEM_WEIGHTS, &again), 0);
     assert_string_equal((char *)again.base + 5000, "weights");
     kern->ops->mem_free(kern, &mem);
     assert_string_equal((char *)again.base + 5000, "weights");
@@ -434,11 +434,11 @@ static void test_adopt_refuses_unsealed_and_wrong_size(void **state)
 
     (void)state;
     assert_int_equal(kern->ops->mem_alloc(kern, 4096, KERN_MEM_WEIGHTS, &mem), 0);
-    assert_int_equal(kern->ops->mem_adopt(kern, dup(mem.fd), 4096, &again), -EPERM);
+    assert_int_equal(kern->ops->mem_adopt(kern, dup(mem.fd), 4096, KERN_MEM_WEIGHTS, &again), -EPERM);
     assert_int_equal(kern->ops->mem_seal(kern, &mem), 0);
-    assert_int_equal(kern->ops->mem_adopt(kern, dup(mem.fd), 4095, &again), -EMSGSIZE);
+    assert_int_equal(kern->ops->mem_adopt(kern, dup(mem.fd), 4095, KERN_MEM_WEIGHTS, &again), -EMSGSIZE);
     const int taken = dup(mem.fd);
-    assert_int_equal(kern->ops->mem_adopt(kern, taken, 1, &again), -EMSGSIZE);
+    assert_int_equal(kern->ops->mem_adopt(kern, taken, 1, KERN_MEM_WEIGHTS, &again), -EMSGSIZE);
     assert_int_equal(fcntl(taken, F_GETFD), -1); /* taken, also by a refusal */
     assert_null(again.base);
     kern->ops->mem_free(kern, &mem);
