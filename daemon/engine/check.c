@@ -16,7 +16,7 @@ struct engine_check {
     struct kern *kern;
     struct tokenizer *tokenizer;
     struct config config;
-    uint64_t weights_bytes;
+    struct weights_size size;
     struct fault fault;
 };
 
@@ -52,7 +52,7 @@ static int engine_check_file(struct engine_check *c)
     if (!r)
         r = kern_open(&options, &c->fault, &c->kern);
     if (!r)
-        r = weights_measure(c->gguf, &c->config, c->kern, &c->fault, &c->weights_bytes);
+        r = weights_measure(c->gguf, &c->config, c->kern, &c->fault, &c->size);
     return r ? r : engine_check_options(c);
 }
 
@@ -71,7 +71,7 @@ static int engine_put_checked(struct engine *e, const struct engine_check *c, ui
     Qwe__Checked checked = QWE__CHECKED__INIT;
 
     checked.has_weights_bytes = checked.has_free_bytes = checked.has_limit_bytes = 1;
-    checked.weights_bytes = c->weights_bytes;
+    checked.weights_bytes = c->size.all_bytes;
     checked.free_bytes = memory_available_bytes(held_bytes);
     checked.limit_bytes = memory_limit_bytes(held_bytes);
     return uplink_put(&e->up, 0, MSG_E_CHECKED, &checked.base);

@@ -131,8 +131,8 @@ static int engine_load_adopt(struct engine_load *load)
         fd = fcntl(load->fd, F_DUPFD_CLOEXEC, 0);
         if (fd < 0)
             return err_errno();
-        r = model_adopt(load->gguf, load->start->model_path, load->e->kern, fd, kept->model_digest.data, &why,
-                        &load->e->model);
+        r = model_adopt(load->gguf, load->start->model_path, load->e->kern, (struct weights_fds){fd, -1},
+                        kept->model_digest.data, &why, &load->e->model);
     }
     load->adopted = !r;
     if (r <= 0)
@@ -153,8 +153,8 @@ static int engine_load_weights(struct engine_load *load)
         if (r <= 0)
             return r;
     }
-    return model_open(load->gguf, load->start->model_path, e->kern, engine_on_progress, load, &load->fault,
-                      &e->model);
+    return model_open(load->gguf, load->start->model_path, e->kern, WEIGHTS_TABLE_WITH_ALL,
+                      engine_on_progress, load, &load->fault, &e->model);
 }
 
 /* Weights that were loaded are for the next engine too, if the backend has them where it can map them. */

@@ -56,50 +56,60 @@ static void model_label(struct model *m, const struct gguf *gguf, const char *pa
     model_name(gguf, sizeof(m->name), m->name);
 }
 
-/* fd < 0: the weights come from the file, and so does the digest. */
-static int model_init(const struct gguf *gguf, const char *path, struct kern *kern, int fd,
-                      const uint8_t *digest, model_progress_fn progress, void *user, struct fault *fault,
-                      struct model **ret_model)
+/* Everything but the weights. */
+static int model_new(const struct gguf *gguf, const char *path, struct kern *kern, struct fault *fault,
+                     struct model **ret_model)
 {
-    _cleanup_(closep) int owned_fd = fd;
     _cleanup_(model_freep) struct model *m = calloc(1, sizeof(*m));
     int r;
 
     if (!m)
         return err_origin(-ENOMEM);
     m->kern = kern;
-    m->weights.mem.fd = -1;
+    m->weights.mem.fd = m->weights.host.fd = -1;
     r = config_read(gguf, fault, &m->config);
     if (r)
         return r;
     model_label(m, gguf, path);
-    if (digest)
-        memcpy(m->digest, digest, sizeof(m->digest));
-    else
+    m->file_bytes = gguf_file_bytes(gguf);
+    *ret_model = steal(&m);
+    return MODEL_OK;
+}
+
+int model_open(const struct gguf *gguf, const char *path, struct kern *kern, enum weights_table table,
+               model_progress_fn progress, void *user, struct fault *fault, struct model **ret_model)
+{
+    _cleanup_(model_freep) struct model *m = NULL;
+    int r = model_new(gguf, path, kern, fault, &m);
+
+    if (!r)
         r = model_digest(gguf, fault, m->digest);
     if (r)
         return r;
-    m->file_bytes = gguf_file_bytes(gguf);
-    if (fd < 0)
-        r = weights_load(gguf, &m->config, kern, progress, user, fault, &m->weights);
-    else
-        r = weights_adopt(gguf, &m->config, kern, steal_fd(&owned_fd), fault, &m->weights);
+    r = weights_load(gguf, &m->config, kern, table, progress, user, fault, &m->weights);
     if (r)
         return r;
     *ret_model = steal(&m);
     return MODEL_OK;
 }
 
-int model_open(const struct gguf *gguf, const char *path, struct kern *kern, model_progress_fn progress,
-               void *user, struct fault *fault, struct model **ret_model)
-{
-    return model_init(gguf, path, kern, -1, NULL, progress, user, fault, ret_model);
-}
-
-int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, int fd,
+int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, struct weights_fds fds,
                 const uint8_t digest[32], struct fault *fault, struct model **ret_model)
 {
-    return model_init(gguf, path, kern, fd, digest, NULL, NULL, fault, ret_model);
+    _cleanup_(model_freep) struct model *m = NULL;
+    int r = model_new(gguf, path, kern, fault, &m);
+
+    if (r) {
+        closep(&fds.all);
+        closep(&fds.host);
+        return r;
+    }
+    memcpy(m->digest, digest, sizeof(m->digest));
+    r = weights_adopt(gguf, &m->config, kern, fds, fault, &m->weights);
+    if (r)
+        return r;
+    *ret_model = steal(&m);
+    return MODEL_OK;
 }
 
 struct model *model_free(struct model *m)

@@ -1,8 +1,8 @@
 /* model.h - a loaded Qwen 3.5: configuration, weights in backend memory, and the forward pass over a batch.
  *
- * model_open() reads the file once and packs the weights into one kern_mem (model->weights.mem), whose fd a
- * later engine may adopt.  struct state is everything that sequences own: KV pages and DeltaNet slots, sized
- * once. */
+ * model_open() reads the file once and packs the weights into one kern_mem (model->weights.mem), or two,
+ * whose fds a later engine may adopt.  struct state is everything that sequences own: KV pages and DeltaNet
+ * slots, sized once. */
 #pragma once
 
 #include "config.h"
@@ -24,18 +24,19 @@ enum {
     MODEL_E_TENSOR = WEIGHTS_E_TENSOR,
     MODEL_E_MEMORY = WEIGHTS_E_MEMORY,
     MODEL_E_READ = WEIGHTS_E_READ,
-    MODEL_E_STATE
+    MODEL_E_STATE,
+    MODEL_E_HOST = WEIGHTS_E_HOST,
 };
 
 /* gguf is borrowed for the call; path is for show.  0, GGUF_E_*, CONFIG_E_*, MODEL_E_*, < 0.  Faults name the
  * tensor, what it is and what it should be. */
-int model_open(const struct gguf *gguf, const char *path, struct kern *kern, model_progress_fn progress,
-               void *user, struct fault *fault, struct model **ret_model);
+int model_open(const struct gguf *gguf, const char *path, struct kern *kern, enum weights_table table,
+               model_progress_fn progress, void *user, struct fault *fault, struct model **ret_model);
 
-/* The same from weights that an earlier engine packed: fd is taken over, also on failure; see
+/* The same from weights that an earlier engine packed: fds are taken over, also on failure; see
  * weights_adopt(). digest: the model's, as model_open() made it.  No byte of a tensor is read from the file.
  */
-int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, int fd,
+int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, struct weights_fds fds,
                 const uint8_t digest[32], struct fault *fault, struct model **ret_model);
 struct model *model_free(struct model *model);
 CLEANUP_FUNC(struct model, model_free)

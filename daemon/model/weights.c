@@ -22,6 +22,7 @@ struct weights_want {
     const float **vec;
     bool turned; /* a matrix [n_out][n_in] that is kept as plain values [n_in][n_out] (ssm_conv1d) */
     bool optional;
+    bool on_host; /* in a memory of its own */
 };
 
 struct weights_item {
@@ -29,7 +30,8 @@ struct weights_item {
     struct kern_mat *mat;             /* in struct weights; NULL: plain f32 values behind *vec */
     const float **vec;
     int n_out, n_in;      /* != 0: values are turned */
-    size_t offset, bytes; /* in mem */
+    size_t offset, bytes; /* in mem, or in host */
+    bool on_host;
 };
 
 struct weights_plan {
@@ -39,8 +41,11 @@ struct weights_plan {
     struct fault *fault;
     struct weights_item *items; /* owned */
     int n_items;
-    size_t bytes;    /* of mem */
-    bool check_only; /* wants are verified, nothing is placed */
+    enum weights_table table;
+    size_t bytes;       /* of mem */
+    size_t host_bytes;  /* of host; 0: there is none */
+    size_t table_bytes; /* of the table, if it need not be in mem */
+    bool check_only;    /* wants are verified, nothing is placed */
 };
 
 /* checks */
@@ -94,6 +99,12 @@ static void weights_place(struct weights_plan *p, const struct gguf_tensor *t,
             .type = (enum quant_type)t->type, .layout = layout, .n_out = want->n_out, .n_in = want->n_in};
         item->bytes = p->kern->ops->mat_bytes(p->kern, want->mat->type, layout, want->n_out, want->n_in);
         want->mat->bytes = item->bytes;
+    }
+    if (want->on_host) {
+        item->on_host = true;
+        item->offset = 0;
+        p->host_bytes = item->bytes;
+        return;
     }
     p->bytes = ROUND_UP(p->bytes + item->bytes, (size_t)WEIGHTS_ALIGN);
 }
@@ -213,14 +224,20 @@ static bool weights_share(const struct kern *kern, const struct weights *w)
 static int weights_plan_global(struct weights_plan *p, struct weights *w)
 {
     const struct config *c = p->config;
-    const struct weights_want embed = {NULL, c->n_vocab, c->dim, .mat = &w->embed};
+    const bool on_host = p->table == WEIGHTS_TABLE_HOST;
+    const struct weights_want embed = {NULL, c->n_vocab, c->dim, .mat = &w->embed, .on_host = on_host};
     const struct weights_want head = {NULL, c->n_vocab, c->dim, .mat = &w->head};
     const struct weights_want norm = {NULL, 0, c->dim, .vec = &w->out_norm_w};
     int r = weights_want_at(p, "output_norm.weight", &norm, KERN_PANELS);
 
     w->tied = !gguf_find_tensor(p->gguf, "output.weight");
+    if (!r && w->tied && on_host)
+        return fault_set(p->fault, WEIGHTS_E_HOST,
+                         "token_embd.weight is the head too and stays with the other weights");
     if (!r && !weights_share(p->kern, w))
         r = weights_want_at(p, "token_embd.weight", &embed, KERN_ROWS);
+    if (!r && !w->tied)
+        p->table_bytes = w->embed.bytes;
     if (!r)
         r = weights_want_at(p, w->tied ? "token_embd.weight" : "output.weight", &head, KERN_PANELS);
     return r;
@@ -368,18 +385,25 @@ static int weights_pack_turned(const struct weights_plan *p, const struct weight
 }
 
 static int weights_pack(const struct weights_plan *p, const struct weights_item *item,
-                        const struct weights_piece *piece, const uint8_t *src, const struct kern_mem *mem)
+                        const struct weights_piece *piece, const uint8_t *src, const struct weights *w)
 {
+    uint8_t *const to = w->mem.base + item->offset;
     struct kern_mat mat;
 
     if (item->n_out)
-        return weights_pack_turned(p, item, src, mem->base + item->offset);
+        return weights_pack_turned(p, item, src, to);
     if (!item->mat)
-        return p->kern->ops->copy_in(p->kern, mem->base + item->offset, src, item->bytes);
+        return p->kern->ops->copy_in(p->kern, to, src, item->bytes);
+    if (item->on_host) { /* KERN_ROWS, as in the file */
+        const size_t row_bytes = item->bytes / (size_t)item->mat->n_out;
+
+        memcpy(w->host.base + (size_t)piece->row * row_bytes, src, (size_t)piece->n_row * row_bytes);
+        return 0;
+    }
     mat = *item->mat;
-    mat.data = mem->base + item->offset;
+    mat.data = to;
     const struct kern_pack pack = {
-        .mat = &mat, .mem = mem, .row = piece->row, .n_row = piece->n_row, .src = src};
+        .mat = &mat, .mem = &w->mem, .row = piece->row, .n_row = piece->n_row, .src = src};
     return p->kern->ops->mat_pack(p->kern, &pack);
 }
 
@@ -392,8 +416,7 @@ int weights_unreadable(const struct gguf *gguf, const struct gguf_tensor *tensor
 
 /* feed: NULL for a file that lies in memory. */
 static int weights_pack_pieces(const struct weights_plan *p, const struct weights_cut *cut, struct feed *feed,
-                               const struct kern_mem *mem, uint64_t all_bytes, model_progress_fn progress,
-                               void *user)
+                               const struct weights *w, model_progress_fn progress, void *user)
 {
     uint64_t done = 0;
     int r = 0;
@@ -407,16 +430,16 @@ static int weights_pack_pieces(const struct weights_plan *p, const struct weight
         if (r < 0)
             return weights_unreadable(p->gguf, tensor, r, p->fault);
         for (int j = piece->item; r == 0 && (j == piece->item || weights_repeats(p, j)); j++)
-            r = weights_pack(p, &p->items[j], piece, src, mem);
+            r = weights_pack(p, &p->items[j], piece, src, w);
         done += cut->ranges[i].bytes;
         if (progress)
-            progress(user, done, all_bytes);
+            progress(user, done, w->file_bytes);
     }
     return r;
 }
 
-static int weights_pack_all(struct weights_plan *p, const struct kern_mem *mem, uint64_t all_bytes,
-                            model_progress_fn progress, void *user)
+static int weights_pack_all(struct weights_plan *p, const struct weights *w, model_progress_fn progress,
+                            void *user)
 {
     _cleanup_(weights_cut_deinit) struct weights_cut cut = {0};
     _cleanup_(feed_freep) struct feed *feed = NULL;
@@ -424,7 +447,7 @@ static int weights_pack_all(struct weights_plan *p, const struct kern_mem *mem, 
 
     if (r == 0 && gguf_fd(p->gguf) >= 0)
         r = feed_new(gguf_fd(p->gguf), cut.ranges, cut.n, &feed);
-    return r < 0 ? r : weights_pack_pieces(p, &cut, feed, mem, all_bytes, progress, user);
+    return r < 0 ? r : weights_pack_pieces(p, &cut, feed, w, progress, user);
 }
 
 /* Only now are the addresses final: sealing may map the memory anew. */
@@ -432,14 +455,37 @@ static void weights_bind(const struct weights_plan *p, struct weights *w)
 {
     for (int i = 0; i < p->n_items; i++) {
         const struct weights_item *item = &p->items[i];
+        const uint8_t *const at = (item->on_host ? w->host.base : w->mem.base) + item->offset;
 
         if (item->mat)
-            item->mat->data = w->mem.base + item->offset;
+            item->mat->data = at;
         else
-            *item->vec = (const float *)(const void *)(w->mem.base + item->offset);
+            *item->vec = (const float *)(const void *)at;
     }
     if (weights_share(p->kern, w))
         w->embed = w->head;
+}
+
+/* What the machine said goes into the fault: the backend itself is as good as before. */
+static int weights_no_host(const struct weights_plan *p, int r)
+{
+    struct kern *const kern = p->kern;
+    const char *why = *kern->no_host ? kern->no_host : *kern->trouble ? kern->trouble : strerror(-r);
+
+    fault_set(p->fault, WEIGHTS_E_HOST,
+              "no main memory for %zu MiB of embeddings that the %s backend reads: %s", p->host_bytes >> 20,
+              kern->ops->name, why);
+    *kern->trouble = '\0';
+    return WEIGHTS_E_HOST;
+}
+
+static int weights_alloc_host(const struct weights_plan *p, struct weights *w)
+{
+    int r = !p->host_bytes         ? 0
+            : p->kern->host_copies ? p->kern->ops->mem_alloc(p->kern, p->host_bytes, KERN_MEM_HOST, &w->host)
+                                   : -EOPNOTSUPP;
+
+    return r ? weights_no_host(p, r) : 0;
 }
 
 static int weights_fill(struct weights_plan *p, struct weights *w, model_progress_fn progress, void *user)
@@ -450,19 +496,41 @@ static int weights_fill(struct weights_plan *p, struct weights *w, model_progres
     if (r)
         return fault_set(p->fault, WEIGHTS_E_MEMORY, "no memory for %zu MiB of weights: %s", p->bytes >> 20,
                          strerror(-r));
-    r = weights_pack_all(p, &w->mem, w->file_bytes, progress, user);
+    r = weights_alloc_host(p, w);
+    if (!r)
+        r = weights_pack_all(p, w, progress, user);
+    if (!r && p->host_bytes) {
+        r = ops->mem_seal(p->kern, &w->host);
+        r = r ? weights_no_host(p, r) : 0;
+    }
     return r ? r : ops->mem_seal(p->kern, &w->mem);
 }
 
-static int weights_take_fd(const struct weights_plan *p, int fd, struct weights *w)
+static int weights_take_fds(const struct weights_plan *p, struct weights_fds *fds, struct weights *w)
 {
-    int r = p->kern->ops->mem_adopt(p->kern, fd, p->bytes, KERN_MEM_WEIGHTS, &w->mem);
+    const struct kern_ops *ops = p->kern->ops;
+    int r = ops->mem_adopt(p->kern, steal_fd(&fds->all), p->bytes, KERN_MEM_WEIGHTS, &w->mem);
 
     if (r)
         return fault_set(p->fault, WEIGHTS_E_MEMORY,
                          "the kept memory does not hold %zu sealed bytes of weights: %s", p->bytes,
                          strerror(-r));
+    if (p->host_bytes)
+        r = ops->mem_adopt(p->kern, steal_fd(&fds->host), p->host_bytes, KERN_MEM_HOST, &w->host);
+    if (r) {
+        fault_set(p->fault, WEIGHTS_E_MEMORY,
+                  "the kept main memory does not hold %zu sealed bytes of embeddings: %s", p->host_bytes,
+                  *p->kern->trouble ? p->kern->trouble : strerror(-r));
+        *p->kern->trouble = '\0';
+        return WEIGHTS_E_MEMORY;
+    }
     return 0;
+}
+
+static void weights_fds_close(struct weights_fds *fds)
+{
+    closep(&fds->all);
+    closep(&fds->host);
 }
 
 static void weights_plan_deinit(struct weights_plan *p)
@@ -470,19 +538,18 @@ static void weights_plan_deinit(struct weights_plan *p)
     free(p->items);
 }
 
-/* fd < 0: packs the file's tensors; else takes the memory over. */
-static int weights_init(const struct weights_plan *plan_in, int fd, model_progress_fn progress, void *user,
-                        struct weights *ret_weights)
+/* Without fds: packs the file's tensors; else takes the memory over. */
+static int weights_init(const struct weights_plan *plan_in, struct weights_fds fds,
+                        model_progress_fn progress, void *user, struct weights *ret_weights)
 {
     _cleanup_(weights_plan_deinit) struct weights_plan plan = *plan_in;
-    _cleanup_(closep) int owned_fd = fd;
-    struct weights w = {.mem.fd = -1};
+    _cleanup_(weights_fds_close) struct weights_fds owned = fds;
+    struct weights w = {.mem.fd = -1, .host.fd = -1};
     int r = weights_plan(&plan, &w);
 
     if (!r) {
         weights_describe(&plan, &w);
-        r = fd < 0 ? weights_fill(&plan, &w, progress, user)
-                   : weights_take_fd(&plan, steal_fd(&owned_fd), &w);
+        r = owned.all < 0 ? weights_fill(&plan, &w, progress, user) : weights_take_fds(&plan, &owned, &w);
     }
     if (r) {
         weights_deinit(&w, plan.kern);
@@ -493,40 +560,53 @@ static int weights_init(const struct weights_plan *plan_in, int fd, model_progre
     return 0;
 }
 
-int weights_load(const struct gguf *gguf, const struct config *config, struct kern *kern,
-                 model_progress_fn progress, void *user, struct fault *fault, struct weights *ret_weights)
-{
-    const struct weights_plan plan = {.gguf = gguf, .config = config, .kern = kern, .fault = fault};
-
-    return weights_init(&plan, -1, progress, user, ret_weights);
-}
-
-int weights_adopt(const struct gguf *gguf, const struct config *config, struct kern *kern, int fd,
-                  struct fault *fault, struct weights *ret_weights)
-{
-    const struct weights_plan plan = {.gguf = gguf, .config = config, .kern = kern, .fault = fault};
-
-    return weights_init(&plan, fd, NULL, NULL, ret_weights);
-}
-
 int weights_measure(const struct gguf *gguf, const struct config *config, struct kern *kern,
-                    struct fault *fault, uint64_t *ret_bytes)
+                    struct fault *fault, struct weights_size *ret_size)
 {
     _cleanup_(weights_plan_deinit) struct weights_plan plan = {
         .gguf = gguf, .config = config, .kern = kern, .fault = fault};
-    struct weights w = {.mem.fd = -1};
+    struct weights w = {.mem.fd = -1, .host.fd = -1};
     int r = weights_plan(&plan, &w);
 
-    weights_deinit(&w, kern);
-    if (!r)
-        *ret_bytes = plan.bytes;
-    return r;
+    free(w.layers);
+    if (r)
+        return r;
+    *ret_size = (struct weights_size){.all_bytes = plan.bytes, .rest_bytes = plan.bytes};
+    if (!w.tied) {
+        ret_size->table_bytes = plan.table_bytes;
+        ret_size->rest_bytes -= ROUND_UP(plan.table_bytes, (size_t)WEIGHTS_ALIGN);
+    }
+    return 0;
+}
+
+int weights_load(const struct gguf *gguf, const struct config *config, struct kern *kern,
+                 enum weights_table table, model_progress_fn progress, void *user, struct fault *fault,
+                 struct weights *ret_weights)
+{
+    const struct weights_plan plan = {
+        .gguf = gguf, .config = config, .kern = kern, .fault = fault, .table = table};
+
+    return weights_init(&plan, (struct weights_fds){-1, -1}, progress, user, ret_weights);
+}
+
+int weights_adopt(const struct gguf *gguf, const struct config *config, struct kern *kern,
+                  struct weights_fds fds, struct fault *fault, struct weights *ret_weights)
+{
+    const struct weights_plan plan = {.gguf = gguf,
+                                      .config = config,
+                                      .kern = kern,
+                                      .fault = fault,
+                                      .table = fds.host >= 0 ? WEIGHTS_TABLE_HOST : WEIGHTS_TABLE_WITH_ALL};
+
+    return weights_init(&plan, fds, NULL, NULL, ret_weights);
 }
 
 void weights_deinit(struct weights *w, struct kern *kern)
 {
     if (w->mem.base)
         kern->ops->mem_free(kern, &w->mem);
+    if (w->host.base)
+        kern->ops->mem_free(kern, &w->host);
     free(w->layers);
-    *w = (struct weights){.mem.fd = -1};
+    *w = (struct weights){.mem.fd = -1, .host.fd = -1};
 }

@@ -1,15 +1,24 @@
-/* weights.h - the tensors of a model, in one piece of backend memory.
+/* weights.h - the tensors of a model, in one piece of backend memory; or in two, the table of embeddings, of
+ * which a step needs a few rows, in main memory that the device reads.
  *
  * weights_load() finds each tensor by name, checks its type and shape against the configuration, and packs it
  * through the backend.  Where each one lies in the memory follows from the file's directory and the backend
- * alone, so that a later engine can adopt the memory by its fd (weights_adopt) instead of reading the file
+ * alone, so that a later engine can adopt the memory by its fds (weights_adopt) instead of reading the file
  * again. */
 #pragma once
 
 #include "config.h"
 #include "kernels/kernels.h"
 
-enum { WEIGHTS_E_TENSOR = 40, WEIGHTS_E_MEMORY, WEIGHTS_E_READ };
+enum {
+    WEIGHTS_E_TENSOR = 40,
+    WEIGHTS_E_MEMORY,
+    WEIGHTS_E_READ,
+    WEIGHTS_E_HOST = 44 /* main memory as the device needs it is not to be had */
+};
+
+/* Where the table of embeddings lies; it can only leave the others if it is not the head too. */
+enum weights_table { WEIGHTS_TABLE_WITH_ALL, WEIGHTS_TABLE_HOST };
 
 /* n_qkv = 2 n_kh d + n_vh d, n_inner = n_vh d of struct config; matrices are [n_out][n_in], see qwen35-math
  * §2 */
@@ -37,6 +46,7 @@ struct layer {
 };
 struct weights {
     struct kern_mem mem;     /* owned; everything below points into it */
+    struct kern_mem host;    /* owned; but for embed, which may lie here; all zero: it does not */
     struct kern_mat embed;   /* [n_vocab][dim] KERN_ROWS; if tied, and the backend reads panels, head */
     struct kern_mat head;    /* [n_vocab][dim] KERN_PANELS */
     const float *out_norm_w; /* [dim] */
@@ -51,17 +61,26 @@ typedef void (*model_progress_fn)(void *user, uint64_t done_bytes, uint64_t all_
 
 /* 0, WEIGHTS_E_*, < 0.  Faults name the tensor, what it is and what it should be. */
 int weights_load(const struct gguf *gguf, const struct config *config, struct kern *kern,
-                 model_progress_fn progress, void *user, struct fault *fault, struct weights *ret_weights);
+                 enum weights_table table, model_progress_fn progress, void *user, struct fault *fault,
+                 struct weights *ret_weights);
 
 /* Checks as weights_load() does, and says what it would take; no tensor is read. */
+struct weights_size {
+    uint64_t all_bytes;               /* in one piece */
+    uint64_t rest_bytes, table_bytes; /* in two; table_bytes 0: the table is the head too */
+};
 int weights_measure(const struct gguf *gguf, const struct config *config, struct kern *kern,
-                    struct fault *fault, uint64_t *ret_bytes);
+                    struct fault *fault, struct weights_size *ret_size);
 
-/* fd: what an earlier weights_load() of the same file, on a backend of the same numerics_id, left in mem.fd;
- * taken over, also on failure.  Size and seals are checked, the bytes are not: whoever kept the fd vouches
- * for them. */
-int weights_adopt(const struct gguf *gguf, const struct config *config, struct kern *kern, int fd,
-                  struct fault *fault, struct weights *ret_weights);
+/* What an earlier weights_load() of the same file, on a backend of the same numerics_id, left in mem.fd and
+ * host.fd; taken over, also on failure.  Size and seals are checked, the bytes are not: whoever kept the fds
+ * vouches for them. */
+struct weights_fds {
+    int all;  /* -1: none */
+    int host; /* -1: the table is with the others */
+};
+int weights_adopt(const struct gguf *gguf, const struct config *config, struct kern *kern,
+                  struct weights_fds fds, struct fault *fault, struct weights *ret_weights);
 /* The fault of a tensor that could not be read, r as gguf_read() has it: WEIGHTS_E_READ. */
 int weights_unreadable(const struct gguf *gguf, const struct gguf_tensor *tensor, int r, struct fault *fault);
 void weights_deinit(struct weights *weights, struct kern *kern);

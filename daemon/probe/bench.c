@@ -256,7 +256,7 @@ const struct probe_verb probe_bench = {
     "MODEL [--prefill N] [--decode N] [--rows N,...] [--reps N] [--backend ref|cpu|cuda] [--isa NAME] [--kv "
     "f32|f16|q8_0] "
     "[--threads N] "
-    "[--chunk N] [--stages] [--json]",
+    "[--chunk N] [--embedding device|host] [--stages] [--json]",
     "prefill and decode tokens per second (median, spread), load time, memory",
     bench_run,
 };

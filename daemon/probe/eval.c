@@ -396,7 +396,8 @@ const struct probe_verb probe_eval = {
     "[--format "
     "auto|suite|gpqa|math500|humaneval] [--sampling greedy|card] [--temperature X] [--top-p X] [--top-k N] "
     "[--min-p X] [--presence-penalty X] [--seed N] [--run-code] [--kl REFERENCE.gguf] [--out FILE] [--json] "
-    "[--backend ref|cpu|cuda] [--isa NAME] [--kv f32|f16|q8_0] [--threads N] [--chunk N]",
+    "[--backend ref|cpu|cuda] [--isa NAME] [--kv f32|f16|q8_0] [--threads N] [--chunk N] "
+    "[--embedding device|host]",
     "asks the questions of a suite and scores the answers by family, or with --kl measures the distance to a "
     "reference model on its answers (docs/EVAL.md)",
     eval_verb,

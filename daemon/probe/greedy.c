@@ -48,8 +48,8 @@ static int greedy_run(const struct probe_verb *verb, int argc, char **argv)
 
 const struct probe_verb probe_greedy = {
     "greedy",
-    "MODEL [--backend ref|cpu|cuda] [--isa NAME] [--kv f32|f16|q8_0] [--threads N] [--chunk N] [--neighbours "
-    "N] < "
+    "MODEL [--backend ref|cpu|cuda] [--isa NAME] [--kv f32|f16|q8_0] [--threads N] [--chunk N] [--embedding "
+    "device|host] [--neighbours N] < "
     "lines",
     "{\"ids\":[...],\"n\":N} per line to {\"ids\":[...]}: the N most likely next tokens, one after the other",
     greedy_run,

@@ -35,8 +35,8 @@ static int logits_run(const struct probe_verb *verb, int argc, char **argv)
 
 const struct probe_verb probe_logits = {
     "logits",
-    "MODEL [--backend ref|cpu|cuda] [--isa NAME] [--kv f32|f16|q8_0] [--threads N] [--chunk N] [--neighbours "
-    "N] < "
+    "MODEL [--backend ref|cpu|cuda] [--isa NAME] [--kv f32|f16|q8_0] [--threads N] [--chunk N] [--embedding "
+    "device|host] [--neighbours N] < "
     "lines",
     "{\"ids\":[...],\"positions\":[...]} per line to float32 rows of logits, one row a position",
     logits_run,

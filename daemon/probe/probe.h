@@ -55,12 +55,13 @@ int probe_get_int(const json_t *object, size_t line_no, const char *key, int lo,
 
 /* model */
 struct probe_model_options {
-    const char *backend, *isa, *kv;
-    int threads, chunk, neighbours, rows; /* rows: of probe_run_rows(), run.h */
+    const char *backend, *isa, *kv, *embedding; /* embedding: NULL (device), device, host */
+    int threads, chunk, neighbours, rows;       /* rows: of probe_run_rows(), run.h */
 };
 #define PROBE_MODEL_OPTIONS_INIT ((struct probe_model_options){.backend = "cpu", .kv = "f16", .chunk = 512})
-enum { PROBE_N_MODEL_OPTS = 5 };
-/* The first PROBE_N_MODEL_OPTS entries of opts: --backend --isa --kv --threads --chunk. */
+enum { PROBE_N_MODEL_OPTS = 6 };
+/* The first PROBE_N_MODEL_OPTS entries of opts: --backend --isa --kv --threads --chunk
+ * --embedding. */
 void probe_model_opts(struct probe_model_options *options, struct probe_opt *opts);
 int probe_kv_type(const char *name, enum kern_kv_type *ret_type); /* 0 or an exit status */
 

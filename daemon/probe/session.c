@@ -11,6 +11,7 @@ void probe_model_opts(struct probe_model_options *o, struct probe_opt *opts)
         {"kv", .text = &o->kv},
         {"threads", .number = &o->threads, .lo = 0, .hi = 1024},
         {"chunk", .number = &o->chunk, .lo = 1, .hi = 4096},
+        {"embedding", .text = &o->embedding},
     };
 
     memcpy(opts, shared, sizeof(shared));
@@ -36,13 +37,19 @@ int probe_model_open(const char *path, const struct probe_model_options *o, stru
 {
     const struct kern_options options = {.backend = o->backend, .isa = o->isa, .n_threads = o->threads};
     struct probe_model pm = {0};
+    const char *embedding = o->embedding ? o->embedding : "device";
+    const bool on_host = !strcmp(embedding, "host");
     struct fault fault = {0};
-    int r = gguf_open(path, &fault, &pm.gguf);
+    int r;
 
+    if (!on_host && strcmp(embedding, "device") != 0)
+        return probe_error("--embedding is \"%s\", should be device or host", embedding);
+    r = gguf_open(path, &fault, &pm.gguf);
     if (!r)
         r = kern_open(&options, &fault, &pm.kern);
     if (!r)
-        r = model_open(pm.gguf, path, pm.kern, NULL, NULL, &fault, &pm.model);
+        r = model_open(pm.gguf, path, pm.kern, on_host ? WEIGHTS_TABLE_HOST : WEIGHTS_TABLE_WITH_ALL, NULL,
+                       NULL, &fault, &pm.model);
     if (r) {
         probe_model_close(&pm);
         return probe_fault(path, r, &fault);

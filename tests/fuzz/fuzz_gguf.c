@@ -147,7 +147,7 @@ static bool fuzz_plan(const struct gguf *g, const struct config *config)
     int r;
 
     fuzz_planned_bytes = 0;
-    r = weights_load(g, config, fuzz_kern, NULL, NULL, &fault, &weights);
+    r = weights_load(g, config, fuzz_kern, WEIGHTS_TABLE_WITH_ALL, NULL, NULL, &fault, &weights);
     assert(fault.text[0]);
     assert(r == (fuzz_planned_bytes ? WEIGHTS_E_MEMORY : WEIGHTS_E_TENSOR));
     /* no more memory than the file has bytes, whatever it says */

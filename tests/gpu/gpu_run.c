@@ -20,7 +20,7 @@ static void gpu_run_deal(struct gpu_run *run, int n_short, int n_pages)
 }
 
 int gpu_run_open(struct gpu_run *run, const char *backend, const char *path, int n_seq, int chunk,
-                 int max_ctx, int short_ctx, enum kern_kv_type kv_type)
+                 int max_ctx, int short_ctx, enum kern_kv_type kv_type, enum weights_table table)
 {
     const int n_page = CEIL_DIV(max_ctx, KERN_PAGE_TOK), n_short = CEIL_DIV(short_ctx, KERN_PAGE_TOK);
     const int n_pages = MAX(n_page, n_seq * n_short);
@@ -40,7 +40,7 @@ int gpu_run_open(struct gpu_run *run, const char *backend, const char *path, int
     if (!r && !run->kern)
         return -ENODEV;
     if (!r)
-        r = model_open(run->gguf, path, run->kern, NULL, NULL, &fault, &run->model);
+        r = model_open(run->gguf, path, run->kern, table, NULL, NULL, &fault, &run->model);
     if (!r)
         r = state_new(run->model, &size, &fault, &run->state);
     if (r) {

@@ -18,7 +18,7 @@ struct gpu_run {
 /* Each sequence has short_ctx positions of its own; sequence 0 has max_ctx, in the others' memory where they
  * are more: it is alone then.  0, or < 0 and what was wrong has been said; gpu_run_close() either way. */
 int gpu_run_open(struct gpu_run *run, const char *backend, const char *path, int n_seq, int chunk,
-                 int max_ctx, int short_ctx, enum kern_kv_type kv_type);
+                 int max_ctx, int short_ctx, enum kern_kv_type kv_type, enum weights_table table);
 void gpu_run_close(struct gpu_run *run);
 int gpu_run_clear(struct gpu_run *run, int seq);
 /* n tokens of sequence 0 at pos; logits of the last, or NULL. */

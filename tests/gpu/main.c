@@ -8,7 +8,7 @@
 
 #define GPU_USAGE                                                                                            \
     "usage: gpu_driver BACKEND ops [--large]\n"                                                              \
-    "       gpu_driver BACKEND model MODEL.gguf CASES LOGITS.f32\n"                                          \
+    "       gpu_driver BACKEND model MODEL.gguf CASES LOGITS.f32 [host]\n"                                   \
     "       gpu_driver BACKEND keep\n"                                                                       \
     "       gpu_driver BACKEND speed MODEL.gguf PREFILL CONTEXT DECODE [DEEP]\n"                             \
     "       gpu_driver BACKEND profile MODEL.gguf decode|prefill ROWS CONTEXT\n"

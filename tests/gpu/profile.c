@@ -46,7 +46,8 @@ int gpu_profile(const char *backend, int argc, char **argv)
     if (!reads && (strcmp(argv[2], "decode") || n > PROFILE_SEQS))
         return 2;
     const int n_seq = reads ? 1 : n, most = ctx + (reads ? n : 1);
-    r = gpu_run_open(&run, backend, argv[1], n_seq, reads ? n : n_seq, most, most, KERN_KV_F16);
+    r = gpu_run_open(&run, backend, argv[1], n_seq, reads ? n : n_seq, most, most, KERN_KV_F16,
+                     WEIGHTS_TABLE_WITH_ALL);
     for (int i = 0; i < n_seq && !r; i++)
         r = gpu_run_clear(&run, i);
     if (!r)

@@ -155,9 +155,10 @@ for p in prompts:
 PY
 }
 
-model() { # NAME LONGEST
+model() { # NAME LONGEST [host]
     base=tests/golden/models/$1
-    cases "$base" "$2" >"$out/cases" && run "$driver" $backend model "$base.gguf" "$out/cases" "$base.logits.f32"
+    cases "$base" "$2" >"$out/cases" &&
+        run "$driver" $backend model "$base.gguf" "$out/cases" "$base.logits.f32" ${3:+"$3"}
 }
 
 random_model() { # OPTIONS
@@ -206,6 +207,7 @@ fi
 if [ $mode = emu ]; then
     step ops 200 run "$driver" emu ops
     step model-d1-k256-Q4_K_M 120 model d1-k256/d1-k256-Q4_K_M 5
+    step model-d2-f32-F32-host 120 model d2-f32/d2-f32-F32 5 host
     step keep 60 run "$driver" emu keep
     step random-model 60 random_model --layers 2 --interval 2 --dim 256 --ff 256 --heads 4 --kv-heads 2 --head-dim 64 --rot 16 \
         --delta-k 2 --delta-v 4 --delta-dim 64 --vocab 1024
@@ -219,6 +221,7 @@ else # what needs least time and says most comes first
         d3-mtp/d3-mtp-Q4_K_M; do
         step "model-$(basename $name)" 30 model $name 100000
     done
+    step model-d2-f32-F32-host 30 model d2-f32/d2-f32-F32 100000 host
     step random-model 120 random_model
     # shellcheck disable=SC2046
     step speed 120 run "$driver" cuda speed "$out/random.gguf" $(speed_sizes)

@@ -189,7 +189,7 @@ int gpu_speed(const char *backend, int argc, char **argv)
     size.deep = argc == 6 ? atoi(argv[5]) : 0;
     const int steps = 2 * size.decode + SPEED_WARM, n_ids = MAX(size.prefill, size.context);
     r = gpu_run_open(&run, backend, argv[1], SPEED_SEQS, SPEED_PIECE, MAX(n_ids, size.deep) + steps,
-                     size.context + steps, KERN_KV_F16);
+                     size.context + steps, KERN_KV_F16, WEIGHTS_TABLE_WITH_ALL);
     _cleanup_(freep) int32_t *ids = calloc((size_t)n_ids, sizeof(*ids));
     for (int i = 0; i < n_ids && !r; i++)
         ids[i] = (i * 37 + 11) % run.n_vocab;

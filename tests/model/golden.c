@@ -123,15 +123,16 @@ static void golden_adopt(const char *path, const struct probe_model_options *o, 
         .backend = o->backend, .isa = o->isa, .n_threads = o->threads, .share_all = true};
     struct probe_model next = {0};
     struct fault fault = {0};
-    int fd = dup(pm->model->weights.mem.fd);
+    const struct weights *w = &pm->model->weights;
+    const struct weights_fds fds = {dup(w->mem.fd), w->host.base ? dup(w->host.fd) : -1};
     uint8_t digest[32];
 
-    assert_true(fd >= 0);
+    assert_true(fds.all >= 0 && (fds.host >= 0) == (w->host.base != NULL));
     memcpy(digest, pm->model->digest, sizeof(digest));
     probe_model_close(pm);
     assert_int_equal(gguf_open(path, &fault, &next.gguf), GGUF_OK);
     assert_int_equal(kern_open(&options, &fault, &next.kern), KERN_OK);
-    assert_int_equal(model_adopt(next.gguf, path, next.kern, fd, digest, &fault, &next.model), MODEL_OK);
+    assert_int_equal(model_adopt(next.gguf, path, next.kern, fds, digest, &fault, &next.model), MODEL_OK);
     *pm = next;
 }
 

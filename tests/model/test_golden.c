@@ -231,6 +231,25 @@ static void test_bits_of_adopted_weights_are_the_same(void **state _unused_)
     check_same_bits(&s, expected, "adopted weights");
 }
 
+/* Where the table of embeddings lies makes no difference to any bit; adopted, since a run takes seconds. */
+static void test_table_in_main_memory_gives_the_same_bits(void **state _unused_)
+{
+    struct golden_setup s = setup(64, 2);
+    struct probe_model pm = {0};
+    int n_rows;
+
+    if (!is_emu())
+        skip(); /* the others have nothing but main memory */
+    _cleanup_(freep) float *expected = golden_run(&golden, &s, &n_rows);
+    s.options.embedding = "host";
+    assert_int_equal(probe_model_open(golden.gguf, &s.options, &pm), 0);
+    assert_int_equal(pm.model->weights.host.bytes, pm.model->weights.embed.bytes);
+    assert_ptr_equal(pm.model->weights.host.base, pm.model->weights.embed.data);
+    probe_model_close(&pm);
+    s.adopt = true;
+    check_same_bits(&s, expected, "a table in main memory");
+}
+
 /* Only f32 is exact; the others must be what they say: nearly the same, and not the same.  Where activations
  * are quantised, a small change of them tips roundings all the way up, and the difference is of the size of
  * that noise. */
@@ -319,6 +338,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_greedy_ids_follow_the_reference),
         cmocka_unit_test(test_bits_do_not_depend_on_neighbours),
         cmocka_unit_test(test_bits_of_adopted_weights_are_the_same),
+        cmocka_unit_test(test_table_in_main_memory_gives_the_same_bits),
         cmocka_unit_test(test_kv_types_cost_what_they_should),
         cmocka_unit_test(test_no_step_allocates),
         cmocka_unit_test(test_bits_do_not_depend_on_pieces_or_threads),

@@ -44,6 +44,8 @@ static void file_read(struct file *f, const char *name)
 }
 
 static bool embeds_rows; /* what the backend says of itself */
+static int host_copies;
+static enum weights_table table;
 
 /* Opens the model of f on the ref backend; whatever opens is freed again. */
 static int open_model(const struct file *f, struct fault *fault, void (*look)(const struct model *model))
@@ -56,13 +58,97 @@ static int open_model(const struct file *f, struct fault *fault, void (*look)(co
 
     if (!r)
         r = kern_open(&options, fault, &kern);
-    if (!r)
+    if (!r) {
         kern->embeds_rows = embeds_rows;
+        kern->host_copies = host_copies;
+    }
     if (!r)
-        r = model_open(g, "dir/file.gguf", kern, NULL, NULL, fault, &model);
+        r = model_open(g, "dir/file.gguf", kern, table, NULL, NULL, fault, &model);
     if (!r && look)
         look(model);
     return r;
+}
+
+/* in two pieces: ref reads main memory anyway, so what a device needs it for is not missed here */
+
+static void look_at_table_apart(const struct model *m)
+{
+    const struct weights *w = &m->weights;
+
+    assert_false(w->tied);
+    assert_ptr_equal(w->embed.data, w->host.base);
+    assert_int_equal(w->host.bytes, w->embed.bytes);
+    assert_int_equal(w->embed.layout, KERN_ROWS);
+    assert_true(w->host.fd >= 0 && w->host.fd != w->mem.fd);
+    assert_true(w->head.data >= w->mem.base && w->head.data < w->mem.base + w->mem.bytes);
+}
+
+static int measure(const struct file *f, struct weights_size *ret_size)
+{
+    const struct kern_options options = {.backend = "ref"};
+    _cleanup_(gguf_freep) struct gguf *g = NULL;
+    _cleanup_(kern_freep) struct kern *kern = NULL;
+    struct config config;
+
+    assert_int_equal(gguf_open_memory(f->p, f->n, NULL, &g), GGUF_OK);
+    assert_int_equal(config_read(g, NULL, &config), 0);
+    assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
+    kern->embeds_rows = true;
+    return weights_measure(g, &config, kern, NULL, ret_size);
+}
+
+static uint64_t mem_bytes, host_bytes;
+
+static void look_at_bytes(const struct model *m)
+{
+    mem_bytes = m->weights.mem.bytes;
+    host_bytes = m->weights.host.bytes;
+}
+
+static void test_a_table_may_lie_apart(void **state _unused_)
+{
+    _cleanup_(file_deinit) struct file f = {0};
+    struct weights_size size;
+    struct fault fault = {0};
+
+    file_read(&f, "d2-f32/d2-f32-F32.gguf");
+    embeds_rows = true;
+    assert_int_equal(measure(&f, &size), 0);
+    assert_int_equal(open_model(&f, &fault, look_at_bytes), MODEL_OK);
+    assert_int_equal(mem_bytes, size.all_bytes);
+    assert_int_equal(host_bytes, 0);
+    table = WEIGHTS_TABLE_HOST;
+    assert_int_equal(open_model(&f, &fault, NULL), MODEL_E_HOST); /* not a backend that has use for it */
+    assert_string_equal(fault.text, "no main memory for 0 MiB of embeddings that the ref backend reads: "
+                                    "Operation not supported");
+    host_copies = 1;
+    assert_int_equal(open_model(&f, &fault, look_at_table_apart), MODEL_OK);
+    assert_int_equal(open_model(&f, &fault, look_at_bytes), MODEL_OK);
+    assert_int_equal(mem_bytes, size.rest_bytes);
+    assert_int_equal(host_bytes, size.table_bytes);
+    table = WEIGHTS_TABLE_WITH_ALL;
+    host_copies = 0;
+    embeds_rows = false;
+}
+
+static void test_a_table_that_is_the_head_stays(void **state _unused_)
+{
+    _cleanup_(file_deinit) struct file f = {0};
+    struct weights_size size;
+    struct fault fault = {0};
+
+    file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
+    assert_int_equal(measure(&f, &size), 0);
+    assert_int_equal(size.table_bytes, 0);
+    assert_int_equal(size.all_bytes, size.rest_bytes);
+    embeds_rows = true;
+    host_copies = 1;
+    table = WEIGHTS_TABLE_HOST;
+    assert_int_equal(open_model(&f, &fault, NULL), MODEL_E_HOST);
+    assert_string_equal(fault.text, "token_embd.weight is the head too and stays with the other weights");
+    table = WEIGHTS_TABLE_WITH_ALL;
+    host_copies = 0;
+    embeds_rows = false;
 }
 
 /* good */
@@ -257,7 +343,8 @@ static void test_progress_rises_to_all(void **state _unused_)
     file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
     assert_int_equal(gguf_open_memory(f.p, f.n, NULL, &g), GGUF_OK);
     assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
-    assert_int_equal(model_open(g, "x", kern, on_progress, &p, NULL, &model), MODEL_OK);
+    assert_int_equal(model_open(g, "x", kern, WEIGHTS_TABLE_WITH_ALL, on_progress, &p, NULL, &model),
+                     MODEL_OK);
     assert_int_equal(p.last, p.all);
     assert_int_equal(p.all, 1361888);
     assert_int_equal(p.n, gguf_n_tensors(g));
@@ -288,8 +375,9 @@ static void test_a_file_gives_the_bytes_that_memory_gives(void **state _unused_)
     assert_int_equal(gguf_open(path, NULL, &on_file), GGUF_OK);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
-    assert_int_equal(model_open(g, "x", kern, NULL, NULL, NULL, &model), MODEL_OK);
-    assert_int_equal(model_open(on_file, "x", kern, NULL, NULL, NULL, &other), MODEL_OK);
+    assert_int_equal(model_open(g, "x", kern, WEIGHTS_TABLE_WITH_ALL, NULL, NULL, NULL, &model), MODEL_OK);
+    assert_int_equal(model_open(on_file, "x", kern, WEIGHTS_TABLE_WITH_ALL, NULL, NULL, NULL, &other),
+                     MODEL_OK);
     assert_memory_equal(model->digest, other->digest, sizeof(model->digest));
     assert_int_equal(model->weights.mem.bytes, other->weights.mem.bytes);
     assert_memory_equal(model->weights.mem.base, other->weights.mem.base, model->weights.mem.bytes);
@@ -314,7 +402,8 @@ static void test_a_file_that_became_shorter_is_no_model(void **state _unused_)
         assert_int_equal(unlink(path), 0);
         assert_int_equal(ftruncate(fd, (off_t)(i ? f.n - 1 : f.n / 2)), 0);
         assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
-        assert_int_equal(model_open(g, "x", kern, NULL, NULL, &fault, &model), MODEL_E_READ);
+        assert_int_equal(model_open(g, "x", kern, WEIGHTS_TABLE_WITH_ALL, NULL, NULL, &fault, &model),
+                         MODEL_E_READ);
         name = strstr(fault.text, " cannot be read, at byte ");
         assert_non_null(name);
         assert_string_equal(fault.text + strlen(fault.text) - strlen(why), why);
@@ -351,7 +440,7 @@ static void test_state_refuses_what_cannot_be(void **state _unused_)
     file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
     assert_int_equal(gguf_open_memory(f.p, f.n, NULL, &g), GGUF_OK);
     assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
-    assert_int_equal(model_open(g, "x", kern, NULL, NULL, NULL, &model), MODEL_OK);
+    assert_int_equal(model_open(g, "x", kern, WEIGHTS_TABLE_WITH_ALL, NULL, NULL, NULL, &model), MODEL_OK);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         assert_int_equal(state_new(model, &cases[i].size, &fault, &s), MODEL_E_STATE);
         assert_string_equal(fault.text, cases[i].text);
@@ -380,7 +469,7 @@ static void test_state_bytes_is_what_state_new_takes(void **state _unused_)
     file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
     assert_int_equal(gguf_open_memory(f.p, f.n, NULL, &g), GGUF_OK);
     assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
-    assert_int_equal(model_open(g, "x", kern, NULL, NULL, NULL, &model), MODEL_OK);
+    assert_int_equal(model_open(g, "x", kern, WEIGHTS_TABLE_WITH_ALL, NULL, NULL, NULL, &model), MODEL_OK);
     expected = state_bytes(model, &size);
     assert_int_equal(state_new(model, &size, NULL, &s), MODEL_OK);
     assert_int_equal(state_n_pages(s), 48);
@@ -417,7 +506,7 @@ static void test_state_copies_one_slot_or_page_of_all_layers(void **state _unuse
     file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
     assert_int_equal(gguf_open_memory(f.p, f.n, NULL, &g), GGUF_OK);
     assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
-    assert_int_equal(model_open(g, "x", kern, NULL, NULL, NULL, &model), MODEL_OK);
+    assert_int_equal(model_open(g, "x", kern, WEIGHTS_TABLE_WITH_ALL, NULL, NULL, NULL, &model), MODEL_OK);
     assert_int_equal(state_new(model, &size, NULL, &s), MODEL_OK);
     for (int i = 0; i < model->config.n_delta; i++)
         fill(state_delta(s, i) + s->slot_bytes, s->slot_bytes, (uint8_t)(i + 1)); /* slot 1 */
@@ -440,6 +529,8 @@ static void test_state_copies_one_slot_or_page_of_all_layers(void **state _unuse
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_table_may_lie_apart),
+        cmocka_unit_test(test_a_table_that_is_the_head_stays),
         cmocka_unit_test(test_open_describes_the_model),
         cmocka_unit_test(test_untied_output_is_its_own_matrix),
         cmocka_unit_test(test_tied_table_is_kept_twice_for_a_backend_that_gathers_rows),
