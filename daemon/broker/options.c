@@ -8,6 +8,7 @@
 
 static const char *const options_backends[] = {"auto", "cuda", "cpu", "ref", NULL};
 static const char *const options_kv_types[] = {"f16", "f32", "q8_0", NULL};
+static const char *const options_embeddings[] = {"auto", "device", "host", NULL};
 
 #define KEY(field, kind, help_text, ...)                                                                     \
     CONF_KEY("daemon", struct options, field, #field, kind, .help = help_text, __VA_ARGS__)
@@ -23,6 +24,11 @@ static const struct conf_key options_keys[] = {
     KEY(threads, CONF_UINT, "CPU threads; 0: as many as there are cores (0)", .max = 1024),
     KEY(kv, CONF_CHOICE, "how attention keys and values are kept: f16, f32, q8_0 (f16)",
         .choices = options_kv_types),
+    KEY(embedding, CONF_CHOICE,
+        "where a GPU has the table of embeddings: device, host (main memory), auto (host if all that was "
+        "asked "
+        "for does not fit) (auto)",
+        .choices = options_embeddings),
     KEY(cache_mib, CONF_UINT,
         "memory for the prefix cache, MiB; 0: none (a quarter of what is free, four times what the slots can "
         "use, or 8192)",
@@ -59,6 +65,7 @@ static int options_set_defaults(struct options *options)
     *options = (struct options){
         .backend = options_backends[0],
         .kv = options_kv_types[0],
+        .embedding = options_embeddings[0],
         .slots = 4,
         .cache_mib = OPTIONS_CACHE_AUTO,
         .cache_dir_mib = 4096,

@@ -10,7 +10,7 @@ struct options {
     char *socket, *model, *engine, *cpu_isa; /* owned; model is NULL only before options_read() */
     char *metrics, *metrics_allow;           /* owned; NULL: not given */
     char *cache_dir;                         /* owned; NULL: none */
-    const char *backend, *kv;
+    const char *backend, *kv, *embedding;
     uint32_t context, slots, threads;
     uint32_t drain_s, engine_timeout_s, load_timeout_s, slow_s, linger_s;
     uint32_t max_connections, max_requests, max_mib, journal_mib;

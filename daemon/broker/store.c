@@ -18,6 +18,7 @@ enum {
     STORE_COMPACT_SHARE = 4,        /* at most this part of the file may live: then little is copied */
     STORE_PATIENT_BYTES = 16 << 20, /* a manager that hangs holds us up for a second each time */
     STORE_ABOUT_BYTES_MAX = 64 << 10,
+    STORE_WEIGHTS_MAX = 3, /* memory, its part in main memory, what they are */
 };
 
 uint64_t store_limit_bytes(uint32_t mib)
@@ -214,48 +215,49 @@ static int store_about_put(const Qwe__Weights *msg, int *ret_fd)
     return memfd_sealed("qwend-weights-about", body, n, ret_fd);
 }
 
-/* NULL: it does not describe a memory of memory_bytes. */
-static Qwe__Weights *store_about_read(int fd, off_t n, off_t memory_bytes)
+/* NULL: it is no description. */
+static Qwe__Weights *store_about_read(int fd)
 {
     uint8_t body[STORE_ABOUT_BYTES_MAX];
     ProtobufCMessage *msg;
+    struct stat st;
 
-    if (n > (off_t)sizeof(body) || pread(fd, body, (size_t)n, 0) != n ||
-        wire_unpack(&qwe__weights__descriptor, body, (size_t)n, NULL, &msg))
+    if (fstat(fd, &st) < 0 || st.st_size > (off_t)sizeof(body) ||
+        pread(fd, body, (size_t)st.st_size, 0) != st.st_size ||
+        wire_unpack(&qwe__weights__descriptor, body, (size_t)st.st_size, NULL, &msg))
         return NULL;
-    if ((off_t)((Qwe__Weights *)msg)->bytes == memory_bytes)
-        return (Qwe__Weights *)msg;
-    wire_free(msg);
-    return NULL;
+    return (Qwe__Weights *)msg;
 }
 
-/* One of the two describes the other. */
-static bool store_match_weights(int *a, int *b, struct kept *kept)
+/* Whether the fd describes the others: they came in any order, so each is tried as what it may be. */
+static bool store_match_about(int fds[STORE_WEIGHTS_MAX], int about, struct kept *kept)
 {
-    Qwe__Weights *msg;
-    struct stat st_a, st_b;
-    int *memory = b;
+    Qwe__Weights *msg = store_about_read(fds[about]);
+    int *memory = &fds[(about + 1) % STORE_WEIGHTS_MAX], *host = &fds[(about + 2) % STORE_WEIGHTS_MAX];
+    int r = KEPT_E_BAD;
 
-    if (*a < 0 || *b < 0 || fstat(*a, &st_a) < 0 || fstat(*b, &st_b) < 0)
-        return false;
-    msg = store_about_read(*a, st_a.st_size, st_b.st_size);
-    if (!msg) {
-        msg = store_about_read(*b, st_b.st_size, st_a.st_size);
-        memory = a;
-    }
-    if (msg && !kept_put(kept, memory, &msg))
-        return true;
+    if (msg && *memory >= 0)
+        r = kept_put_whole(kept, memory, host, &msg);
+    if (msg && r && *host >= 0)
+        r = kept_put_whole(kept, host, memory, &msg);
     wire_free((ProtobufCMessage *)msg);
-    return false;
+    return !r;
 }
 
-/* Both have one name, so that there never is one of them alone. */
+/* All have one name, so that there never are some of them alone. */
 void store_take_weights(struct kept *kept)
 {
+    int fds[STORE_WEIGHTS_MAX] = {-1, -1, -1}, n = 0;
     char name[SD_NAME_BYTES];
-    _cleanup_(closep) int a = sd_take_stored(STORE_WEIGHTS, name), b = sd_take_stored(STORE_WEIGHTS, name);
+    bool found = false;
 
-    if (a < 0 || store_match_weights(&a, &b, kept))
+    while (n < STORE_WEIGHTS_MAX && (fds[n] = sd_take_stored(STORE_WEIGHTS, name)) >= 0)
+        n++;
+    for (int i = 0; i < n && !found; i++)
+        found = store_match_about(fds, i, kept);
+    for (int i = 0; i < n; i++)
+        closep(&fds[i]);
+    if (!n || found)
         return;
     log_warn("the weights that were kept cannot be used: the model is loaded from its file");
     sd_store_remove(STORE_WEIGHTS);
@@ -277,7 +279,8 @@ void store_put_weights(const struct kept *kept)
     store_drop_weights();
     r = store_about_put(kept->msg, &about);
     if (!r)
-        r = sd_store_put(STORE_WEIGHTS, (const int[]){kept->fd, about}, 2);
+        r = sd_store_put(STORE_WEIGHTS, (const int[]){kept->fd, about, kept->host_fd},
+                         2 + (kept->host_fd >= 0));
     if (r)
         log_errno(r,
                   "the weights are not kept: a broker that is started again loads the model from its file");
@@ -296,6 +299,8 @@ size_t store_pass(const struct store *store, const struct kept *kept, struct sto
         return n; /* the next engine reads the file */
     passed->pass[n++] = (struct sd_pass){.name = STORE_WEIGHTS, .fd = kept->fd};
     passed->pass[n++] = (struct sd_pass){.name = STORE_WEIGHTS, .fd = passed->about};
+    if (kept->host_fd >= 0)
+        passed->pass[n++] = (struct sd_pass){.name = STORE_WEIGHTS, .fd = kept->host_fd};
     return n;
 }
 

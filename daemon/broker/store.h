@@ -3,7 +3,7 @@
  * Under systemd both lie in the manager's FD store, which hands them to the next start of the service.  The
  * journal is written in either case: a broker that makes way for another one passes it on itself.  Stored
  * under "kept-journal-N" (N rises with each compaction; of two the higher is whole) and "kept-weights" (the
- * memory, and its description in a small memfd of its own). */
+ * memory, its part in main memory if it has one, and the description of both in a small memfd). */
 #pragma once
 
 #include "daemon/util/sd.h"
@@ -12,7 +12,7 @@
 
 struct broker;
 
-enum { STORE_PASS_MAX = 3 }; /* journal, weights, and what these are */
+enum { STORE_PASS_MAX = 4 }; /* journal, weights, their part in main memory, and what these are */
 struct store_passed {
     struct sd_pass pass[STORE_PASS_MAX];
     char journal[SD_NAME_BYTES];

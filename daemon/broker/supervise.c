@@ -82,6 +82,7 @@ void supervise_fill_start(const struct supervise *s, const char *model, Qwe__Sta
     start->slots = options->slots;
     start->threads = options->threads;
     start->kv_type = (char *)options->kv;
+    start->embedding = (char *)options->embedding;
     start->has_cache_mib = options->cache_mib != OPTIONS_CACHE_AUTO;
     start->cache_mib = options->cache_mib;
     start->cache_dir = options->cache_dir;
@@ -91,12 +92,21 @@ void supervise_fill_start(const struct supervise *s, const char *model, Qwe__Sta
 
 static int supervise_send_start(struct supervise *s)
 {
+    Qwe__Weights part = QWE__WEIGHTS__INIT;
     Qwe__Start start;
+    int r = 0;
 
     supervise_fill_start(s, s->model, &start);
     start.weights = s->kept.msg;
     if (s->kept.fd < 0)
         return link_put(&s->broker->link, 0, MSG_E_START, &start.base);
+    if (s->kept.host_fd >= 0) {
+        part.has_host_bytes = true;
+        part.host_bytes = s->kept.msg->host_bytes;
+        r = link_put_fd(&s->broker->link, 0, MSG_E_WEIGHTS, &part.base, s->kept.host_fd);
+    }
+    if (r)
+        return r;
     return link_put_fd(&s->broker->link, 0, MSG_E_START, &start.base, s->kept.fd);
 }
 
@@ -403,6 +413,7 @@ void supervise_on_child(struct supervise *s)
     link_drain(&s->broker->link); /* what it said before it died counts */
     link_close(&s->broker->link);
     loop_unwatch(s->watch);
+    kept_drop_part(&s->kept);
     supervise_on_death(s, pid, status);
 }
 
@@ -475,6 +486,8 @@ int supervise_on_weights(struct supervise *s, Qwe__Weights **weights, int *fd)
     if (s->state != SUPERVISE_LOADING)
         return err_origin(-EBADMSG);
     supervise_on_progress(s, false);
+    if (*fd >= 0 && kept_is_part(*weights)) /* what is kept stays until the rest has come */
+        return kept_put_part(&s->kept, fd, *weights) ? err_origin(-EBADMSG) : 0;
     if (*fd < 0)
         kept_drop(&s->kept);
     else if (kept_put(&s->kept, fd, weights))
@@ -494,7 +507,7 @@ int supervise_on_ready(struct supervise *s, Qwe__Ready *ready)
 
     wire_free((ProtobufCMessage *)s->ready);
     s->ready = ready;
-    if (s->state != SUPERVISE_LOADING)
+    if (s->state != SUPERVISE_LOADING || s->kept.part_fd >= 0)
         return err_origin(-EBADMSG);
     supervise_on_progress(s, false);
     s->load_permille = 1000;

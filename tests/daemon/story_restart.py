@@ -3,6 +3,7 @@ notice nothing.  With the engine that only pretends; the real one is story_store
 
 import collections
 import fcntl
+import itertools
 import os
 import random
 import sys
@@ -484,6 +485,45 @@ def a_manager_that_is_not_there_is_no_reason_not_to_serve():
         check(p.ask(prompt("y"), sampling=sampling(2), max_tokens=10), 2, prompt("y"), 10)
 
 
+class Weights(FakeService):
+    """What change() makes of the weights' fds is what the next broker finds."""
+
+    def before_start(self):
+        own = [entry for entry in self.store if entry[0] == "kept-weights"]
+        self.store = [entry for entry in self.store if entry not in own] + self.change(own)
+
+
+def weights_and_their_part_come_back_in_any_order():
+    orders = list(itertools.permutations(range(3)))
+
+    class Turned(Weights):
+        def change(self, own):
+            assert len(own) == 3, own
+            return [own[i] for i in orders.pop()]
+
+    with Turned(weights=6) as d, d.serving():
+        while orders:
+            d.kill_broker()
+            with d.serving() as p:
+                assert p.status().weights_adopted, d.log()
+        assert d.stored() == ["kept-journal-1"] + 3 * ["kept-weights"]
+
+
+def weights_without_their_part_are_loaded_again():
+    class Lossy(Weights):
+        def change(self, own):
+            (part,) = [entry for entry in own if os.fstat(entry[1]).st_size == len("a part in main memory") + 1]
+            os.close(part[1])
+            return [entry for entry in own if entry != part]
+
+    with Lossy(weights=6) as d, d.serving():
+        d.kill_broker()
+        with d.serving() as p:
+            assert not p.status().weights_adopted
+        d.wait_line("the weights that were kept cannot be used")
+        assert d.stored() == ["kept-journal-1"] + 3 * ["kept-weights"]
+
+
 def a_manager_that_keeps_nothing_changes_nothing():
     class Forgetful(FakeService):
         store_max = 0
@@ -520,4 +560,5 @@ if __name__ == "__main__":
         a_request_that_outgrows_the_journal_ends_and_says_so, what_is_dead_is_left_behind,
         a_damaged_journal_is_used_as_far_as_it_goes, a_journal_that_is_none_is_not_used,
         of_two_journals_the_newer_is_used, a_journal_takes_its_new_size_if_what_is_in_it_fits,
+        weights_and_their_part_come_back_in_any_order, weights_without_their_part_are_loaded_again,
         a_manager_that_is_not_there_is_no_reason_not_to_serve, a_manager_that_keeps_nothing_changes_nothing, a_stop_leaves_no_request_behind]))

@@ -81,8 +81,8 @@ def upgrade_many_times(d, control):
 
 
 def nobody_notices_upgrades():
-    """Without systemd: the broker passes on what it has."""
-    with Fake(delay_ms=1, weights=1) as d:
+    """Without systemd: the broker passes on what it has, weights and their part."""
+    with Fake(delay_ms=1, weights=6) as d:
         engine_pid = d.serving().status().engine_pid
         upgrade_many_times(d, d.serving())
         assert d.process.poll() is None, "it is another process"

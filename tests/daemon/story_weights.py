@@ -22,6 +22,20 @@ def every_next_engine_gets_the_weights_of_the_first():
         check(p.ask(prompt("x"), sampling=sampling(1), max_tokens=3), 1, prompt("x"), 3)
 
 
+def a_part_in_main_memory_goes_with_them():
+    with Fake(weights=6) as d, d.serving() as p:
+        for n in (1, 2):
+            d.kill_engine()
+            assert restarted(p, n).weights_adopted
+
+
+def a_part_that_is_not_what_it_says_is_not_kept():
+    """Not sealed, missing, of another size, alone, twice."""
+    for weights in (7, 8, 9, 10, 11):
+        with Fake(weights=weights) as d, d.peer():
+            d.wait_line("is killed: it sent what is not in engine.proto")
+
+
 def an_engine_that_keeps_none_starts_without():
     with Fake() as d, d.serving() as p:
         d.kill_engine()
@@ -66,7 +80,8 @@ def no_other_message_brings_a_file_descriptor():
 
 if __name__ == "__main__":
     sys.exit(qwp.run([
-        every_next_engine_gets_the_weights_of_the_first, an_engine_that_keeps_none_starts_without,
+        every_next_engine_gets_the_weights_of_the_first, a_part_in_main_memory_goes_with_them,
+        a_part_that_is_not_what_it_says_is_not_kept, an_engine_that_keeps_none_starts_without,
         weights_that_an_engine_crashes_on_are_let_go, weights_are_not_blamed_for_a_kill_from_outside,
         weights_that_an_engine_refuses_are_let_go, memory_that_could_be_changed_is_not_kept,
         no_other_message_brings_a_file_descriptor]))
