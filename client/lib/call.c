@@ -303,6 +303,7 @@ int call_status(qwend *q, const Qwp__StatusReply *reply, qwend_status_info *ret)
         .cache_dir_bytes = reply->cache_dir_bytes,
         .cache_dir_used_bytes = reply->cache_dir_used_bytes,
         .preemptions = reply->preemptions,
+        .weights_host_bytes = reply->weights_host_bytes,
     };
     call_status_model(reply->model, ret);
     return call_publics(q, reply, ret);

@@ -217,6 +217,7 @@ typedef struct qwend_status_info {
     uint64_t preemptions;                                /* slots that batch requests gave to interactive ones */
     const qwend_public *publics;                         /* [n_publics] */
     size_t n_publics;
+    uint64_t weights_host_bytes;                         /* of weights_bytes, what a GPU reads in main memory */
 } qwend_status_info;
 int qwend_status(qwend *q, qwend_status_info *ret);      /* blocking; strings are borrowed until the next call */
 typedef struct {                                         /* strings: "" for none; borrowed likewise */

@@ -92,6 +92,7 @@ static void status_json(FILE *out, const qwend_status_info *info, const qwend_se
     json_uint(&json, "context", info->context);
     json_uint(&json, "slots", info->slots);
     json_uint(&json, "weights_bytes", info->weights_bytes);
+    json_uint(&json, "weights_host_bytes", info->weights_host_bytes);
     json_bool(&json, "weights_locked", info->weights_locked);
     json_uint(&json, "state_bytes", info->state_bytes);
     json_uint(&json, "cache_bytes", info->cache_bytes);
@@ -133,8 +134,13 @@ static void status_text(FILE *out, const qwend_status_info *info, const qwend_se
     if (*info->backend)
         fprintf(out, "runs on   %s%s%s, %u threads, KV cache %s\n", info->backend, *info->isa ? " " : "",
                 info->isa, info->threads, info->kv_type);
-    fprintf(out, "memory    weights %.0f MiB%s, state %.0f MiB\n", (double)info->weights_bytes / mib,
-            info->weights_locked ? " (locked)" : "", (double)info->state_bytes / mib);
+    fprintf(out, "memory    weights %.0f MiB%s", (double)info->weights_bytes / mib,
+            info->weights_locked ? " (locked)" : "");
+    if (info->weights_host_bytes)
+        fprintf(out, " (%.0f on the device, %.0f in main memory)",
+                (double)(info->weights_bytes - info->weights_host_bytes) / mib,
+                (double)info->weights_host_bytes / mib);
+    fprintf(out, ", state %.0f MiB\n", (double)info->state_bytes / mib);
     if (info->cache_bytes)
         fprintf(out, "cache     %.0f of %.0f MiB in use; room for %u tokens and %u checkpoints\n",
                 (double)info->cache_used_bytes / mib, (double)info->cache_bytes / mib, 64 * info->cache_pages,

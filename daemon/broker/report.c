@@ -95,6 +95,8 @@ static void report_fill_engine(const Qwe__Ready *ready, Qwp__StatusReply *reply)
     reply->weights_bytes = ready->weights_bytes;
     reply->has_state_bytes = ready->has_state_bytes;
     reply->state_bytes = ready->state_bytes;
+    reply->has_weights_host_bytes = ready->has_weights_host_bytes;
+    reply->weights_host_bytes = ready->weights_host_bytes;
     reply->has_weights_locked = ready->has_weights_locked;
     reply->weights_locked = ready->weights_locked;
     reply->has_cache_bytes = ready->has_cache_bytes;

@@ -678,7 +678,7 @@ class Chat(Case):
 class Service(Case):
     STATUS = ('accept\nawait Status\nsend StatusReply+end state=DEGRADED note="no GPU" server="qwend 0.1.0" pid=7 '
               'model={name="Qwen" file="q.gguf" n_params=9000000000 quantisation="Q4_K"} backend="cpu" isa="avx2" '
-              'context=4096 slots=4 running=1 queued=2 weights_bytes=1048576 kv_type="f16" preemptions=3 '
+              'context=4096 slots=4 running=1 queued=2 weights_bytes=3145728 weights_host_bytes=1048576 kv_type="f16" preemptions=3 '
               'cache_dir_bytes=4194304 cache_dir_used_bytes=1048576 '
               'publics={name="a" state=READY tokens=7},{name="b" state=WAITING},{name="c" state=REFUSED text="no"}\neof\n')
 
@@ -687,13 +687,14 @@ class Service(Case):
         done = self.run_ctl('status')
         self.check(done, 0)
         for text in ('degraded: no GPU', 'Qwen, 9.00 G parameters, Q4_K', 'cpu avx2', '4096 tokens', '1 running, 2 queued',
-                     'preempted 3 times', 'on disk   1 of 4 MiB', 'public    a: 7 tokens\n', 'public    b: waiting\n',
+                     'preempted 3 times', 'on disk   1 of 4 MiB', 'weights 3 MiB (2 on the device, 1 in main memory), state', 'public    a: 7 tokens\n', 'public    b: waiting\n',
                      'public    c: refused: no\n'):
             self.assertIn(text, done.stdout.decode())
         server.log()
         self.serve(self.STATUS)
         whole = json.loads(self.run_ctl('status', '--json').stdout)
         self.assertEqual((whole['state'], whole['model']['params'], whole['queued']), ('degraded', 9000000000, 2))
+        self.assertEqual((whole['weights_bytes'], whole['weights_host_bytes']), (3 << 20, 1 << 20))
         self.assertEqual((whole['preemptions'], whole['cache_dir_bytes'], whole['cache_dir_used_bytes']), (3, 4 << 20, 1 << 20))
         self.assertEqual([(p['name'], p['state']) for p in whole['publics']], [('a', 'ready'), ('b', 'waiting'), ('c', 'refused')])
 

@@ -116,7 +116,7 @@ static void test_status_gives_every_field(void **state)
                   "engine_restarts=18 prompt_tokens=19 output_tokens=20 requests=21 load_permille=1000 "
                   "note=\"n\" weights_bytes=22 state_bytes=23 weights_locked=true kv_type=\"f16\" "
                   "cache_bytes=24 cache_used_bytes=25 cache_pages=26 cache_checkpoints=27 cached_tokens=28 "
-                  "cache_dir_bytes=29 cache_dir_used_bytes=30 preemptions=31 "
+                  "cache_dir_bytes=29 cache_dir_used_bytes=30 preemptions=31 weights_host_bytes=33 "
                   "publics={name=\"rules\" state=READY tokens=32},{name=\"b\" state=REFUSED text=\"why\"}\n"
                   "await Status\nsend StatusReply+end state=LOADING\neof\n",
                   0);
@@ -143,6 +143,7 @@ static void test_status_gives_every_field(void **state)
     assert_int_equal(info.cache_dir_bytes, 29);
     assert_int_equal(info.cache_dir_used_bytes, 30);
     assert_int_equal(info.preemptions, 31);
+    assert_int_equal(info.weights_host_bytes, 33);
     assert_int_equal(info.n_publics, 2);
     assert_string_equal(info.publics[0].name, "rules");
     assert_int_equal(info.publics[0].state, 2);

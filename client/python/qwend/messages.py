@@ -281,6 +281,7 @@ MESSAGES = {  # name: (field, number, type, repeated, packed)...
         ("cache_dir_bytes", 44, "uint64", False, False),
         ("cache_dir_used_bytes", 45, "uint64", False, False),
         ("publics", 46, "PublicPrefix", True, False),
+        ("weights_host_bytes", 47, "uint64", False, False),
         ("use", 48, "UseProgress", False, False),
         ("use_path", 49, "string", False, False),
         ("model_path", 50, "string", False, False),
