@@ -8,7 +8,7 @@ int engine_init(struct engine *e, int fd)
 {
     int r;
 
-    *e = (struct engine){.publishing = {.fd = -1}};
+    *e = (struct engine){.part_fd = -1, .publishing = {.fd = -1}};
     r = uplink_init(&e->up, fd);
     return r ? r : textwork_init(&e->textwork);
 }
@@ -25,6 +25,7 @@ void engine_drop_seq(struct engine *e, int slot)
 
 void engine_deinit(struct engine *e)
 {
+    closep(&e->part_fd);
     engine_drop_text(e);
     for (int i = 0; e->seqs && i < e->n_slots; i++)
         engine_drop_seq(e, i);

@@ -23,6 +23,7 @@ enum { ENGINE_PUBLICS_MAX = 16 };
 struct engine {
     struct uplink up;
     bool serving; /* Start was answered by Ready */
+    int part_fd;  /* owned; came before Start: the part in main memory of its weights; -1: none did */
 
     /* what Start made */
     struct kern *kern;
@@ -97,7 +98,7 @@ int engine_run(struct engine *e); /* 0: the broker is gone, or all was said; < 0
  * UPLINK_E_EOF, ENGINE_E_ENDS, < 0. */
 int engine_turn(struct engine *e, bool block);
 
-/* load.c.  fd: the memory of start->weights, or -1; stays the caller's.  Answers with Ready or Failed.  0;
+/* load.c.  fd: the memory of start->weights, or -1; taken.  Answers with Ready or Failed.  0;
  * ENGINE_E_ENDS: said so, the process is to end; UPLINK_E_EOF, < 0. */
 enum { ENGINE_OK, ENGINE_E_ENDS = 10 };
 int engine_load(struct engine *e, const Qwe__Start *start, int fd);

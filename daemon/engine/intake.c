@@ -450,12 +450,23 @@ static int engine_end_seq(struct engine *e, uint32_t handle, bool preempted)
     return r;
 }
 
+/* A part of the weights that Start will bring. */
+static int engine_on_part(struct engine *e, const struct frame *frame, const Qwe__Weights *part, int *fd)
+{
+    if (*fd < 0 || part->bytes || !part->host_bytes || e->part_fd >= 0)
+        return engine_bad_frame(frame, "not the one part of what Start will bring");
+    e->part_fd = steal_fd(fd);
+    return 0;
+}
+
 /* msg and fd may be taken over. */
 static int engine_dispatch(struct engine *e, const struct frame *frame, ProtobufCMessage **msg, int *fd)
 {
     if (frame->type == MSG_E_START)
         return e->serving ? engine_bad_frame(frame, "already started")
-                          : engine_load(e, (const Qwe__Start *)*msg, *fd);
+                          : engine_load(e, (const Qwe__Start *)*msg, steal_fd(fd));
+    if (frame->type == MSG_E_WEIGHTS && !e->serving)
+        return engine_on_part(e, frame, (const Qwe__Weights *)*msg, fd);
     if (!e->serving)
         return frame->type == MSG_E_CHECK ? engine_check(e, (const Qwe__Check *)*msg)
                                           : engine_bad_frame(frame, "not started");

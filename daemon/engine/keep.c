@@ -56,6 +56,13 @@ int keep_describe(const struct gguf *gguf, const char *path, const struct kern *
     return 0;
 }
 
+bool keep_is_of(const Qwe__Weights *kept, const struct kern *kern)
+{
+    const size_t n = strlen(kern->ops->name);
+
+    return kept->layout && !strncmp(kept->layout, kern->ops->name, n) && kept->layout[n] == '/';
+}
+
 static bool keep_is_same_text(const char *a, const char *b)
 {
     return a && b && !strcmp(a, b);

@@ -21,4 +21,7 @@ int keep_describe(const struct gguf *gguf, const char *path, const struct kern *
 
 /* KEEP_E_DIFFERS: the fault says in what, and names both. */
 enum { KEEP_OK, KEEP_E_DIFFERS };
+/* Whether kern's backend packed them: what they take of its device is free for others once they are let go.
+ */
+bool keep_is_of(const Qwe__Weights *kept, const struct kern *kern);
 int keep_compare(const Qwe__Weights *kept, const struct keep *here, struct fault *fault);

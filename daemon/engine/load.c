@@ -10,6 +10,7 @@
 #include "fim.h"
 #include "keep.h"
 #include "memory.h"
+#include "place.h"
 
 /* What a request may use where nobody said: enough for long documents, little enough that four of them fit
  * beside a 9B on a 16 GB machine (1 GiB of KV each in f16). */
@@ -34,7 +35,9 @@ struct engine_load {
     const Qwe__Start *start;
     struct gguf *gguf;
     struct keep keep;
-    int fd;       /* borrowed; the weights of an earlier engine, -1: none */
+    struct weights_fds fds; /* owned; the weights of an earlier engine */
+    struct place place;
+    enum kern_kv_type kv_type;
     bool adopted; /* they are this one's */
     struct fault fault;
     char note[ENGINE_TEXT_BYTES];   /* why they are not; empty: there were none, or they are */
@@ -79,7 +82,7 @@ static const struct {
     int value_bits; /* q8_0: 8 bits and a 16-bit scale per 32 */
 } engine_kv_types[] = {{"f16", KERN_KV_F16, 16}, {"f32", KERN_KV_F32, 32}, {"q8_0", KERN_KV_Q8_0, 9}};
 
-static int engine_load_kv(struct engine_load *load, const char **ret_name, enum kern_kv_type *ret_type)
+static int engine_load_kv(struct engine_load *load, const char **ret_name)
 {
     const char *wanted = load->start->kv_type && *load->start->kv_type ? load->start->kv_type : "f16";
 
@@ -87,7 +90,7 @@ static int engine_load_kv(struct engine_load *load, const char **ret_name, enum 
         if (strcmp(engine_kv_types[i].name, wanted))
             continue;
         *ret_name = engine_kv_types[i].name;
-        *ret_type = engine_kv_types[i].type;
+        load->kv_type = engine_kv_types[i].type;
         return 0;
     }
     return fault_set(&load->fault, STATUS_INVALID, "kv type '%s', should be f16, f32 or q8_0", wanted);
@@ -111,6 +114,8 @@ static int engine_load_reject(struct engine_load *load, const struct fault *why)
     char text[ENGINE_TEXT_BYTES];
     int r;
 
+    closep(&load->fds.all);
+    closep(&load->fds.host);
     snprintf(text, sizeof(text), "weights loaded anew: %.470s", why->text);
     engine_clean_text(text, load->note);
     log_warn("%s", load->note);
@@ -120,19 +125,84 @@ static int engine_load_reject(struct engine_load *load, const struct fault *why)
     return r;
 }
 
+/* What sequences will take of the device, and the cache if its size was given.  Where no context was named,
+ * the usual one should fit, in the three quarters that engine_load_context() lets it have. */
+static uint64_t engine_load_need_bytes(const struct engine_load *load, const struct model *model)
+{
+    const Qwe__Start *start = load->start;
+    const uint32_t trained = (uint32_t)model->config.context_trained;
+    const int n_slots =
+        start->slots ? (int)MIN(start->slots, (uint32_t)ENGINE_SLOTS_MAX) : ENGINE_SLOTS_DEFAULT;
+    const struct state_size size = {
+        .n_slots = n_slots,
+        .max_ctx = (int)MIN(start->context ? start->context : (uint32_t)ENGINE_CONTEXT_DEFAULT, trained),
+        .max_tok = SCHED_PIECE_MAX + n_slots,
+        .max_rows = n_slots,
+        .kv_type = load->kv_type};
+    const uint64_t bytes = state_bytes(model, &size);
+
+    return (start->context ? bytes : bytes / 3 * 4) + ((uint64_t)start->cache_mib << 20);
+}
+
+static int engine_load_place(struct engine_load *load)
+{
+    const Qwe__Weights *kept = load->start->weights;
+    struct kern *kern = load->e->kern;
+    struct place *place = &load->place;
+    struct model model = {0}; /* configuration only */
+    int r;
+
+    *place = (struct place){.wanted = load->start->embedding};
+    if (!kern->ops->free_bytes)
+        return 0; /* there is but one memory */
+    r = config_read(load->gguf, &load->fault, &model.config);
+    if (!r)
+        r = weights_measure(load->gguf, &model.config, kern, &load->fault, &place->size);
+    if (r)
+        return r;
+    place->need_bytes = engine_load_need_bytes(load, &model);
+    place->free_bytes = kern->ops->free_bytes(kern);
+    if (load->fds.all >= 0 && kept && keep_is_of(kept, kern))
+        place->free_bytes += kept->bytes;
+    place->main_bytes = memory_available_bytes(0);
+    place->host_copies = kern->host_copies;
+    place->no_host = kern->no_host;
+    return place_choose(place, &load->fault);
+}
+
+/* Whether they have the table of embeddings where it is to be.  In main memory it does no harm, also if it
+ * would fit on the device by now. */
+static int engine_load_compare_place(const struct engine_load *load, struct fault *why)
+{
+    const struct place *place = &load->place;
+    const bool apart = load->start->weights->host_bytes;
+    char numbers[200];
+
+    if (apart != (load->fds.host >= 0))
+        return fault_set(why, KEEP_E_DIFFERS, "the part in main memory %s",
+                         apart ? "did not come with them" : "is not theirs");
+    if (apart ? place_is_auto(place) || place->table == WEIGHTS_TABLE_HOST
+              : place->table == WEIGHTS_TABLE_WITH_ALL)
+        return KEEP_OK;
+    place_describe(place, numbers, sizeof(numbers));
+    return fault_set(why, KEEP_E_DIFFERS, "their table of embeddings is to be %s%s",
+                     apart ? "on the device" : "in main memory", numbers);
+}
+
 /* > 0: not to be had, and said so. */
 static int engine_load_adopt(struct engine_load *load)
 {
     const Qwe__Weights *kept = load->start->weights;
     struct fault why = {0};
-    int fd, r = keep_compare(kept, &load->keep, &why);
+    int r = keep_compare(kept, &load->keep, &why);
 
+    if (!r)
+        r = engine_load_compare_place(load, &why);
     if (!r) {
-        fd = fcntl(load->fd, F_DUPFD_CLOEXEC, 0);
-        if (fd < 0)
-            return err_errno();
-        r = model_adopt(load->gguf, load->start->model_path, load->e->kern, (struct weights_fds){fd, -1},
-                        kept->model_digest.data, &why, &load->e->model);
+        const struct weights_fds fds = {steal_fd(&load->fds.all), steal_fd(&load->fds.host)};
+
+        r = model_adopt(load->gguf, load->start->model_path, load->e->kern, fds, kept->model_digest.data,
+                        &why, &load->e->model);
     }
     load->adopted = !r;
     if (r <= 0)
@@ -141,30 +211,70 @@ static int engine_load_adopt(struct engine_load *load)
     return r ? r : KEEP_E_DIFFERS;
 }
 
+/* If the device's main memory is not to be had after all, then the device's own, unless that is not wanted.
+ */
+static int engine_load_tensors(struct engine_load *load)
+{
+    const char *const path = load->start->model_path;
+    struct engine *e = load->e;
+    char text[ENGINE_TEXT_BYTES];
+    int r = model_open(load->gguf, path, e->kern, load->place.table, engine_on_progress, load, &load->fault,
+                       &e->model);
+
+    if (r != MODEL_E_HOST || !place_is_auto(&load->place))
+        return r;
+    snprintf(text, sizeof(text), "the table of embeddings goes on the device: %.440s", load->fault.text);
+    engine_clean_text(text, load->note);
+    log_warn("%s", load->note);
+    load->place.table = WEIGHTS_TABLE_WITH_ALL;
+    return model_open(load->gguf, path, e->kern, load->place.table, engine_on_progress, load, &load->fault,
+                      &e->model);
+}
+
+/* A device that what was planned does not fit on says by how much. */
+static int engine_load_add_numbers(struct engine_load *load, int r)
+{
+    char text[sizeof(load->fault.text)], numbers[200];
+
+    if (r != MODEL_E_MEMORY || !load->e->kern->ops->free_bytes)
+        return r;
+    memcpy(text, load->fault.text, sizeof(text));
+    place_describe(&load->place, numbers, sizeof(numbers));
+    return fault_set(&load->fault, r, "%.250s%s", text, numbers);
+}
+
 static int engine_load_weights(struct engine_load *load)
 {
     struct engine *e = load->e;
     int r = keep_describe(load->gguf, load->start->model_path, e->kern, &load->keep);
 
+    if (!r)
+        r = engine_load_place(load);
     if (r)
         return r;
-    if (load->fd >= 0 && load->start->weights) {
+    if (load->fds.all >= 0 && load->start->weights) {
         r = engine_load_adopt(load);
         if (r <= 0)
             return r;
     }
-    return model_open(load->gguf, load->start->model_path, e->kern, WEIGHTS_TABLE_WITH_ALL,
-                      engine_on_progress, load, &load->fault, &e->model);
+    return engine_load_add_numbers(load, engine_load_tensors(load));
 }
 
 /* Weights that were loaded are for the next engine too, if the backend has them where it can map them. */
 static int engine_put_weights(struct engine_load *load)
 {
     const struct model *m = load->e->model;
-    Qwe__Weights *msg = &load->keep.msg;
+    Qwe__Weights *msg = &load->keep.msg, part = QWE__WEIGHTS__INIT;
+    int r = 0;
 
     if (load->adopted || m->weights.mem.fd < 0)
         return 0;
+    msg->has_host_bytes = part.has_host_bytes = m->weights.host.base != NULL;
+    msg->host_bytes = part.host_bytes = m->weights.host.bytes;
+    if (part.has_host_bytes)
+        r = uplink_put_fd(&load->e->up, 0, MSG_E_WEIGHTS, &part.base, m->weights.host.fd);
+    if (r)
+        return r;
     msg->has_bytes = msg->has_model_digest = 1;
     msg->bytes = m->weights.mem.bytes;
     msg->model_digest = (ProtobufCBinaryData){.data = (uint8_t *)m->digest, .len = sizeof(m->digest)};
@@ -358,7 +468,7 @@ static void engine_load_warn(struct engine_load *load, const struct state_size *
         (unsigned long long)(need_bytes >> 20), (unsigned long long)(free_bytes >> 20));
 }
 
-static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type, struct state_size *size)
+static int engine_load_state(struct engine_load *load, struct state_size *size)
 {
     const uint32_t asked = load->start->slots;
     struct engine *e = load->e;
@@ -370,7 +480,7 @@ static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type
     e->n_slots = asked ? (int)asked : ENGINE_SLOTS_DEFAULT;
     e->max_tok = SCHED_PIECE_MAX + e->n_slots;
     *size = (struct state_size){
-        .n_slots = e->n_slots, .max_tok = e->max_tok, .max_rows = e->n_slots, .kv_type = kv_type};
+        .n_slots = e->n_slots, .max_tok = e->max_tok, .max_rows = e->n_slots, .kv_type = load->kv_type};
     e->sched.cut_tok = e->kern->cut_tok;
     e->sched.again_tok = e->kern->again_tok;
     r = engine_load_context(load, size);
@@ -379,7 +489,7 @@ static int engine_load_state(struct engine_load *load, enum kern_kv_type kv_type
     if (r)
         return r;
     engine_load_warn(load, size);
-    r = state_new(e->model, size, &load->fault, &e->state);
+    r = engine_load_add_numbers(load, state_new(e->model, size, &load->fault, &e->state));
     e->context = size->max_ctx;
     return r;
 }
@@ -485,7 +595,9 @@ static int engine_put_ready(struct engine_load *load, const struct state_size *s
     ready.context = (uint32_t)e->context;
     ready.slots = (uint32_t)e->n_slots;
     ready.threads = (uint32_t)e->kern->n_threads;
-    ready.weights_bytes = e->model->weights.mem.bytes;
+    ready.has_weights_host_bytes = e->model->weights.host.base != NULL;
+    ready.weights_host_bytes = e->model->weights.host.bytes;
+    ready.weights_bytes = e->model->weights.mem.bytes + ready.weights_host_bytes;
     ready.has_cache_bytes = ready.has_cache_pages = ready.has_cache_checkpoints = 1;
     ready.cache_bytes = engine_load_cache_bytes(load, size);
     ready.cache_pages = (uint32_t)load->cache_pages;
@@ -525,17 +637,18 @@ static int engine_load_failed(struct engine_load *load, int r)
 
 int engine_load(struct engine *e, const Qwe__Start *start, int fd)
 {
-    struct engine_load load = {.e = e, .start = start, .fd = fd};
+    struct engine_load load = {.e = e, .start = start, .fds = {fd, steal_fd(&e->part_fd)}};
     struct state_size size;
-    enum kern_kv_type kv_type = KERN_KV_F16;
     const char *kv_name = NULL;
-    int r = engine_load_kv(&load, &kv_name, &kv_type);
+    int r = engine_load_kv(&load, &kv_name);
 
     if (!r)
         r = engine_load_model(&load);
     gguf_free(load.gguf); /* the model and the tokenizer copied what they need */
+    closep(&load.fds.all);
+    closep(&load.fds.host);
     if (!r)
-        r = engine_load_state(&load, kv_type, &size);
+        r = engine_load_state(&load, &size);
     if (!r)
         r = engine_load_scratch(e);
     if (!r)

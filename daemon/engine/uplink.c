@@ -189,7 +189,7 @@ int uplink_put_fd(struct uplink *up, uint32_t stream, uint16_t type, const Proto
     if (copy < 0)
         return err_errno();
     if (sock_put_fd(&up->sock, copy))
-        return err_origin(-ENOBUFS); /* one fd a life is sent */
+        return err_origin(-ENOBUFS); /* two a life are sent */
     copy = -1;
     return uplink_append(up, stream, type, FRAME_HAS_FD, message);
 }

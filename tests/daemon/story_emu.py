@@ -2,7 +2,9 @@
 
 A token takes some 25 ms there, so prompts and answers are short.
 """
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -101,25 +103,78 @@ def a_broken_gpu_ends_its_engine_and_no_stream():
         del os.environ["EMU_BREAK"]
 
 
+@contextlib.contextmanager
+def machine(folder, *options, **environment):
+    """A model of random weights, and what EMU_* say of the device."""
+    model = os.path.join(folder, "model.gguf")
+    subprocess.run([os.path.join(BUILD, "tests/bench/random_gguf"), "--vocab-file", golden("tokenizer/vocab-tiny.gguf"),
+                    "--type", "Q8_0", *options, model], check=True)
+    os.environ.update(environment)
+    try:
+        yield model
+    finally:
+        for name in environment:
+            del os.environ[name]
+
+
 def weights_that_the_device_cannot_hold_go_to_the_cpu():
+    with tempfile.TemporaryDirectory() as folder, \
+            machine(folder, "--sparse", "1", "--layers", "4", "--dim", "2048", "--ff", "8192", "--vocab", "1024", EMU_MIB="260") as model, \
+            daemon(model=model) as d, qwp.Peer(d.socket) as peer:
+        status = serving(peer)
+        assert status.backend == "cpu" and not status.weights_host_bytes, status
+        assert re.fullmatch(r"backend auto: no memory for \d+ MiB of weights: Cannot allocate memory \(weights take \d+ MiB, or \d+ with "
+                            r"the table of embeddings in main memory, what was asked for \d+ more; 0 are free\); the CPU serves",
+                            status.note), status.note
+
+
+# 9.5 MiB of weights, of which the table is 4.25; a card of 272 MiB has 9.2 for them and 3 MiB of sequences
+WIDE = ("--layers", "2", "--interval", "2", "--dim", "256", "--ff", "256", "--heads", "4", "--kv-heads", "2", "--head-dim", "64",
+        "--rot", "16", "--delta-k", "2", "--delta-v", "4", "--delta-dim", "64", "--vocab", "16384")
+TABLE = 16384 * 256 // 32 * 34
+
+
+def a_table_that_leaves_no_room_lies_in_main_memory_and_is_handed_on():
+    with tempfile.TemporaryDirectory() as folder, machine(folder, *WIDE) as model:
+        with daemon(model=model) as d, qwp.Peer(d.socket) as peer:
+            status = serving(peer)
+            assert (status.backend, status.weights_host_bytes) == ("emu", 0), status
+            all_bytes, want = status.weights_bytes, ids(peer.collect(ask(peer, 0, 3)))
+        with machine(folder, *WIDE, EMU_MIB="272") as model, daemon(model=model) as d, qwp.Peer(d.socket) as peer:
+            before = serving(peer)
+            assert (before.backend, before.weights_host_bytes, before.note) == ("emu", TABLE, ""), before
+            assert before.weights_locked and all_bytes - (64 << 10) < before.weights_bytes <= all_bytes + (64 << 10), before
+            assert "in main memory)" in d.ctl("status").stdout
+            assert ids(peer.collect(ask(peer, 0, 3))) == want
+            os.kill(d.engine_pid(), signal.SIGKILL)
+            d.wait_line(r"serves .* on emu.*weights taken over")
+            assert d.ctl("upgrade").returncode == 0, d.log()
+            with qwp.Peer(d.socket) as later:
+                os.kill(serving(later).engine_pid, signal.SIGKILL)
+                status = later.wait_status(lambda s: s.engine_restarts and s.state == pb.StatusReply.SERVING)
+                assert status.weights_adopted and status.weights_host_bytes == TABLE, status
+                assert ids(later.collect(ask(later, 0, 3))) == want
+            assert "loads the model from its file" not in d.log()
+
+
+def a_table_lies_where_it_is_wanted_or_can_be():
     with tempfile.TemporaryDirectory() as folder:
-        model = os.path.join(folder, "large.gguf")
-        subprocess.run([os.path.join(BUILD, "tests/bench/random_gguf"), "--vocab-file", golden("tokenizer/vocab-tiny.gguf"),
-                        "--sparse", "1", "--type", "Q8_0", "--layers", "4", "--dim", "2048", "--ff", "8192", "--vocab", "1024", model],
-                       check=True)
-        os.environ["EMU_MIB"] = "260"
-        try:
-            with daemon(model=model) as d, qwp.Peer(d.socket) as peer:
-                status = serving(peer)
-                assert status.backend == "cpu", status
-                assert status.note.startswith("backend auto: no memory for "), status.note
-                assert status.note.endswith("; the CPU serves"), status.note
-        finally:
-            del os.environ["EMU_MIB"]
+        with machine(folder, *WIDE, EMU_MIB="272") as model, daemon("--embedding", "device", model=model) as d, qwp.Peer(d.socket) as peer:
+            status = serving(peer)
+            assert (status.backend, status.weights_host_bytes) == ("emu", 0), status
+        with machine(folder, *WIDE, EMU_MIB="272", EMU_PIN="1000000") as model, daemon(model=model) as d, qwp.Peer(d.socket) as peer:
+            status = serving(peer)
+            assert (status.backend, status.weights_host_bytes) == ("emu", 0), status
+            assert status.note == ("the table of embeddings goes on the device: no main memory for 4 MiB of embeddings that the emu "
+                                   "backend reads: CUDA: out of memory"), status.note
+        with machine(folder, *WIDE, EMU_PIN="0") as model, daemon("--embedding", "host", model=model) as d:
+            d.wait_line(r"cannot serve: .*: embedding is host, but the device does not read the table's 4 MiB from main memory: "
+                        r"CUDA: out of memory$")
 
 
 sys.exit(qwp.run([
     two_clients_get_beside_each_other_what_each_gets_alone, a_cancelled_stream_ends_and_the_other_goes_on,
     a_killed_engine_is_followed_by_one_that_goes_on_with_its_weights, a_broken_gpu_ends_its_engine_and_no_stream,
-    weights_that_the_device_cannot_hold_go_to_the_cpu,
+    weights_that_the_device_cannot_hold_go_to_the_cpu, a_table_that_leaves_no_room_lies_in_main_memory_and_is_handed_on,
+    a_table_lies_where_it_is_wanted_or_can_be,
 ]))

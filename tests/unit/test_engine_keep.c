@@ -1,5 +1,8 @@
 /* test_engine_keep.c - weights that outlive the engine: the next one maps them, or says why not and reads the
- * file. */
+ * file.
+ *
+ * usage: test_engine_keep MODEL cpu | test_engine_keep MODEL emu TIED_MODEL
+ * On emu the table of embeddings may lie apart, in main memory; only what is about that runs there. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +13,7 @@
 #include "engine_peer.h"
 
 static char test_model[4096];
-static const char model[] = "keep.gguf";
+static char model[32]; /* a copy of it, which may be changed */
 
 enum { N_TOK = 16 };
 static const int32_t some_ids[] = {14, 230, 863, 896, 687};
@@ -188,6 +191,150 @@ static void test_keep_memory_that_is_not_the_weights_is_loaded_anew(void **state
     unlink(model);
 }
 
+/* apart: in two pieces, the table of embeddings in main memory */
+
+static const char *tied_model;
+enum { N_APART = 3 }; /* tokens: the emulation takes its time */
+
+static struct peer *start_apart(const char *path, const char *embedding, const Qwe__Weights *weights, int fd,
+                                int host_fd)
+{
+    Qwe__Start start = QWE__START__INIT;
+
+    start.model_path = (char *)path;
+    start.backend = "emu";
+    start.embedding = (char *)embedding;
+    start.has_context = start.has_slots = start.has_cache_mib = 1;
+    start.context = 256;
+    start.slots = 1;
+    start.weights = (Qwe__Weights *)weights;
+    return peer_start_any(&start, fd, weights ? weights->host_bytes : 0, host_fd);
+}
+
+static void ask_apart(struct peer *peer, int32_t ret_ids[N_APART])
+{
+    const struct peer_request q = {.handle = 7,
+                                   .prompt = some_ids,
+                                   .n_prompt = ARRAY_SIZE(some_ids),
+                                   .max_tokens = N_APART,
+                                   .ignore_eos = true};
+    const struct peer_stream *s;
+
+    peer_submit(peer, &q);
+    s = peer_finish(peer, q.handle);
+    assert_int_equal(s->n_ids, N_APART);
+    memcpy(ret_ids, s->ids, N_APART * sizeof(*ret_ids));
+}
+
+static void check_ready_apart(const struct peer *peer, bool adopted)
+{
+    const struct weights *w = &peer->e.model->weights;
+
+    if (!peer->ready)
+        fail_msg("%s", peer->failed ? peer->failed->text : "no Ready");
+    assert_int_equal(peer->ready->weights_adopted, adopted);
+    assert_true(w->host.bytes > 0);
+    assert_ptr_equal(w->embed.data, w->host.base);
+    assert_int_equal(peer->ready->weights_host_bytes, w->host.bytes);
+    assert_int_equal(peer->ready->weights_bytes, w->mem.bytes + w->host.bytes);
+}
+
+static struct peer *start_first_apart(int32_t ret_ids[N_APART])
+{
+    struct peer *peer;
+
+    copy_file(test_model, model);
+    peer = start_apart(model, "host", NULL, -1, -1);
+    check_ready_apart(peer, false);
+    assert_int_equal(peer->weights->bytes, peer->e.model->weights.mem.bytes);
+    assert_int_equal(peer->weights->host_bytes, peer->e.model->weights.host.bytes);
+    assert_true(peer->weights_fd >= 0 && peer->weights_host_fd >= 0);
+    ask_apart(peer, ret_ids);
+    return peer;
+}
+
+static void test_apart_both_are_taken_over(void **state)
+{
+    int32_t ids[N_APART], got[N_APART];
+    struct peer *first, *next;
+
+    if (!tied_model)
+        skip();
+    first = start_first_apart(ids);
+    spoil_tensors(model);
+    next = start_apart(model, "host", first->weights, first->weights_fd, first->weights_host_fd);
+    check_ready_apart(next, true);
+    assert_null(next->weights);
+    assert_int_equal(next->n_loading, 0);
+    ask_apart(next, got);
+    assert_memory_equal(got, ids, sizeof(got));
+    peer_free(next);
+    /* also where it would fit on the device, unless that is what is wanted */
+    next = start_apart(model, "auto", first->weights, first->weights_fd, first->weights_host_fd);
+    check_ready_apart(next, true);
+    peer_free(next);
+    peer_free(first);
+    unlink(model);
+}
+
+static void check_apart_anew(const char *embedding, const Qwe__Weights *weights, int fd, int host_fd,
+                             const char *why)
+{
+    struct peer *peer = start_apart(model, embedding, weights, fd, host_fd);
+
+    if (!peer->ready)
+        fail_msg("%s", peer->failed ? peer->failed->text : "no Ready");
+    assert_false(peer->ready->weights_adopted);
+    assert_non_null(peer->ready->note);
+    if (!strstr(peer->ready->note, why))
+        fail_msg("\"%s\" does not have \"%s\"", peer->ready->note, why);
+    assert_int_equal(peer->n_weights_refused, 1);
+    assert_true(peer->weights_fd >= 0); /* the new ones came later */
+    assert_int_equal(peer->weights_host_fd >= 0, !strcmp(embedding, "host"));
+    peer_free(peer);
+}
+
+static void test_apart_what_is_not_both_is_loaded_anew(void **state)
+{
+    int32_t ids[N_APART];
+    struct peer *first;
+    int fd;
+
+    if (!tied_model)
+        skip();
+    first = start_first_apart(ids);
+    check_apart_anew("host", first->weights, first->weights_fd, -1, "the part in main memory did not come");
+    check_apart_anew("host", first->weights, first->weights_host_fd, first->weights_fd,
+                     "does not hold"); /* swapped */
+    fd = memfd_create("short", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    assert_int_equal(ftruncate(fd, (off_t)first->weights->host_bytes - 1), 0);
+    assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE), 0);
+    check_apart_anew("host", first->weights, first->weights_fd, fd, "the kept main memory does not hold");
+    close(fd);
+    check_apart_anew("device", first->weights, first->weights_fd, first->weights_host_fd,
+                     "their table of embeddings is to be on the device (weights take 0 MiB, or 0 with");
+    peer_free(first);
+    unlink(model);
+}
+
+static void check_apart_refused(const char *path, const char *why)
+{
+    struct peer *peer = start_apart(path, "host", NULL, -1, -1);
+
+    assert_null(peer->ready);
+    assert_non_null(peer->failed);
+    if (!strstr(peer->failed->text, why))
+        fail_msg("\"%s\" does not have \"%s\"", peer->failed->text, why);
+    peer_free(peer);
+}
+
+static void test_apart_a_table_that_is_the_head_is_refused(void **state)
+{
+    if (!tied_model)
+        skip();
+    check_apart_refused(tied_model, "token_embd.weight is the head too and stays on the device");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -195,10 +342,17 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_keep_another_file_is_loaded_anew),
         cmocka_unit_test(test_keep_another_packing_is_loaded_anew),
         cmocka_unit_test(test_keep_memory_that_is_not_the_weights_is_loaded_anew),
+        cmocka_unit_test(test_apart_both_are_taken_over),
+        cmocka_unit_test(test_apart_what_is_not_both_is_loaded_anew),
+        cmocka_unit_test(test_apart_a_table_that_is_the_head_is_refused),
     };
 
-    if (argc != 2)
+    if (argc < 3 || argc > 4)
         return 2;
-    snprintf(test_model, sizeof(test_model), "%s/models/d1-k256/d1-k256-Q4_K_M.gguf", argv[1]);
+    snprintf(test_model, sizeof(test_model), "%s", argv[1]);
+    snprintf(model, sizeof(model), "keep-%.8s.gguf", argv[2]); /* both may run at a time */
+    tied_model = argv[3];
+    if (tied_model)
+        cmocka_set_test_filter("test_apart_*");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
