@@ -116,70 +116,6 @@ static enum code map_init_slots(struct map *map, size_t n_granted)
     return CODE_OK;
 }
 
-/* dry run */
-
-struct map_sizes {
-    uint64_t n, tokens, longest;
-};
-
-static enum code map_measure(struct map *map, qwend *q, struct map_record *record, struct map_sizes *sizes)
-{
-    _cleanup_(freep) uint32_t *ids = NULL;
-    _cleanup_(freep) char *text = NULL;
-    struct map_slot *slot = &map->slots[0];
-    enum code code = CODE_OK;
-    size_t n, n_ids = 0;
-    int r = map_slot_take(slot, record, "", &map->fault);
-
-    if (r == MAP_E_BAD)
-        map_fail(map, &slot->record, NULL, 0, map->fault.text);
-    else if (!r)
-        r = qwend_render(q, slot->req, &text, &n);
-    if (!r)
-        r = qwend_tokenize(q, text, n, QWEND_SPECIAL_ALL, &ids, &n_ids);
-    if (r && r != MAP_E_BAD)
-        code = connect_fail(map->args, q, r);
-    else if (!r && !sizes->n)
-        code = cmd_print(map->args, text, n);
-    map->fault = (struct fault){};
-    sizes->n += !r;
-    sizes->tokens += n_ids;
-    sizes->longest = MAX(sizes->longest, (uint64_t)n_ids);
-    map_slot_free(slot);
-    return code;
-}
-
-/* The first prompt as the engine would read it, and how many tokens all of them have. */
-static enum code map_dry_run(struct map *map, qwend *q)
-{
-    struct map_sizes sizes = {};
-    enum code code = CODE_OK;
-    int r = MAP_OK;
-
-    while (!code && r != MAP_E_END && !map->stopping) {
-        struct map_record record = {};
-        struct fault fault = {};
-
-        r = map_input_next(&map->input, &record, &fault);
-        if (r == MAP_E_AGAIN && (r = map_input_fill(&map->input)) < 0)
-            code = (enum code)fault_set(&map->fault, CODE_FAILED, "reading the records: %s", strerror(-r));
-        else if (r == MAP_E_BAD)
-            map_fail(map, &record, NULL, 0, fault.text);
-        else if (!r && record.number)
-            code = map_measure(map, q, &record, &sizes);
-        map_record_deinit(&record);
-        if (sig_pending())
-            code = CODE_INT;
-    }
-    if (!code && !map->args->ui->quiet)
-        fprintf(stderr,
-                "%s%" PRIu64 " records, %" PRIu64 " tokens to read, at most %" PRIu64 " in one; %" PRIu64
-                " wrong\n",
-                map->args->ui->out_last == '\n' || !sizes.n ? "" : "\n", sizes.n, sizes.tokens, sizes.longest,
-                map->bar.failed);
-    return code ? code : map->bar.failed ? CODE_SOME : CODE_OK;
-}
-
 static void map_say_end(struct map *map, enum code code)
 {
     const struct map_bar *bar = &map->bar;
@@ -239,6 +175,8 @@ static enum code map_prepare(struct map *map, qwend **ret_q)
     if (!status.slots)
         return (enum code)fault_set(&map->fault, CODE_FAILED, "the daemon has no model: %.300s", status.note);
     map_journal_hash(&map->journal, map->template.text, map->values, map->system, &status);
+    map_speed_init(&map->speed, &status);
+    map->has_cache = status.cache_bytes;
     code = map_init_slots(map, status.slots);
     if (!code)
         code = map_journal_open(&map->journal, map->values, &map->fault);
@@ -275,6 +213,7 @@ enum code cmd_map(const struct cmd_args *args)
     } else if (!code) {
         qwend_close(steal(&q));
         code = map_run(&map);
+        map_speed_keep(&map.speed);
         map_say_end(&map, code);
     }
     closed = map_journal_close(&map.journal, &map.fault);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cmd.h"
+#include "map_speed.h"
 
 struct json_t; /* jansson's: json.h, which writes, cannot be included beside it */
 
@@ -162,6 +163,8 @@ struct map {
     uint64_t used_tokens, deadline_ns;
     size_t held_bytes; /* of prompts in slots */
     bool input_over, primed, stopping;
+    bool has_cache; /* the daemon keeps beginnings of prompts */
+    struct map_speed speed;
     enum code code; /* why it stops */
     struct fault fault;
 };
@@ -176,3 +179,4 @@ void map_slot_again(struct map_slot *slot,
 void map_fail(struct map *map, const struct map_record *record, const char *key, int code, const char *text);
 void map_stop(struct map *map, enum code code); /* nothing more is asked, what runs is cancelled */
 enum code map_run(struct map *map);
+enum code map_dry_run(struct map *map, qwend *q); /* map_dry.c: what it would be, nothing is asked */

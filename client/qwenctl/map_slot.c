@@ -131,6 +131,7 @@ static void slot_finish(struct map_slot *slot, const qwend_usage *usage)
     fclose(slot->answer);
     slot->answer = NULL;
     map->n_running_max = MIN(map->n_running_max + 1, map->n_granted);
+    map_speed_note(&map->speed, usage);
     map->bar.done++;
     map->bar.tokens += usage->reasoning_tokens + usage->answer_tokens;
     map->used_tokens += usage->prompt_tokens + usage->reasoning_tokens + usage->answer_tokens;

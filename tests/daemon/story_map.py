@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import random
+import re
 import select
 import signal
 import subprocess
@@ -72,8 +73,21 @@ def each_format_is_read():
             assert texts(done) == ["7", "75"] and [line["_key"] for line in lines(done.stdout)] == names
         assert texts(run(*asked, "--input", names[1], "What is {{.}}?")) == ["75"]
     assert texts(run(*asked, data="What is 3 + 4?\n")) == ["7"]      # no template: the record itself
+
+
+def a_dry_run_counts_and_asks_nothing():
     dry = run("--dry-run", "--in=lines", "In one line:", data="a file\n", said="1 records, ")
     assert b"In one line:\n\na file<|im_end|>" in dry.stdout
+    with qwp.Peer(QWEND.socket) as peer:
+        before = peer.status().requests
+        longer = "Add the two numbers and answer with the sum of them, in digits, with no word before it and none behind it. " + SUM
+        run(*QUICK, longer, data=RECORDS[:4000])
+        after = peer.status().requests
+        dry = run("--dry-run", *QUICK, longer, data=RECORDS[:4000], said="tokens of each are the same beginning: read once")
+        assert peer.status().requests == after > before
+    n, shared, left = map(int, re.search(rb"(\d+) records, .*\n(\d+) tokens of each.*; (\d+) tokens to read", dry.stderr).groups())
+    assert n == RECORDS[:4000].count("\n") + 1 and shared > 32 and left < n * shared, dry.stderr
+    assert re.search(rb"about [0-9.]+s, if it is as in the last map with this model: answers of \d+ tokens, ", dry.stderr), dry.stderr
 
 
 def what_is_wrong_is_named_and_the_rest_goes_on():
@@ -286,10 +300,11 @@ def a_daemon_that_is_full_is_waited_for_and_one_that_refuses_is_not():
 
 if __name__ == "__main__":
     with Qwend(golden("demo.gguf"), "--slots", "4") as QWEND:
+        os.environ["XDG_STATE_HOME"] = QWEND.folder  # where map keeps its speeds
         with qwp.Peer(QWEND.socket) as first:
             first.wait_status(lambda s: s.state == pb.StatusReply.SERVING)
         STATUS = qwp.run([
-            each_format_is_read, what_is_wrong_is_named_and_the_rest_goes_on, a_record_has_a_limit, usage_is_checked,
+            each_format_is_read, a_dry_run_counts_and_asks_nothing, what_is_wrong_is_named_and_the_rest_goes_on, a_record_has_a_limit, usage_is_checked,
             the_journal_is_kept_to, killed_again_and_again_it_comes_to_the_same, order_is_that_of_the_records_unless_it_is_not_wanted,
             as_many_run_as_the_daemon_has_slots_and_the_beginning_is_read_once, limits_stop_it, a_signal_or_a_reader_that_goes_ends_it,
             a_terminal_sees_a_bar_and_a_pipe_nothing,

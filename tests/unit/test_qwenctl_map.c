@@ -336,6 +336,80 @@ static void test_bar_is_a_line_where_there_is_no_terminal(void **state)
     assert_int_equal(map_bar_timeout_ms(&bar), -1);
 }
 
+/* speeds of earlier runs */
+
+static struct map_speed speed_of(const char *model, double read_ms)
+{
+    struct map_speed speed;
+
+    map_speed_init(&speed,
+                   &(qwend_status_info){
+                       .model = model, .quantisation = "Q", .backend = "cpu", .isa = "avx2", .threads = 2});
+    map_speed_note(&speed, &(qwend_usage){.prompt_tokens = 30,
+                                          .cached_tokens = 20,
+                                          .reasoning_tokens = 2,
+                                          .answer_tokens = 3,
+                                          .prefill_ms = read_ms,
+                                          .decode_ms = 7});
+    return speed;
+}
+
+static void test_speed_is_found_again(void **state)
+{
+    char folder[] = "/tmp/qwend-test-map-XXXXXX", path[100], name[20];
+    struct map_speed kept, found;
+    FILE *file;
+    size_t n_found = 0;
+
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(setenv("XDG_STATE_HOME", folder, 1), 0);
+    snprintf(path, sizeof(path), "%s/qwend/speeds.json", folder);
+    kept = speed_of("M\n\"\xff", 5);
+    found = (struct map_speed){};
+    memcpy(found.key, kept.key, sizeof(found.key));
+    assert_string_equal(kept.key, "M?\"? Q cpu avx2 2");
+    assert_false(map_speed_find(&found)); /* no file yet */
+    map_speed_keep(&kept);
+    assert_true(map_speed_find(&found));
+    assert_memory_equal(&found, &kept, sizeof(found));
+
+    kept = speed_of("none", 5);
+    kept.n = 0;
+    map_speed_keep(&kept);
+    assert_false(map_speed_find(&kept));
+    for (int i = 0; i < 40; i++) { /* of so many models the last few */
+        snprintf(name, sizeof(name), "m%d", i);
+        kept = speed_of(name, i);
+        map_speed_keep(&kept);
+    }
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof(name), "m%d", i);
+        kept = speed_of(name, 0);
+        n_found += map_speed_find(&kept);
+    }
+    assert_int_equal(n_found, 16);
+
+    for (int i = 0; i < 3; i++) { /* what is no file of ours, or no numbers, is nothing, and is replaced */
+        static const char *const texts[] = {
+            "[1]", "{\"m1 Q cpu avx2 2\":{\"records\":-1,\"read_tokens\":\"x\"}}", "{"};
+
+        file = fopen(path, "w");
+        assert_non_null(file);
+        fputs(texts[i], file);
+        fclose(file);
+        kept = speed_of("m1", 9);
+        found = kept;
+        assert_false(map_speed_find(&found));
+        map_speed_keep(&kept);
+        assert_true(map_speed_find(&found));
+        assert_true(found.read_ms == 9);
+    }
+    unlink(path);
+    path[strlen(path) - strlen("/speeds.json")] = 0;
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +421,7 @@ int main(void)
         cmocka_unit_test(test_keys_count_what_comes_again),
         cmocka_unit_test(test_key_is_a_field_or_the_hash),
         cmocka_unit_test(test_bar_is_a_line_where_there_is_no_terminal),
+        cmocka_unit_test(test_speed_is_found_again),
         cmocka_unit_test(test_resume_reads_whole_lines_of_its_own),
     };
 
