@@ -3,7 +3,7 @@
 # what they name with a section is a page of ours or of the system's.  `man.sh --self-test` plants violations.  Exits 77,
 # which is a skip, where none of the tools is installed.
 set -eu
-others='journalctl(1) systemctl(1) systemd-sysusers(8) llm(1)' # pages of others that ours name
+others='qwend-http(8) qwend-http.conf(5) journalctl(1) systemctl(1) systemd-sysusers(8) llm(1)' # of others, and ours that a build may leave out
 
 have() { command -v "$1" >/dev/null; }
 
