@@ -17,11 +17,19 @@ static const struct {
 } fit_kv[] = {{"f16", KERN_KV_F16}, {"q8_0", KERN_KV_Q8_0}, {"f32", KERN_KV_F32}};
 static const int fit_ctx[] = {4096, 16384, 32768, 131072};
 
+/* The table of embeddings on the card, or in main memory beside it. */
+enum fit_side { FIT_DEVICE, FIT_HOST, FIT_SIDES };
+static const char *const fit_names[FIT_SIDES] = {"device", "host"};
+
 struct fit {
     struct model model; /* configuration only */
-    double vram, reserve, workspace, weights, free;
-    double slot; /* a sequence's DeltaNet state */
+    double vram, reserve, workspace, table;
+    double weights[FIT_SIDES], free[FIT_SIDES]; /* of the card */
+    double slot;                                /* a sequence's DeltaNet state */
     int ctx, slots;
+    const char *embedding; /* auto, device, host */
+    bool is_on[FIT_SIDES]; /* which of the two there are, of those that may be */
+    enum fit_side chosen;
     enum kern_kv_type kv;
     const char *kv_name;
     bool json;
@@ -46,12 +54,13 @@ static int fit_parse_vram(const struct probe_verb *verb, const char *text, doubl
 }
 
 /* The tensors that are loaded.  IQ4_XS takes 144 bytes of tiles for 136; a table that is the head too is kept
- * twice, as rows and as tiles. */
-static double fit_weights(const struct gguf *g, const struct config *c)
+ * twice, as rows and as tiles.  ret_table: of it, if it is not. */
+static double fit_weights(const struct gguf *g, const struct config *c, double *ret_table)
 {
     const bool tied = !gguf_find_tensor(g, "output.weight");
     double bytes = 0;
 
+    *ret_table = 0;
     for (size_t i = 0; i < gguf_n_tensors(g); i++) {
         const struct gguf_tensor *t = gguf_tensor(g, i);
         const double tiles = (double)t->bytes * (t->type == QUANT_IQ4_XS ? 144.0 / 136 : 1.0);
@@ -65,6 +74,8 @@ static double fit_weights(const struct gguf *g, const struct config *c)
             bytes += tiles;
         else
             bytes += (double)t->bytes + (tied ? tiles : 0);
+        if (!tied && !strcmp(name, "token_embd.weight"))
+            *ret_table = (double)t->bytes;
     }
     return bytes;
 }
@@ -82,16 +93,16 @@ static double fit_per_token(const struct fit *f, enum kern_kv_type type)
     return (double)state_page_bytes(&f->model, type) / KERN_PAGE_TOK;
 }
 
-static int fit_max_ctx(const struct fit *f, enum kern_kv_type type)
+static int fit_max_ctx(const struct fit *f, enum fit_side side, enum kern_kv_type type)
 {
-    const double n = (f->free - f->slot) / fit_per_token(f, type);
+    const double n = (f->free[side] - f->slot) / fit_per_token(f, type);
 
     return n < 0 ? 0 : (int)MIN(n, (double)f->model.config.context_trained);
 }
 
-static int fit_sequences(const struct fit *f, enum kern_kv_type type, int ctx)
+static int fit_sequences(const struct fit *f, enum fit_side side, enum kern_kv_type type, int ctx)
 {
-    return f->free < 0 ? 0 : (int)(f->free / (f->slot + ctx * fit_per_token(f, type)));
+    return f->free[side] < 0 ? 0 : (int)(f->free[side] / (f->slot + ctx * fit_per_token(f, type)));
 }
 
 static double fit_needed(const struct fit *f)
@@ -99,69 +110,118 @@ static double fit_needed(const struct fit *f)
     return f->slots * (f->slot + f->ctx * fit_per_token(f, f->kv));
 }
 
-static bool fit_fits(const struct fit *f)
+static bool fit_fits(const struct fit *f, enum fit_side side)
 {
-    return f->free >= 0 && fit_needed(f) <= f->free;
+    return f->free[side] >= 0 && fit_needed(f) <= f->free[side];
+}
+
+/* As the engine does (daemon/engine/place.h): the card, if all fits there. */
+static void fit_choose(struct fit *f)
+{
+    f->chosen =
+        f->is_on[FIT_DEVICE] && (fit_fits(f, FIT_DEVICE) || !f->is_on[FIT_HOST]) ? FIT_DEVICE : FIT_HOST;
+}
+
+static int fit_set_sides(struct fit *f, const struct gguf *g)
+{
+    const bool is_auto = !strcmp(f->embedding, "auto");
+
+    f->weights[FIT_DEVICE] = fit_weights(g, &f->model.config, &f->table);
+    f->weights[FIT_HOST] = f->weights[FIT_DEVICE] - f->table;
+    for (int side = 0; side < FIT_SIDES; side++) {
+        f->free[side] = f->vram - f->reserve - f->workspace - f->weights[side];
+        f->is_on[side] =
+            (is_auto || !strcmp(f->embedding, fit_names[side])) && (side == FIT_DEVICE || f->table != 0);
+    }
+    if (!f->is_on[FIT_DEVICE] && !f->is_on[FIT_HOST])
+        return probe_error(
+            "--embedding is host, but token_embd.weight is the head too and stays on the device");
+    return 0;
 }
 
 /* for programs */
-static int fit_print_json(const struct fit *f)
+static json_t *fit_json_kinds(const struct fit *f, enum fit_side side)
 {
-    json_t *all = json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:b}", "vram", f->vram, "reserve",
-                            f->reserve, "workspace", f->workspace, "weights", f->weights, "free", f->free,
-                            "per_slot", f->slot, "needed", fit_needed(f), "fits", fit_fits(f)),
-           *kinds = json_object();
-    int r;
+    json_t *kinds = json_object();
 
     for (size_t i = 0; i < ARRAY_SIZE(fit_kv); i++) {
         json_t *counts = json_object();
         char key[16];
         for (size_t k = 0; k < ARRAY_SIZE(fit_ctx); k++) {
             snprintf(key, sizeof(key), "%d", fit_ctx[k]);
-            json_object_set_new(counts, key, json_integer(fit_sequences(f, fit_kv[i].type, fit_ctx[k])));
+            json_object_set_new(counts, key,
+                                json_integer(fit_sequences(f, side, fit_kv[i].type, fit_ctx[k])));
         }
         json_object_set_new(kinds, fit_kv[i].name,
                             json_pack("{s:f, s:i, s:o}", "per_token", fit_per_token(f, fit_kv[i].type),
-                                      "max_ctx", fit_max_ctx(f, fit_kv[i].type), "sequences", counts));
+                                      "max_ctx", fit_max_ctx(f, side, fit_kv[i].type), "sequences", counts));
     }
-    json_object_set_new(all, "kv", kinds);
+    return kinds;
+}
+
+static int fit_print_json(const struct fit *f)
+{
+    json_t *all =
+        json_pack("{s:f, s:f, s:f, s:f, s:f, s:f, s:s, s:b}", "vram", f->vram, "reserve", f->reserve,
+                  "workspace", f->workspace, "table", f->table, "per_slot", f->slot, "needed", fit_needed(f),
+                  "embedding", fit_names[f->chosen], "fits", fit_fits(f, f->chosen));
+    int r;
+
+    for (int side = 0; side < FIT_SIDES; side++)
+        if (f->is_on[side])
+            json_object_set_new(all, fit_names[side],
+                                json_pack("{s:f, s:f, s:b, s:o}", "weights", f->weights[side], "free",
+                                          f->free[side], "fits", fit_fits(f, side), "kv",
+                                          fit_json_kinds(f, side)));
     r = json_dumpf(all, stdout, JSON_COMPACT) || putchar('\n') < 0;
     json_decref(all);
     return r ? probe_error("standard output: %s", strerror(errno)) : 0;
 }
 
 /* for people */
-static void fit_print_table(const struct fit *f)
+static void fit_print_table(const struct fit *f, enum fit_side side)
 {
-    printf("\nKV      a token    one sequence   sequences of");
+    printf("KV      a token    one sequence   sequences of");
     for (size_t k = 0; k < ARRAY_SIZE(fit_ctx); k++)
         printf(" %5dk", fit_ctx[k] >> 10);
     putchar('\n');
     for (size_t i = 0; i < ARRAY_SIZE(fit_kv); i++) {
         printf("%-6s %6.1f KiB %8d tokens               ", fit_kv[i].name,
-               fit_per_token(f, fit_kv[i].type) / 1024, fit_max_ctx(f, fit_kv[i].type));
+               fit_per_token(f, fit_kv[i].type) / 1024, fit_max_ctx(f, side, fit_kv[i].type));
         for (size_t k = 0; k < ARRAY_SIZE(fit_ctx); k++)
-            printf(" %6d", fit_sequences(f, fit_kv[i].type, fit_ctx[k]));
+            printf(" %6d", fit_sequences(f, side, fit_kv[i].type, fit_ctx[k]));
         putchar('\n');
     }
+}
+
+static void fit_print_side(const struct fit *f, enum fit_side side)
+{
+    if (side == FIT_HOST)
+        printf("\nembeddings in main memory: %.2f GiB there, twice where the driver pins a copy\n",
+               f->table / FIT_GIB);
+    else
+        printf("\n%s", f->table != 0 ? "embeddings on the device:\n" : "");
+    printf("weights    %8.2f GiB\nfree       %8.2f GiB  for sequences, %.1f MiB each and what their tokens "
+           "take\n",
+           f->weights[side] / FIT_GIB, f->free[side] / FIT_GIB, f->slot / FIT_MIB);
+    if (f->free[side] >= 0)
+        fit_print_table(f, side);
+    else
+        printf("The weights do not fit: %.2f GiB are missing.\n", -f->free[side] / FIT_GIB);
+    if (f->free[side] >= 0 && f->ctx)
+        printf("%d slots of %d tokens with %s KV need %.0f MiB of %.0f: %s\n", f->slots, f->ctx, f->kv_name,
+               fit_needed(f) / FIT_MIB, f->free[side] / FIT_MIB,
+               fit_fits(f, side) ? "they fit" : "they do not fit");
 }
 
 static void fit_print(const struct fit *f)
 {
     printf("card       %8.2f GiB\nreserve    %8.2f GiB  driver, screen\nworkspace  %8.2f GiB  CUDA's "
-           "context, kernels, a "
-           "step's scratch\nweights    %8.2f GiB\nfree       %8.2f GiB  for sequences, %.1f MiB each and "
-           "what their tokens "
-           "take\n",
-           f->vram / FIT_GIB, f->reserve / FIT_GIB, f->workspace / FIT_GIB, f->weights / FIT_GIB,
-           f->free / FIT_GIB, f->slot / FIT_MIB);
-    if (f->free >= 0)
-        fit_print_table(f);
-    else
-        printf("\nThe weights do not fit: %.2f GiB are missing.\n", -f->free / FIT_GIB);
-    if (f->free >= 0 && f->ctx)
-        printf("\n%d slots of %d tokens with %s KV need %.0f MiB of %.0f: %s\n", f->slots, f->ctx, f->kv_name,
-               fit_needed(f) / FIT_MIB, f->free / FIT_MIB, fit_fits(f) ? "they fit" : "they do not fit");
+           "context, kernels, a step's scratch\n",
+           f->vram / FIT_GIB, f->reserve / FIT_GIB, f->workspace / FIT_GIB);
+    for (int side = 0; side < FIT_SIDES; side++)
+        if (f->is_on[side])
+            fit_print_side(f, (enum fit_side)side);
 }
 
 static int fit_file(const char *path, struct fit *f)
@@ -179,25 +239,36 @@ static int fit_file(const char *path, struct fit *f)
                            f->model.config.context_trained);
     f->reserve = f->vram / 40;
     f->workspace = (f->vram >= FIT_LARGE_GIB * FIT_GIB ? 1.0 : 0.6) * FIT_GIB;
-    f->weights = fit_weights(g, &f->model.config);
-    f->free = f->vram - f->reserve - f->workspace - f->weights;
     f->slot = fit_slot(&f->model.config);
+    r = fit_set_sides(f, g);
+    if (r)
+        return r;
+    fit_choose(f);
     if (f->json)
         r = fit_print_json(f);
     else
         fit_print(f);
-    return r ? r : !fit_fits(f);
+    return r ? r : !fit_fits(f, f->chosen);
+}
+
+/* 0 or an exit status. */
+static int fit_check_embedding(const char *embedding)
+{
+    if (!strcmp(embedding, "auto") || !strcmp(embedding, "device") || !strcmp(embedding, "host"))
+        return 0;
+    return probe_error("--embedding is \"%s\", should be auto, device or host", embedding);
 }
 
 static int fit_run(const struct probe_verb *verb, int argc, char **argv)
 {
-    struct fit f = {.slots = 1, .kv_name = "f16"};
+    struct fit f = {.slots = 1, .kv_name = "f16", .embedding = "auto"};
     const char *path = NULL, *vram = NULL;
     const struct probe_opt opts[] = {
         {"vram", .text = &vram},
         {"ctx", .number = &f.ctx, .lo = 1, .hi = 1 << 24},
         {"slots", .number = &f.slots, .lo = 1, .hi = 4096},
         {"kv", .text = &f.kv_name},
+        {"embedding", .text = &f.embedding},
         {"json", .flag = &f.json},
     };
     int r = probe_parse(verb, argc, argv, opts, ARRAY_SIZE(opts), &path);
@@ -206,12 +277,15 @@ static int fit_run(const struct probe_verb *verb, int argc, char **argv)
         r = fit_parse_vram(verb, vram, &f.vram);
     if (!r)
         r = probe_kv_type(f.kv_name, &f.kv);
+    if (!r)
+        r = fit_check_embedding(f.embedding);
     return r ? r : fit_file(path, &f);
 }
 
 const struct probe_verb probe_fit = {
     "fit",
-    "MODEL --vram 8G [--ctx N] [--slots N] [--kv f32|f16|q8_0] [--json]",
+    "MODEL --vram 8G [--ctx N] [--slots N] [--kv f32|f16|q8_0] [--embedding auto|device|host] "
+    "[--json]",
     "what fits into a GPU's memory beside the weights; status 1 if it does not",
     fit_run,
 };
