@@ -509,6 +509,18 @@ def weights_and_their_part_come_back_in_any_order():
         assert d.stored() == ["kept-journal-1"] + 3 * ["kept-weights"]
 
 
+def memory_of_a_device_is_kept_with_its_part():
+    """An fd of no size and no seals."""
+    with FakeService(weights=12) as d, d.serving():
+        for _ in range(2):
+            d.kill_broker()
+            with d.serving() as p:
+                assert p.status().weights_adopted, d.log()
+        d.kill_engine()
+        with d.peer() as p:
+            assert p.wait_status(lambda s: s.engine_restarts and s.state == pb.StatusReply.SERVING).weights_adopted
+
+
 def weights_without_their_part_are_loaded_again():
     class Lossy(Weights):
         def change(self, own):
@@ -560,5 +572,5 @@ if __name__ == "__main__":
         a_request_that_outgrows_the_journal_ends_and_says_so, what_is_dead_is_left_behind,
         a_damaged_journal_is_used_as_far_as_it_goes, a_journal_that_is_none_is_not_used,
         of_two_journals_the_newer_is_used, a_journal_takes_its_new_size_if_what_is_in_it_fits,
-        weights_and_their_part_come_back_in_any_order, weights_without_their_part_are_loaded_again,
+        weights_and_their_part_come_back_in_any_order, memory_of_a_device_is_kept_with_its_part, weights_without_their_part_are_loaded_again,
         a_manager_that_is_not_there_is_no_reason_not_to_serve, a_manager_that_keeps_nothing_changes_nothing, a_stop_leaves_no_request_behind]))
