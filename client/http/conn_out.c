@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "gate.h"
 #include "route.h"
 
 /* All was sent of an answer after which nothing follows. */
@@ -98,11 +99,17 @@ static int conn_out_head(struct conn *conn, int status, const char *type, const 
 void conn_reply(struct conn *conn, int status, const char *type, const void *body, size_t n)
 {
     const bool is_head = conn->head.method && !strcmp(conn->head.method, "HEAD");
+    struct refusal refusal;
     char length[48];
     int r;
 
     if (conn->dead)
         return;
+    if (n > CONN_UNSENT_HIGH && !conn_charge(conn, n)) { /* it may wait long for whoever reads it */
+        gate_refuse_memory(conn, &refusal);
+        conn_refuse(conn, &refusal);
+        return;
+    }
     snprintf(length, sizeof(length), "Content-Length: %zu\r\n", n);
     r = conn_out_head(conn, status, type, length);
     if (!r && !is_head)

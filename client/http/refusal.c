@@ -43,7 +43,7 @@ static const struct {
     {STATUS_LOADING, 503, "loading"},
     {STATUS_ENGINE_LOST, 500, "engine_lost"},
     {STATUS_OOM, 503, "out_of_memory"},
-    {STATUS_SLOW_CONSUMER, 408, "slow_consumer"},
+    {STATUS_SLOW_CONSUMER, 503, "slow_consumer"},
     {STATUS_DEADLINE, 504, "deadline"},
     {STATUS_CANCELLED, 503, "cancelled"},
 };

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """story_evil.py - clients that do it wrong, and what breaks behind the gateway: it stays up, small, and says what is wrong."""
+import itertools
 import json
 import random
 import socket
@@ -8,10 +9,24 @@ import sys
 import qwp
 from fake import Fake, expected
 from gateway import Connection, Gateway, chat
+from harness import Qwend, golden
 from story_caps import sanitized
 
 CHAT = "/v1/chat/completions"
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+USER = [{"role": "user", "content": "x"}]
+POSTS = [(CHAT, {"messages": USER, "max_tokens": 2}), ("/v1/completions", {"prompt": "x", "max_tokens": 2}),
+         ("/v1/responses", {"input": "x", "max_output_tokens": 2}), ("/v1/messages", {"messages": USER, "max_tokens": 2}),
+         ("/api/chat", {"messages": USER, "options": {"num_predict": 2}}), ("/api/generate", {"prompt": "x", "options": {"num_predict": 2}}),
+         ("/completion", {"prompt": "x", "n_predict": 2}), ("/infill", {"input_prefix": "x", "input_suffix": "y", "n_predict": 2}),
+         ("/tokenize", {"content": "x"}), ("/detokenize", {"tokens": [1]}), ("/apply-template", {"messages": USER}),
+         ("/v1/messages/count_tokens", {"messages": USER}), ("/v1/responses/input_tokens", {"input": "x"}),
+         ("/v1/chat/completions/input_tokens", {"messages": USER})]
+FIELDS = set("""model messages input instructions system prompt suffix input_prefix input_suffix input_extra content tokens tools functions
+    tool_choice function_call reasoning text include top_logprobs logprobs logit_bias previous_response_id thinking output_config stop
+    stop_sequences stream_options temperature top_p top_k min_p seed n n_cmpl n_probs return_tokens response_fields lora json_schema grammar
+    response_format chat_template_kwargs reasoning_effort enable_thinking cache_prompt repeat_last_n options think format raw images
+    parse_special with_pieces local_only best_of echo conversation background post_sampling_probs""".split())
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -103,7 +118,10 @@ def a_client_may_leave_at_each_event():
     for n_chunks in range(12):
         for path, body in [(CHAT, chat("x", stream=True, max_tokens=10)),
                            ("/v1/messages", {"max_tokens": 10, "stream": True, "messages": [{"role": "user", "content": "x"}]}),
-                           ("/v1/responses", {"input": "x", "stream": True, "max_output_tokens": 10})]:
+                           ("/v1/responses", {"input": "x", "stream": True, "max_output_tokens": 10}),
+                           ("/completion", {"prompt": "x", "stream": True, "n_predict": 10, "n_probs": 1}),
+                           ("/infill", {"input_prefix": "x", "input_suffix": "y", "stream": True, "n_predict": 10}),
+                           ("/api/chat", {"messages": [{"role": "user", "content": "x"}], "options": {"num_predict": 10}})]:
             with HTTP.connect() as connection:
                 connection.request("POST", path, body)
                 if n_chunks:
@@ -118,9 +136,56 @@ def a_client_may_leave_at_each_event():
     FAKE_PEER.wait_status(lambda s: s.running == 0 and s.queued == 0)
 
 
+def a_client_may_leave_before_a_short_answer():
+    for path, body in [*POSTS, ("/health", None), ("/metrics", None), ("/upstream", None), ("/v1/models", None), ("/props", None)]:
+        with HTTP.connect() as connection:
+            connection.request("POST" if body else "GET", path, body)
+    FAKE_PEER.wait_status(lambda s: s.running == 0 and s.queued == 0)
+
+
+def each_field_may_be_anything():
+    """Of each endpoint, beside what it needs: it is answered, or refused by name, and the connection goes on."""
+    values = [None, True, False, -1, 0, 1 << 62, 1e300, "", "x" * 300, "\ud7ff", [], {}, [[]], [{}], ["x"], {"type": "x"}, {"x": [1]}, [[1, 2], "x"]]
+    n_refused, turns = 0, itertools.cycle(range(len(values)))           # each value for each field, over all endpoints
+    with Fake(delay_ms=0) as d, d.serving(), Gateway(d, "--connection-requests", "100000") as http, http.connect() as connection:
+        for path, body in POSTS:
+            for field in sorted(FIELDS | set(body)):
+                for value in (values[next(turns)] for _ in range(5)):
+                    connection.request("POST", path, {**body, field: value})
+                    got = connection.response()
+                    assert got.status in (200, 400, 413, 501), (path, field, value, got)
+                    assert got.status == 200 or "error" in got.json, (path, field, value, got)
+                    n_refused += got.status != 200
+    assert n_refused > len(POSTS) * 50
+
+
+def answers_that_nobody_reads_have_a_cap():
+    """As long as the questions, several of which would fill the gateway: what is answered and not read counts as well."""
+    asked = {"messages": [{"role": "user", "content": "\x01" * 400000}]}
+    with Qwend(golden("demo.gguf"), "--context", "4096") as d, Gateway(d) as http:
+        d.wait_line("serves")
+        held, answered = [], set()
+        for _ in range(40):
+            held.append(http.connect(rcvbuf=4096))
+            try:
+                held[-1].request("POST", "/apply-template", asked)
+                held[-1].sock.recv(1, socket.MSG_PEEK)      # the answer is there
+            except (BrokenPipeError, ConnectionResetError):
+                pass                                        # there was no room for the question
+        for connection in held:
+            if connection.more():
+                got = connection.response()
+                assert got.status in (200, 503), got
+                answered.add(got.status)
+            connection.close()
+        assert answered == {200, 503}, answered
+        print(f"# at most {http.rss_kib() >> 10} MiB", flush=True)
+        assert http.rss_kib() <= 64 << 10 or sanitized()
+
+
 def noise_is_answered_or_closed():
     rng = random.Random(5)
-    seeds = [GET, Connection.pack("POST", CHAT, chat("x", max_tokens=2)),
+    seeds = [GET, *(Connection.pack("POST", path, body) for path, body in POSTS), Connection.pack("POST", CHAT, chat("x", max_tokens=2)),
              HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
     for _ in range(300):
         data = bytearray(rng.choice(seeds) * rng.randint(1, 3))
@@ -140,6 +205,11 @@ def large_prompts_pass_and_leave_nothing():
         assert got.status == 200, got
         text = json.dumps(chat("\u00e9" * (3 << 20), max_tokens=2), ensure_ascii=False).encode()
         assert HTTP.post(CHAT, text).status == 200
+    for path, body in POSTS:
+        field = next(f for f in ("input", "prompt", "input_prefix", "content", "messages", "tokens") if f in body)
+        value = [{"role": "user", "content": "x" * (7 << 20)}] if field == "messages" else [1] * 130000 if field == "tokens" else "x" * (7 << 20)
+        got = HTTP.post(path, {**body, field: value})
+        assert got.status in (200, 400, 413), (path, got)
     held = [HTTP.connect() for _ in range(40)]
     for connection in held:
         connection.sock.sendall(HEAD + b"Content-Length: 1000000\r\n\r\n" + b"x" * 100000)
@@ -208,6 +278,7 @@ def all_of_that_took_little_memory():
 STORIES = [
     bytes_may_come_one_by_one, requests_may_come_all_at_once, what_is_no_http_is_refused_and_closed,
     a_body_that_is_asked_for_comes_after_the_go_ahead, older_http_and_heads_are_served, a_client_may_leave_at_each_event,
+    a_client_may_leave_before_a_short_answer, each_field_may_be_anything, answers_that_nobody_reads_have_a_cap,
     noise_is_answered_or_closed, large_prompts_pass_and_leave_nothing, an_engine_that_dies_under_a_stream_is_not_noticed,
     a_broker_that_dies_under_a_stream_is_told_and_found_again, a_broker_that_is_upgraded_under_streams_is_not_noticed,
     all_of_that_took_little_memory,
