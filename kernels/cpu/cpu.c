@@ -109,7 +109,7 @@ static void cpu_carve_threads(struct cpu *cpu, struct cpu_arena *arena)
 {
     const struct kern_shape *s = &cpu->kern.shape;
     const int n = cpu->kern.n_threads;
-    const size_t n_sums = (size_t)(CPU_ROW_BLOCK * cpu->isa->many_panels * PANEL_ROWS);
+    const size_t n_sums = CPU_ROW_BLOCK * (size_t)cpu_sums_ld(cpu->isa->many_panels);
     struct cpu_thread *threads = cpu_carve(arena, (size_t)n, sizeof(*threads));
 
     for (int i = 0; i < n; i++) {

@@ -44,7 +44,7 @@ struct cpu_step {
 /* What one thread needs for itself. */
 struct cpu_thread {
     float *row;     /* [n_in_max] a normed row */
-    float *sums[2]; /* [CPU_ROW_BLOCK][isa.many_panels][16] products before they are stored, added or gated */
+    float *sums[2]; /* [CPU_ROW_BLOCK][cpu_sums_ld()] products before they are stored, added or gated */
     void *scratch;  /* of mm_args */
     float *cos_sin; /* [d_attn] */
     float *score;   /* [ATTN_HEADS][64] */
@@ -72,6 +72,14 @@ struct cpu {
     float rope_base;            /* 0: freq not set */
     int n_rot;
 };
+
+/* Floats from one row's sums to the next's.  A line more than many panels fill: with 1 KiB between them the
+ * rows of a step are in each other's way in L1, and take three times as long (tests/bench/bench_tiles.c, Zen
+ * 5). */
+static inline int cpu_sums_ld(int n_panel)
+{
+    return n_panel * PANEL_ROWS + (n_panel > MM_PANELS ? PANEL_ROWS : 0);
+}
 
 static inline struct cpu *cpu_of(struct kern *kern)
 {

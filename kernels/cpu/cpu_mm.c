@@ -123,7 +123,7 @@ static void cpu_mm_sums(const struct cpu_mm *mm, const struct kern_mat *mat, int
         .act = mm->cpu->act[act] + (size_t)(t0 / ACT_TILE) * tile,
         .tile_bytes = tile,
         .out = own->sums[i_sums],
-        .ld = n_panel * PANEL_ROWS,
+        .ld = cpu_sums_ld(n_panel),
         .scratch = own->scratch,
     };
 
@@ -134,12 +134,13 @@ static void cpu_mm_then(const struct cpu_mm *mm, int i, int p0, int n_panel, int
                         float *const *sums)
 {
     const int n_out = mm->mats[i]->n_out, row0 = p0 * PANEL_ROWS, n = MIN(n_panel * PANEL_ROWS, n_out - row0);
+    const int64_t ld = cpu_sums_ld(n_panel);
 
     for (int t = 0; t < n_tok; t++) {
-        const float *sum = sums[0] + (int64_t)t * n_panel * PANEL_ROWS;
+        const float *sum = sums[0] + t * ld;
         float *out = mm->out[i] + (int64_t)(t0 + t) * n_out + row0;
         if (mm->then == CPU_SWIGLU)
-            mm->cpu->isa->swiglu(out, sum, sums[1] + (int64_t)t * n_panel * PANEL_ROWS, n);
+            mm->cpu->isa->swiglu(out, sum, sums[1] + t * ld, n);
         else if (mm->then == CPU_STORE)
             memcpy(out, sum, (size_t)n * sizeof(float));
         else
