@@ -30,10 +30,15 @@ int gpu_n_failed(void)
 
 struct kern *gpu_open(const char *backend)
 {
-    const struct kern_options options = {.backend = backend, .n_threads = 0};
+    const char *colon = strchr(backend, ':');
+    char name[16];
+    const struct kern_options options = {.backend = name, .isa = colon ? colon + 1 : NULL};
     struct kern *kern = NULL;
     struct fault fault = {0};
-    const int r = kern_open(&options, &fault, &kern);
+    int r;
+
+    snprintf(name, sizeof(name), "%.*s", (int)strcspn(backend, ":"), backend);
+    r = kern_open(&options, &fault, &kern);
 
     if (r)
         gpu_check(false, "open", "%s: %s", backend, r > 0 ? fault.text : strerror(-r));

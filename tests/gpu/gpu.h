@@ -11,7 +11,7 @@
 void gpu_check(bool ok, const char *name, const char *fmt, ...) _printf_(3, 4);
 int gpu_n_failed(void);
 
-struct kern *gpu_open(const char *backend); /* NULL: said why */
+struct kern *gpu_open(const char *backend); /* "cpu:avx512": that instruction set.  NULL: said why */
 
 /* random, the same for a seed on every machine */
 struct gpu_random {
@@ -27,3 +27,4 @@ int gpu_model(const char *backend, int argc, char **argv);
 int gpu_keep(const char *backend, int argc, char **argv);
 int gpu_speed(const char *backend, int argc, char **argv);
 int gpu_profile(const char *backend, int argc, char **argv);
+int gpu_host(const char *backend, int argc, char **argv);

@@ -11,14 +11,15 @@
     "       gpu_driver BACKEND model MODEL.gguf CASES LOGITS.f32 [host]\n"                                   \
     "       gpu_driver BACKEND keep\n"                                                                       \
     "       gpu_driver BACKEND speed MODEL.gguf PREFILL CONTEXT DECODE [DEEP]\n"                             \
-    "       gpu_driver BACKEND profile MODEL.gguf decode|prefill ROWS CONTEXT\n"
+    "       gpu_driver BACKEND profile MODEL.gguf decode|prefill ROWS CONTEXT\n"                             \
+    "       gpu_driver cpu host MODEL.gguf PREFILL\n"
 
 static const struct {
     const char *name;
     int (*run)(const char *backend, int argc, char **argv);
 } verbs[] = {
     {"ops", gpu_ops},     {"model", gpu_model},     {"keep", gpu_keep},
-    {"speed", gpu_speed}, {"profile", gpu_profile},
+    {"speed", gpu_speed}, {"profile", gpu_profile}, {"host", gpu_host},
 };
 
 int main(int argc, char **argv)

@@ -157,6 +157,21 @@ def sanitizers():
         yield from (f"- {tool}: {line}" for tool, line in found)
 
 
+def host():
+    """The CPU backend of the machine that the GPU is in."""
+    lines = log("cpu")
+    speed = [(m[1], float(m[2])) for m in (re.match(r"host (\S+) (\S+)$", line) for line in lines) if m]
+    if not lines:
+        return
+    yield from ("", "## The host's CPU")
+    yield from (f"- {line}" for line in lines if line.startswith(("model name", "ok ", "host: no ")))
+    flags = next((line.split(":", 1)[1].split() for line in lines if re.match(r"(flags|Features)\s*:", line)), [])
+    yield f"- of its flags: {' '.join(f for f in flags if re.match(r'avx|amx|fma|f16c|asimd|i8mm|sve', f)) or 'none that matter'}"
+    if speed:
+        yield from ("", "| instruction set | prompt of 512, four layers: tokens a second | to the first |", "|---|--:|--:|")
+        yield from (f"| {isa} | {tok_s:,.0f} | {tok_s / speed[0][1]:.2f} |" for isa, tok_s in speed)
+
+
 def report():
     found = list(checks())
     n_ok, n_bad = sum(len(ok) for _, ok, _ in found), sum(len(bad) for _, _, bad in found)
@@ -179,6 +194,7 @@ def report():
     yield from kernel_tables()
     yield from service_table()
     yield from sanitizers()
+    yield from host()
     if log("llama"):
         yield from ("", "## llama.cpp beside it", "```", *log("llama")[-8:], "```")
 

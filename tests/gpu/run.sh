@@ -189,6 +189,14 @@ profile() { # decode|prefill ROWS CONTEXT
 
 sanitize() { run compute-sanitizer --tool "$1" --error-exitcode 9 "$driver" cuda ops; }
 
+# The host's CPU, on fewer layers of the same shape: 0.5 GB, in memory twice.
+cpu_model() { run "$random" --vocab-file tests/golden/tokenizer/vocab-tiny.gguf --layers 4 --vocab 4096 "$out/cpu.gguf"; }
+cpu() {
+    grep -m 1 '^model name' /proc/cpuinfo
+    grep -m 1 -E '^(flags|Features)' /proc/cpuinfo
+    run "$driver" cpu host "$1" 512
+}
+
 llama_build() {
     cmake -S "$llama" -B "$out/llama" -DGGML_CUDA=ON -DCMAKE_BUILD_TYPE=Release -DLLAMA_CURL=OFF -DCMAKE_CUDA_ARCHITECTURES=native &&
         run cmake --build "$out/llama" --target llama-bench -j "$jobs"
@@ -215,6 +223,7 @@ if [ $mode = emu ]; then
         --delta-k 2 --delta-v 4 --delta-dim 64 --vocab 1024
     step speed 120 run "$driver" emu speed "$out/random.gguf" 10 16 1 80
     [ -z "$ncu" ] || step profile-decode-1 60 profile decode 1 16
+    step cpu 60 cpu "$out/random.gguf"
 else # what needs least time and says most comes first
     step machine 30 machine
     step ops 60 run "$driver" cuda ops
@@ -244,5 +253,7 @@ else # what needs least time and says most comes first
         step sanitizer-racecheck 60 sanitize racecheck
         step sanitizer-synccheck 45 sanitize synccheck
     fi
+    step cpu-model 60 cpu_model
+    step cpu 90 cpu "$out/cpu.gguf"
 fi
 python3 tests/gpu/report.py "$out" $mode

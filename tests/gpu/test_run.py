@@ -54,20 +54,22 @@ class Run(unittest.TestCase):
         done = self.run_sh()
         self.assertEqual(done.returncode, 0, done.stdout)
         report = self.report()
-        self.assertIn(" checks passed, 0 failed; steps: ops, model-d1-k256-Q4_K_M, model-d2-f32-F32-host, keep, random-model, speed", report)
+        self.assertIn(" checks passed, 0 failed; steps: ops, model-d1-k256-Q4_K_M, model-d2-f32-F32-host, keep, random-model, speed, cpu", report)
         self.assertIn("0 of 6 rows have other bits with the table of embeddings in main memory, pinned as a copy", report)
         self.assertIn("ok keep: a process that got it over a socket maps it, the maker dead", report)
         for line in ("| prefill-10-by-512 | ", "| decode-1-at-0 | ", "| decode-16-at-0 | ", "| decode-1-at-16 | ", "| decode-4-at-2 | ",
                      "| decode-1-at-80 | ", "| decode-16 | delta | ", "| 16 at 2 / 1 at 0 | "):
             self.assertIn(line, report)
         self.assertNotIn("## Failures", report)
+        self.assertIn("ok host: all were held against ", report)
+        self.assertRegex(report, r"## The host's CPU\n(- .*\n)*- of its flags: \S")
 
     def test_failures_are_in_the_report(self):
         driver = self.fake_driver('case $2 in ops) echo "FAILED embed Q4_0: wrong"; exit 1 ;; keep) kill -SEGV $$ ;; esac\n'
                                   'echo "ok $2: fine"\n')
         self.assertEqual(self.run_sh(driver=driver).returncode, 1)
         report = self.report()
-        self.assertIn("3 checks passed, 1 failed", report)
+        self.assertIn("4 checks passed, 1 failed", report)
         self.assertIn("- ops: FAILED embed Q4_0: wrong", report)
         self.assertIn("- step keep: status 139", report)
 
@@ -95,7 +97,7 @@ class Run(unittest.TestCase):
         report = self.report()
         self.assertIn("steps: machine, ops, keep, model-d1-k256-MIX, model-d1-k256-Q4_K_M, model-d1-k256-Q4_0, model-d1-k256-IQ4_XS, "
                       "model-d2-f32-F32, model-d3-mtp-Q4_K_M, model-d2-f32-F32-host, random-model, speed, profile-decode-1, profile-decode-16, "
-                      "profile-prefill-512, serve, llama, ops-large, sanitizer-memcheck, sanitizer-racecheck, sanitizer-synccheck",
+                      "profile-prefill-512, serve, llama, ops-large, sanitizer-memcheck, sanitizer-racecheck, sanitizer-synccheck, cpu-model, cpu",
                       report, done.stdout)
         for folder, _, files in os.walk(self.out):   # a step may take less than a tick of the file system's clock
             for name in files:
@@ -124,7 +126,7 @@ class Run(unittest.TestCase):
         self.assertEqual(self.run_sh("--limit", "300", driver=driver).returncode, 0)
         self.assertEqual(self.run_sh(driver=driver).returncode, 0)
         with open(driver + ".calls", encoding="utf-8") as f:
-            self.assertEqual(f.read().split(), ["ops", "model", "model", "keep", "speed"])   # each once
+            self.assertEqual(f.read().split(), ["ops", "model", "model", "keep", "speed", "host"])   # each once
 
     def test_without_a_driver_it_says_so(self):
         done = self.run_sh(driver=os.path.join(self.folder.name, "none"))
