@@ -61,7 +61,7 @@ static int http1_parse_line(char *line, struct http1_head *head, struct fault *f
     *target++ = '\0';
     *version++ = '\0';
     for (const char *p = target; *p; p++)
-        if (*p <= ' ' || *p == 0x7f) /* bytes beyond ASCII are negative: refused as well */
+        if (*p <= ' ' || *p > '~') /* a char has a sign on some machines and none on others */
             return fault_set(fault, 400, "the request's target has bytes that must be percent-encoded");
     if (strncmp(version, "HTTP/1.", 7) || (version[7] != '0' && version[7] != '1') || version[8])
         return fault_set(fault, strncmp(version, "HTTP/", 5) ? 400 : 505,
