@@ -15,7 +15,7 @@ int doctor_read(const struct doctor *doctor, const char *path, char **ret_text)
     return file_read(whole, MACHINE_FILE_MAX, ret_text, &n);
 }
 
-static bool machine_cpu_has(const struct doctor *doctor, const char *flag)
+static bool _unused_ machine_cpu_has(const struct doctor *doctor, const char *flag)
 {
     _cleanup_(freep) char *text = NULL;
     char word[32];
@@ -42,6 +42,16 @@ static void machine_look_at_cpu(struct doctor *doctor)
                : wide ? "AVX-512"
                : good ? "AVX2"
                       : "no AVX2: answers will be slow");
+#elif defined(__aarch64__)
+    const bool wide = machine_cpu_has(doctor, "i8mm"), good = machine_cpu_has(doctor, "asimddp");
+
+    doctor_say(doctor,
+               &(struct doctor_check){"machine.cpu", good ? DOCTOR_OK : DOCTOR_WARN,
+                                      "use a machine of Armv8.2 or later"},
+               "%s",
+               wide   ? "dot products and I8MM"
+               : good ? "dot products"
+                      : "no dot products: answers will be slow");
 #else
     doctor_say(doctor, &(struct doctor_check){"machine.cpu", DOCTOR_SKIP},
                "nothing is known of this kind of CPU");
