@@ -183,6 +183,7 @@ static int count_starts(struct fixture *f, enum queue_priority low, int cost_low
     for (int k = 0; k < 1000; k++) {
         const int i = start(f);
 
+        assert_true(i >= 0);
         queue_charge(&f->queue, &f->items[i], i % 2 ? cost_low : 200);
         queue_remove(&f->queue, &f->items[i]);
         push(f, (uid_t)(1 + i % 2), i % 2 ? low : QUEUE_INTERACTIVE, i);
