@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 #include "amx.h"
@@ -37,6 +39,16 @@ static bool cpu_has_amx(void)
 {
     return cpu_has_avx512() && amx_is_usable();
 }
+#elif defined(__aarch64__)
+static bool cpu_has_neon(void)
+{
+    return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
+}
+
+static bool cpu_has_i8mm(void)
+{
+    return cpu_has_neon() && (getauxval(AT_HWCAP2) & HWCAP2_I8MM);
+}
 #endif
 
 static bool cpu_has_scalar(void)
@@ -53,6 +65,9 @@ static const struct cpu_isa {
     {&isa_amx, cpu_has_amx, "what avx512 needs, AMX tiles and int8, and Linux to let them be used"},
     {&isa_avx512, cpu_has_avx512, "AVX-512 F, BW, VL, DQ and VNNI"},
     {&isa_avx2, cpu_has_avx2, "AVX2, FMA and F16C"},
+#elif defined(__aarch64__)
+    {&isa_i8mm, cpu_has_i8mm, "dot products and I8MM"},
+    {&isa_neon, cpu_has_neon, "dot products"},
 #endif
     {&isa_scalar, cpu_has_scalar, "nothing"},
 };

@@ -41,6 +41,7 @@ const struct isa ISA_CAT(isa, ISA_TABLE) = {
     .name = ISA_TEXT(ISA_TABLE),
     .slowness = KERN_VEC == 512   ? 1
                 : KERN_VEC == 256 ? 2
+                : KERN_VEC == 128 ? 4
                                   : 16,
     .mm =
         {

@@ -15,9 +15,55 @@ VEC vb mm_b_codes(enum panel_kind kind, const uint8_t *main, int quad)
 {
     if (!mm_b_is_nibble(kind))
         return vb_load(main + quad * 64);
+    if (quad == 4)
+        vec_put_by(main);
     const vb both = vb_load(main + (quad & 3) * 64);
     return vb_and(quad < 4 ? both : vb_srl16(both, 4), vb_set1(0x0f));
 }
+
+/* s[m] += codes . x of row row0 + m */
+VEC void mm_b_products(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const struct act32 *x,
+                       int row0, vi *s)
+{
+#pragma GCC unroll 8
+    for (int q = 0; q < 8; q++) {
+        const vb w = mm_b_codes(kind, main, q);
+        if (ahead && 64 * q < panel_infos[kind].main_bytes)
+            __builtin_prefetch(main + ahead + 64 * q);
+#pragma GCC unroll 8
+        for (int m = 0; m < n_row; m++)
+            s[m] = kind == PANEL_Q8 ? vi_dot_off128(s[m], w, x->q[row0 + m], q)
+                                    : vi_dot_u8(s[m], w, x->q[row0 + m], q);
+    }
+}
+
+#ifdef VEC_PAIRS
+/* The same for an even number of rows, by twos. */
+VEC void mm_b_products_pairs(enum panel_kind kind, int n_row, const uint8_t *main, int ahead,
+                             const struct act32 *x, int row0, vi *s)
+{
+#pragma GCC unroll 4
+    for (int m = 0; m < n_row; m += 2)
+        vi_weave(&s[m], &s[m + 1]);
+#pragma GCC unroll 4
+    for (int q = 0; q < 8; q += 2) {
+        vb w[2];
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            w[i] = mm_b_codes(kind, main, q + i);
+            if (ahead && 64 * (q + i) < panel_infos[kind].main_bytes)
+                __builtin_prefetch(main + ahead + 64 * (q + i));
+            w[i] = kind == PANEL_Q8 ? vec_off128(w[i]) : w[i];
+        }
+#pragma GCC unroll 4
+        for (int m = 0; m < n_row; m += 2)
+            vi_dot_pair(&s[m], &s[m + 1], w[0], w[1], x->q[row0 + m], x->q[row0 + m + 1], q);
+    }
+#pragma GCC unroll 4
+    for (int m = 0; m < n_row; m += 2)
+        vi_weave(&s[m], &s[m + 1]);
+}
+#endif
 
 /* What the codes carry beyond the value, times the sum of the activations. */
 VEC vi mm_b_start(enum panel_kind kind, int32_t sum)
@@ -35,19 +81,16 @@ VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, int ah
     const vf min = has_min ? vf_load_f16((const uint16_t *)(side + 32)) : d;
     vi s[VEC_ROWS];
 
+    vec_put_by(f);
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
         s[m] = mm_b_start(kind, x->sum[row0 + m]);
-#pragma GCC unroll 8
-    for (int q = 0; q < 8; q++) {
-        const vb w = mm_b_codes(kind, main, q);
-        if (ahead && 64 * q < panel_infos[kind].main_bytes)
-            __builtin_prefetch(main + ahead + 64 * q);
-#pragma GCC unroll 8
-        for (int m = 0; m < n_row; m++)
-            s[m] = kind == PANEL_Q8 ? vi_dot_off128(s[m], w, x->q[row0 + m] + q * 4)
-                                    : vi_dot_u8(s[m], w, x->q[row0 + m] + q * 4);
-    }
+#ifdef VEC_PAIRS
+    if (n_row % 2 == 0)
+        mm_b_products_pairs(kind, n_row, main, ahead, x, row0, s);
+    else
+#endif
+        mm_b_products(kind, n_row, main, ahead, x, row0, s);
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++) {
         vf t = vf_mul(vf_from_vi(s[m]), d);
@@ -117,9 +160,11 @@ VEC void mm_b(enum panel_kind kind, const struct mm_args *a)
         mm_b_few(kind, 1, a);
     else if (a->n_tok == 2)
         mm_b_few(kind, 2, a);
-#if KERN_VEC == 512
+#if KERN_VEC == 128 || KERN_VEC == 512
     else if (a->n_tok <= 4)
         mm_b_few(kind, 4, a);
+#endif
+#if KERN_VEC == 512
     else if (a->n_tok <= 8)
         mm_b_few(kind, 8, a);
 #endif

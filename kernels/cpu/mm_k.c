@@ -27,12 +27,49 @@ VEC void mm_k_prefetch(enum panel_kind kind, const uint8_t *main, int ahead, int
         __builtin_prefetch(main + ahead + 64 * quad);
 }
 
+#ifdef VEC_PAIRS
+/* mm_k_group() of an even number of rows, by twos; total is woven until the block is done. */
+VEC void mm_k_group_pairs(enum panel_kind kind, int n_row, const uint8_t *main, int ahead,
+                          const struct act256 *x, int g, int quad, int n_quad, vi scale, vb table, vi *total)
+{
+    vi s[VEC_ROWS], scales[2] = {scale, scale};
+
+#pragma GCC unroll 8
+    for (int m = 0; m < n_row; m++)
+        s[m] = vi_zero();
+#pragma GCC unroll 4
+    for (int q = quad; q < quad + n_quad; q += 2) {
+        vb w[2];
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            w[i] = mm_k_codes(kind, main, g, q + i, table);
+            mm_k_prefetch(kind, main, ahead, 8 * g + q + i);
+            w[i] = kind == PANEL_IQ4XS ? vec_off128(w[i]) : w[i];
+        }
+#pragma GCC unroll 4
+        for (int m = 0; m < n_row; m += 2)
+            vi_dot_pair(&s[m], &s[m + 1], w[0], w[1], x[m].q + g * 32, x[m + 1].q + g * 32, q);
+    }
+    vi_weave(&scales[0], &scales[1]);
+#pragma GCC unroll 8
+    for (int m = 0; m < n_row; m++)
+        total[m] = vi_add(total[m], vi_mul(s[m], scales[m % 2]));
+}
+#endif
+
 /* total[m] += scale_g sum_k code x, for n_quad quads from quad on. */
 VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const struct act256 *x,
                     int g, int quad, int n_quad, vi scale, vb table, vi *total)
 {
     vi s[VEC_ROWS];
 
+    vec_put_by(total);
+#ifdef VEC_PAIRS
+    if (n_row % 2 == 0) {
+        mm_k_group_pairs(kind, n_row, main, ahead, x, g, quad, n_quad, scale, table, total);
+        return;
+    }
+#endif
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
         s[m] = vi_zero();
@@ -42,8 +79,8 @@ VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, int ah
         mm_k_prefetch(kind, main, ahead, 8 * g + q);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
-            s[m] = kind == PANEL_IQ4XS ? vi_dot_off128(s[m], w, x[m].q + g * 32 + q * 4)
-                                       : vi_dot_u8(s[m], w, x[m].q + g * 32 + q * 4);
+            s[m] = kind == PANEL_IQ4XS ? vi_dot_off128(s[m], w, x[m].q + g * 32, q)
+                                       : vi_dot_u8(s[m], w, x[m].q + g * 32, q);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
@@ -58,6 +95,7 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ah
     const vb table = mm_k_table(kind, 128);
     vi total[VEC_ROWS];
 
+    vec_put_by(&s);
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
         total[m] = vi_zero();
@@ -70,6 +108,12 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ah
             mm_k_group(kind, n_row, main, ahead, x, g, 0, 8, mm_k_scale(kind, &s, g), table, total);
         }
     }
+#ifdef VEC_PAIRS
+    if (n_row % 2 == 0)
+#pragma GCC unroll 4
+        for (int m = 0; m < n_row; m += 2)
+            vi_weave(&total[m], &total[m + 1]);
+#endif
     const struct mm_k_floats floats = mm_k_floats(kind, side);
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++) {
@@ -149,7 +193,10 @@ VEC void mm_k(enum panel_kind kind, const struct mm_args *a)
         mm_k_few(kind, 1, a);
     else if (a->n_tok == 2)
         mm_k_few(kind, 2, a);
-#if KERN_VEC == 512
+#if KERN_VEC == 128
+    else if (a->n_tok <= 4)
+        mm_k_few(kind, 4, a);
+#elif KERN_VEC == 512
     else if (a->n_tok == 3)
         mm_k_few(kind, 3, a);
     else if (a->n_tok == 4)

@@ -56,6 +56,8 @@ static void pool_pause(void)
 {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb" : : : "memory"); /* as long as x86's; yield takes no time on most cores */
 #else
     atomic_signal_fence(memory_order_seq_cst);
 #endif

@@ -6,6 +6,7 @@
  * linked into another's.
  *
  *   vf  16 f32     vi  16 i32     vb  64 bytes, four per lane (same register type as vi)
+ *   vi_dot_u8(acc, w, x, quad): w with the four bytes from x + 4 quad, in every lane
  *   vf_fma(a, b, c) = a b + c, vf_fnma(a, b, c) = c - a b, rounded once
  *   vf_sum, vf_max_lane: lane i with lane i + 8, then + 4, + 2, + 1
  *   vf_min(a, b) = a < b ? a : b, vf_max(a, b) = a > b ? a : b (so a NaN in a gives b) */
@@ -30,9 +31,20 @@
 #include "vec_avx512.h"
 #elif KERN_VEC == 256
 #include "vec_avx2.h"
+#elif KERN_VEC == 128
+#include "vec_neon.h"
 #else
 #include "vec_scalar.h"
 #endif
+
+/* What stands at p waits in memory until it is used again, where the compiler would rather keep it in
+ * registers and what it works on in memory. */
+VEC void vec_put_by(const void *p)
+{
+#if KERN_VEC == 128
+    __asm__ volatile("" : : "r"(p) : "memory");
+#endif
+}
 
 VEC vf vf_abs(vf a)
 {

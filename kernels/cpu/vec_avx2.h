@@ -189,11 +189,11 @@ VEC __m256i vec_dot_u8(__m256i acc, __m256i w, __m256i x)
 {
     return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
 }
-VEC vi vi_dot_u8(vi acc, vb w, const int8_t *x4) /* + sum of 4 products; w <= 127 */
+VEC vi vi_dot_u8(vi acc, vb w, const int8_t *x, int quad) /* + sum of 4 products; w <= 127 */
 {
-    const __m256i x = vec_broadcast32(x4);
+    const __m256i x4 = vec_broadcast32(x + 4 * quad);
 
-    return (vi){vec_dot_u8(acc.a, w.a, x), vec_dot_u8(acc.b, w.b, x)};
+    return (vi){vec_dot_u8(acc.a, w.a, x4), vec_dot_u8(acc.b, w.b, x4)};
 }
 /* The sign moves from the weight to the activation, which is never -128; |w - 128| <= 128 keeps pairs below
  * 2^15. */
@@ -203,11 +203,12 @@ VEC __m256i vec_dot_off128(__m256i acc, __m256i w, __m256i x)
 
     return vec_dot_u8(acc, _mm256_abs_epi8(s), _mm256_sign_epi8(x, s));
 }
-VEC vi vi_dot_off128(vi acc, vb w, const int8_t *x4) /* + sum of (w - 128 + VEC_OFF128_BIAS) x, w any byte */
+VEC vi vi_dot_off128(vi acc, vb w, const int8_t *x,
+                     int quad) /* + sum of (w - 128 + VEC_OFF128_BIAS) x, w any byte */
 {
-    const __m256i x = vec_broadcast32(x4);
+    const __m256i x4 = vec_broadcast32(x + 4 * quad);
 
-    return (vi){vec_dot_off128(acc.a, w.a, x), vec_dot_off128(acc.b, w.b, x)};
+    return (vi){vec_dot_off128(acc.a, w.a, x4), vec_dot_off128(acc.b, w.b, x4)};
 }
 VEC vi vi_dot_i16(vi acc, vb pairs, const int16_t *x2) /* + sum of 2 products */
 {

@@ -190,13 +190,14 @@ VEC vi vi_broadcast32(const void *p)
     memcpy(&x, p, sizeof(x));
     return _mm512_set1_epi32(x);
 }
-VEC vi vi_dot_u8(vi acc, vb w, const int8_t *x4) /* + sum of 4 products; w <= 127 */
+VEC vi vi_dot_u8(vi acc, vb w, const int8_t *x, int quad) /* + sum of 4 products; w <= 127 */
 {
-    return _mm512_dpbusd_epi32(acc, w, vi_broadcast32(x4));
+    return _mm512_dpbusd_epi32(acc, w, vi_broadcast32(x + 4 * quad));
 }
-VEC vi vi_dot_off128(vi acc, vb w, const int8_t *x4) /* + sum of (w - 128 + VEC_OFF128_BIAS) x, w any byte */
+VEC vi vi_dot_off128(vi acc, vb w, const int8_t *x,
+                     int quad) /* + sum of (w - 128 + VEC_OFF128_BIAS) x, w any byte */
 {
-    return _mm512_dpbusd_epi32(acc, w, vi_broadcast32(x4));
+    return _mm512_dpbusd_epi32(acc, w, vi_broadcast32(x + 4 * quad));
 }
 VEC vi vi_dot_i16(vi acc, vb pairs, const int16_t *x2) /* + sum of 2 products */
 {

@@ -250,10 +250,13 @@ static void test_mixers_give_the_same_bits_however_they_are_run(void **state)
     static const struct plan plans[] = {
         {"avx2", "avx2", 1, {21, 21, 21}, false, false},
         {"avx512", "avx512", 1, {21, 21, 21}, false, false},
+        {"neon", "neon", 1, {21, 21, 21}, false, false},
+        {"i8mm", "i8mm", 1, {21, 21, 21}, false, false},
         {"token by token", NULL, 2, {1, 1, 1}, false, true},
         {"one after the other in 64s", NULL, 3, {64, 64, 64}, true, true},
         {"odd pieces beside decoding", NULL, 4, {7, 1, 31}, false, false},
         {"two tokens, avx2", "avx2", 2, {2, 5, 3}, false, true},
+        {"two tokens, neon", "neon", 2, {2, 5, 3}, false, true},
     };
     size_t n;
     const struct dims *dims = all_dims(&n);
@@ -365,7 +368,7 @@ static void check_attn_keeps_nan(const char *backend, const char *isa, enum kern
 
 static void test_attn_keeps_what_is_no_number(void **state)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm"};
     static const enum kern_kv_type types[] = {KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0};
 
     (void)state;

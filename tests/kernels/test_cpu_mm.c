@@ -7,7 +7,7 @@
 #include "kernels/cpu/isa.h"
 #include "kt.h"
 
-static const char *const isas[] = {"scalar", "avx2", "avx512", "amx"};
+static const char *const isas[] = {"scalar", "avx2", "avx512", "amx", "neon", "i8mm"};
 static const int threads[] = {1, 2, 3, 4};
 
 enum { MAX_TOK = 64, BIG_TOK = 512 };
