@@ -238,6 +238,34 @@ def an_old_one_that_is_slow_to_come_back_is_waited_for():
         check(p.ask(b"x", sampling=sampling(2), max_tokens=5), 2, b"x", 5)
 
 
+def engines_that_hang_on_the_way_are_killed():
+    with Fake("--load-timeout-s", "1", config=ALL, numerics=1, stay=1) as d, d.serving() as p, d.peer() as admin:
+        use_stream = begin(admin, model(d, load_ms=60000))
+        reach(admin, use_stream, LOADING)
+        d.wait_line("is killed: it closed its socket and lives on")
+        reach(admin, use_stream, RETURNING)
+        assert "no progress while loading" in qwp.refused(lambda: end(admin, use_stream), 501)
+        check(p.ask(b"x", sampling=sampling(2), max_tokens=5), 2, b"x", 5)
+
+
+def the_store_has_one_models_weights_and_none_while_memory_is_short():
+    kept = ["kept-journal-1"]
+    for mib, meanwhile in [(1, 2), (300, 0)]:
+        with FakeService(config=ALL, numerics=1, weights=1) as d, d.serving() as p:
+            weights = ["kept-weights"] * 2
+            d.wait_stored(kept + weights)
+            use_stream = begin(p, model(d, mib=mib, numerics=2, weights=1, load_ms=1000))
+            reach(p, use_stream, LOADING)
+            d.wait_stored(kept + weights[:meanwhile])
+            end(p, use_stream)
+            d.wait_stored(kept + weights)
+            d.kill_broker()
+            with d.serving() as q:
+                assert q.status().model.numerics_id == "fake-2" and q.status().weights_adopted
+                use(q, model(d, numerics=3))    # which leaves none
+                d.wait_stored(kept)
+
+
 def an_engine_that_dies_while_it_drains_is_replaced_by_its_like():
     with Fake(config=ALL, delay_ms=3) as d, d.serving() as p, d.peer() as admin, d.peer() as q:
         stream, result = running(p, 1, 100)
@@ -365,6 +393,7 @@ if __name__ == "__main__":
         what_is_no_file_for_the_daemon_is_refused_with_the_reason, who_may_not_reload_may_not_use,
         the_same_file_is_served_already, there_is_one_at_a_time, it_can_be_called_off_while_the_old_model_is_there,
         it_goes_on_when_who_asked_has_gone, one_that_fails_to_load_brings_the_old_one_back,
+        engines_that_hang_on_the_way_are_killed, the_store_has_one_models_weights_and_none_while_memory_is_short,
         an_old_one_that_is_slow_to_come_back_is_waited_for, an_engine_that_dies_while_it_drains_is_replaced_by_its_like,
         a_model_that_cannot_serve_is_replaced_without_a_restart, a_held_service_changes_its_model_too,
         a_service_that_is_stopped_does_not_wait_for_it, it_is_said_where_the_model_is_configured,
