@@ -30,8 +30,9 @@ struct cmd {
     int max_args;     /* -1: any */
     enum cmd_group group;
     enum cmd_takes takes;
-    const char *words;      /* CMD_TAKES_WORD: what the first argument may be; "VERBS": any verb */
-    const char *names;      /* a command that prints what the next may be; NULL: nobody knows */
+    const char *words; /* CMD_TAKES_WORD: what the first argument may be; "VERBS": any verb */
+    const char *names; /* a command that prints what the next may be, or the first beside a file; NULL: nobody
+                          knows */
     const char *examples;   /* a command a line */
     const char *see;        /* pages of other programs, in scdoc's language; NULL: none */
     bool passes;            /* everything behind the verb is another program's business */

@@ -47,8 +47,12 @@ static void models_put(struct models *models, const char *path, uint64_t bytes)
     const bool served = models_is_served(models, path);
     char hex[STORE_HASH_BYTES + 1] = "";
 
-    store_known_hash(path, hex);
     models->n++;
+    if (models->args->ui->quiet && !models->args->values->json) {
+        fprintf(models->out, "%s\n", strrchr(path, '/') + 1);
+        return;
+    }
+    store_known_hash(path, hex);
     if (!models->args->values->json) {
         fprintf(models->out, "%c %8.1f MiB  %-12.12s  %s\n", served ? '*' : ' ', (double)bytes / (1 << 20),
                 *hex ? hex : "-", path);
@@ -96,7 +100,8 @@ enum code cmd_models(const struct cmd_args *args)
     if (code)
         return code;
     models.out = models.json.file = page.file;
-    models.served = models_served(args);
+    if (!args->ui->quiet || args->values->json)
+        models.served = models_served(args);
     if (args->values->json) {
         json_open(&models.json, NULL, '{');
         json_open(&models.json, "models", '[');

@@ -128,10 +128,11 @@ static const struct cmd cmd_rows[] = {
      1, CMD_STEERING, CMD_TAKES_FILE,
      .examples =
          "sudo qwenctl use qwen3.5-4b\nsudo qwenctl use --no-wait /srv/models/qwen3.5-9b-q4_k_m.gguf\n",
+     .names = "qwenctl models -q",
      .codes = CMD_CODES(CODE_NO, CODE_NO_DAEMON, CODE_DENIED, CODE_BUSY, CODE_DEADLINE, CODE_FAILED)},
     {"models", "[--json]", "The models of this machine", OPT_MODELS, cmd_models,
      "Of the user's folder and of the service's; * is the one that is served. The hash\n"
-     "is the one it had when it came: qwenctl verify looks again.\n",
+     "is the one it had when it came: qwenctl verify looks again. -q prints names.\n",
      0, CMD_MODELS, CMD_TAKES_NOTHING, .examples = "qwenctl models\n", .codes = CMD_CODES(CODE_FAILED)},
     {"pull", "[OPTIONS] URL", "Fetch a model by HTTP", OPT_PULL, cmd_pull,
      "Goes on where an earlier try stopped. The file is put into place once its hash\n"

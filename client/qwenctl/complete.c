@@ -128,7 +128,9 @@ static void complete_bash_verb(FILE *out, const struct cmd *cmd)
     else if (cmd->takes == CMD_TAKES_WORD)
         complete_put_words(out, cmd);
     fputc('\'', out);
-    if (cmd && cmd->names)
+    if (cmd && cmd->names && cmd->takes == CMD_TAKES_FILE)
+        fprintf(out, "\n        words=$(%s 2>/dev/null)", cmd->names);
+    else if (cmd && cmd->names)
         fprintf(out, "\n        ((i + 1 < COMP_CWORD)) && words=$(%s 2>/dev/null)", cmd->names);
     if (cmd && cmd->takes == CMD_TAKES_FILE)
         fputs(" files=1", out);
@@ -223,7 +225,12 @@ static void complete_zsh_verb(FILE *out, const struct cmd *cmd)
     for (size_t i = 0; i < n; i++)
         if (complete_fits(&options[i], cmd))
             complete_zsh_option(out, &options[i]);
-    if (cmd->takes == CMD_TAKES_FILE)
+    if (cmd->takes == CMD_TAKES_FILE && cmd->names)
+        fprintf(out,
+                "        '*:name or file:{ _alternative \"names:name:($(%s 2>/dev/null))\" "
+                "\"files:file:_files\" }' ;;\n",
+                cmd->names);
+    else if (cmd->takes == CMD_TAKES_FILE)
         fputs("        '*:file:_files' ;;\n", out);
     else if (cmd->takes == CMD_TAKES_WORD) {
         fputs("        '1:word:(", out);

@@ -139,6 +139,7 @@ class Import(Models):
         self.assertEqual(mine, [{'file': os.path.join(folder, 'models/demo-Q4_K_M.gguf'), 'bytes': os.path.getsize(DEMO),
                                  'sha256': self.hash_of(DEMO), 'served': True}])
         self.assertIn(self.hash_of(DEMO)[:12].encode(), self.run_ctl('models').stdout)
+        self.check(self.run_ctl('models', '-q'), 0, os.path.basename(DEMO).encode() + b'\n')
 
 
 @unittest.skipUnless(HAVE_PULL, 'built without libcurl')

@@ -183,6 +183,16 @@ class Completion(Case):
         self.assertEqual(self.bash('ask', '--file', '=', 'no'), ['notes one.txt'])
         self.assertEqual(self.bash('attach', ''), [''])  # no daemon: nothing, and no word of it
 
+    def test_bash_offers_names_of_models_beside_files(self):
+        self.env['PATH'] = os.path.dirname(QWENCTL) + ':' + self.env['PATH']
+        folder = os.path.join(self.folder, '.local/share/qwend/models')
+        os.makedirs(folder)
+        for path in (os.path.join(folder, 'Qwen-a.gguf'), os.path.join(self.folder, 'Qwen-b.gguf')):
+            with open(path, 'w', encoding='utf-8') as f:
+                f.write('x')
+        self.assertEqual(self.bash('use', 'Qwen'), ['Qwen-a.gguf', 'Qwen-b.gguf'])
+        self.assertEqual(self.bash('use', '--no-wait', 'Qwen-a'), ['Qwen-a.gguf'])
+
     @unittest.skipUnless(shutil.which('fish'), 'no fish')
     def test_fish_offers_the_same(self):
         path = os.path.join(self.folder, 'q.fish')
