@@ -253,7 +253,6 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
         cuda->shared_bytes = MIN(cuda->shared_bytes, (int)CUDA_SHARED_ELSE);
     if (kern_cuda_vmm_granularity(device, &cuda->granule) < 0)
         cuda->granule = 0; /* then the next engine reads the file again */
-    cuda_host_init(cuda);
     cuda->pdl = prop.major >= 9;
     cuda->wide = cuda_is_wide(&prop);
     snprintf(cuda->kern.isa, sizeof(cuda->kern.isa), "sm_%d%d", prop.major, prop.minor);
@@ -266,6 +265,7 @@ static int cuda_open(const struct kern_options *options _unused_, struct fault *
         cuda_free(&cuda->kern);
         return r;
     }
+    cuda_host_init(cuda);
     *ret_kern = &cuda->kern;
     return KERN_OK;
 }
