@@ -170,6 +170,20 @@ static int engine_load_place(struct engine_load *load)
     return place_choose(place, &load->fault);
 }
 
+/* The driver may not pin so much: then an engine before this one had no choice, nor will this one. */
+static bool engine_load_can_pin(const struct engine_load *load)
+{
+    struct kern *kern = load->e->kern;
+    struct kern_mem mem = {.fd = -1};
+    int r = kern->ops->mem_alloc(kern, load->place.size.table_bytes, KERN_MEM_HOST, &mem);
+
+    if (!r)
+        r = kern->ops->mem_seal(kern, &mem);
+    kern->ops->mem_free(kern, &mem);
+    *kern->trouble = '\0'; /* it was a question */
+    return !r;
+}
+
 /* Whether they have the table of embeddings where it is to be.  In main memory it does no harm, also if it
  * would fit on the device by now. */
 static int engine_load_compare_place(const struct engine_load *load, struct fault *why)
@@ -181,8 +195,9 @@ static int engine_load_compare_place(const struct engine_load *load, struct faul
     if (apart != (load->fds.host >= 0))
         return fault_set(why, KEEP_E_DIFFERS, "the part in main memory %s",
                          apart ? "did not come with them" : "is not theirs");
-    if (apart ? place_is_auto(place) || place->table == WEIGHTS_TABLE_HOST
-              : place->table == WEIGHTS_TABLE_WITH_ALL)
+    if (apart
+            ? place_is_auto(place) || place->table == WEIGHTS_TABLE_HOST
+            : place->table == WEIGHTS_TABLE_WITH_ALL || (place_is_auto(place) && !engine_load_can_pin(load)))
         return KEEP_OK;
     place_describe(place, numbers, sizeof(numbers));
     return fault_set(why, KEEP_E_DIFFERS, "their table of embeddings is to be %s%s",

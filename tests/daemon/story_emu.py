@@ -167,6 +167,8 @@ def a_table_lies_where_it_is_wanted_or_can_be():
             assert (status.backend, status.weights_host_bytes) == ("emu", 0), status
             assert status.note == ("the table of embeddings goes on the device: no main memory for 4 MiB of embeddings that the emu "
                                    "backend reads: CUDA: out of memory"), status.note
+            os.kill(d.engine_pid(), signal.SIGKILL)     # nor could the next one pin more
+            d.wait_line(r"serves .* on emu.*weights taken over")
         with machine(folder, *WIDE, EMU_PIN="0") as model, daemon("--embedding", "host", model=model) as d:
             d.wait_line(r"cannot serve: .*: embedding is host, but the device does not read the table's 4 MiB from main memory: "
                         r"CUDA: out of memory$")

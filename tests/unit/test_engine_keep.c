@@ -314,6 +314,11 @@ static void test_apart_what_is_not_both_is_loaded_anew(void **state)
     check_apart_anew("device", first->weights, first->weights_fd, first->weights_host_fd,
                      "their table of embeddings is to be on the device (weights take 0 MiB, or 0 with");
     peer_free(first);
+    first = start_apart(model, "device", NULL, -1, -1);
+    assert_non_null(first->ready);
+    check_apart_anew("host", first->weights, first->weights_fd, -1,
+                     "their table of embeddings is to be in main memory");
+    peer_free(first);
     unlink(model);
 }
 
