@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "cmd.h"
 #include "pick.h"
@@ -16,6 +17,7 @@ struct use {
     const char *path;
     char *text; /* owned; what came of it */
     bool over, cancelled;
+    uint64_t until_ns; /* --timeout; 0: none */
     enum code code;
 };
 
@@ -34,7 +36,7 @@ static void use_on_error(struct use *use, const qwend_event *event)
     use->code = code_of_status(event->code);
     if (use->cancelled && event->code == STATUS_CANCELLED) {
         ui_note(use->args->ui, "%s", event->text);
-        use->code = sig_pending() == SIGTERM ? CODE_TERM : CODE_INT;
+        use->code = !sig_pending() ? CODE_DEADLINE : sig_pending() == SIGTERM ? CODE_TERM : CODE_INT;
         return;
     }
     ui_error(use->args->ui, event->code ? "refused: %s (%s %d)" : "%s", event->text, status_name(event->code),
@@ -74,10 +76,34 @@ static int use_on_event(qwend_stream *stream, const qwend_event *event, void *us
     return 0;
 }
 
-/* The first signal calls it off, if it is not too late; the second ends the program (sig.h). */
-static int use_on_signal(struct use *use)
+static uint64_t use_now_ns(void)
 {
-    if (use->cancelled || !sig_pending())
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static bool use_is_late(const struct use *use)
+{
+    return use->until_ns && use_now_ns() >= use->until_ns;
+}
+
+static int use_wait_ms(const struct use *use)
+{
+    const uint64_t now_ns = use_now_ns();
+
+    if (!use->until_ns || use->cancelled)
+        return -1;
+    return use->until_ns > now_ns ? (int)MIN(CEIL_DIV(use->until_ns - now_ns, 1000000u), (uint64_t)INT32_MAX)
+                                  : 0;
+}
+
+/* The first signal and the end of the time call it off, if it is not too late; the second signal ends the
+ * program (sig.h). */
+static int use_call_off_in_time(struct use *use)
+{
+    if (use->cancelled || (!sig_pending() && !use_is_late(use)))
         return 0;
     use->cancelled = true;
     return qwend_cancel(use->stream);
@@ -91,9 +117,9 @@ static int use_step(struct use *use)
     };
     int r;
 
-    if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
+    if (poll(fds, ARRAY_SIZE(fds), use_wait_ms(use)) < 0)
         return errno == EINTR ? 0 : err_errno();
-    r = use_on_signal(use);
+    r = use_call_off_in_time(use);
     if (!r && fds[0].revents)
         r = qwend_dispatch(use->q, fds[0].revents);
     return r;
@@ -117,7 +143,11 @@ static enum code use_print(struct use *use)
 
 static enum code use_run(struct use *use)
 {
+    const struct opt_int timeout = use->args->values->timeout_ms;
     int r = sig_listen();
+
+    if (timeout.given)
+        use->until_ns = use_now_ns() + (uint64_t)timeout.value * 1000000u;
 
     if (!r)
         r = qwend_use(use->q, use->path, use_on_event, use, &use->stream);

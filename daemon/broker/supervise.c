@@ -135,6 +135,20 @@ static struct supervise_file supervise_file(const struct stat *st)
     return (struct supervise_file){st->st_dev, st->st_ino, st->st_size, st->st_mtim};
 }
 
+/* Of an engine that was started by another broker: the file may be another one by now. */
+static void supervise_note_kept_file(struct supervise *s)
+{
+    const Qwe__Weights *kept = s->kept.msg;
+
+    s->file = (struct supervise_file){};
+    if (kept)
+        s->file = (struct supervise_file){
+            kept->device,
+            kept->inode,
+            (off_t)kept->file_bytes,
+            {(time_t)(kept->mtime_ns / 1000000000u), (long)(kept->mtime_ns % 1000000000u)}};
+}
+
 static void supervise_note_file(struct supervise *s)
 {
     struct stat st;
@@ -195,7 +209,7 @@ void supervise_start(struct supervise *s)
 
 void supervise_adopt(struct supervise *s, pid_t pid, Qwe__Ready *ready)
 {
-    supervise_note_file(s);
+    supervise_note_kept_file(s);
     s->pid = pid;
     s->ready = ready;
     s->load_permille = 1000;

@@ -279,14 +279,15 @@ bool use_wants_quiet(const struct use *use)
     return use->stage == USE_DRAINING && !use_n_left(use);
 }
 
-/* Nobody waits for a word of it any more; if it is just starting, or dying, its state says so soon. */
+/* Nobody waits for a word of it any more.  What was under way in an engine that is gone does not count; one
+ * that is just starting, or dying, says soon what it is. */
 static bool use_may_switch(const struct use *use)
 {
     const struct broker *broker = use->broker;
-    const enum supervise_state state = broker->supervise.state;
+    const bool owes = link_is_open(&broker->link) &&
+                      (textop_is_pending(broker) || broker->link.unread || broker->quarantine.on);
 
-    return use_wants_quiet(use) && state != SUPERVISE_LOADING && !textop_is_pending(broker) &&
-           !broker->link.unread && !broker->quarantine.on;
+    return use_wants_quiet(use) && broker->supervise.state != SUPERVISE_LOADING && !owes;
 }
 
 static void use_switch(struct use *use)

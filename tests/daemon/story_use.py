@@ -168,6 +168,21 @@ def there_is_one_at_a_time():
         end(admin, use_stream)
 
 
+def a_service_that_is_held_meanwhile_changes_its_model_still():
+    with Fake(config=ALL, delay_ms=2) as d, d.serving() as p, d.peer() as admin, d.peer() as q:
+        stream, result = running(p, 1, 100)
+        use_stream = begin(admin, model(d, reason=2))
+        reach(admin, use_stream, DRAINING)
+        later = q.generate(b"x", sampling=sampling(2), max_tokens=10)
+        q.wait_for(pb.Accepted, later)
+        assert "1 that waited" in admin.call(pb.Admin(verb=pb.Admin.DRAIN), pb.Done).text
+        qwp.refused(lambda: q.collect(later), 403)
+        check(p.collect(stream, result=result), 1, b"x", 100)
+        end(admin, use_stream)
+        admin.call(pb.Admin(verb=pb.Admin.RESUME), pb.Done)
+        check_reasoned(q.ask(b"x", sampling=sampling(3), max_tokens=10), 3, 10, 2)
+
+
 def it_can_be_called_off_while_the_old_model_is_there():
     with Fake(config=ALL, delay_ms=2) as d, d.serving() as p, d.peer() as admin, d.peer() as q, d.peer() as other:
         assert "no other model" in qwp.refused(lambda: other.call(pb.Use(cancel=True), pb.Done), 206)
@@ -391,7 +406,8 @@ if __name__ == "__main__":
         what_was_asked_before_is_the_old_models_and_what_comes_the_new_ones,
         the_queue_is_shared_as_ever_once_the_new_model_serves, a_file_that_cannot_be_loaded_costs_nobody_anything,
         what_is_no_file_for_the_daemon_is_refused_with_the_reason, who_may_not_reload_may_not_use,
-        the_same_file_is_served_already, there_is_one_at_a_time, it_can_be_called_off_while_the_old_model_is_there,
+        the_same_file_is_served_already, there_is_one_at_a_time,
+        a_service_that_is_held_meanwhile_changes_its_model_still, it_can_be_called_off_while_the_old_model_is_there,
         it_goes_on_when_who_asked_has_gone, one_that_fails_to_load_brings_the_old_one_back,
         engines_that_hang_on_the_way_are_killed, the_store_has_one_models_weights_and_none_while_memory_is_short,
         an_old_one_that_is_slow_to_come_back_is_waited_for, an_engine_that_dies_while_it_drains_is_replaced_by_its_like,

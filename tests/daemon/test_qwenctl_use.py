@@ -108,6 +108,15 @@ class Use(Case):
         self.assertEqual((process.returncode, out), (0, b'served\n'))
         server.log()
 
+    def test_time_that_is_over_calls_it_off(self):
+        script = 'accept\nawait Use\nsend UseProgress stage={}\nawait Cancel\n{}\neof\n'
+        server = self.serve(script.format('DRAINING left=1', 'send Error+end code=603 text="called off"'))
+        self.check(self.run_ctl('--timeout', '50ms', 'use', '/x.gguf'), 9, b'')
+        server.log()
+        server = self.serve(script.format('LOADING', 'send Used+end text="served"'))
+        self.check(self.run_ctl('--timeout', '50ms', 'use', '/x.gguf'), 0, b'served\n')
+        server.log()
+
     def test_call_off(self):
         server = self.serve('accept\nawait Use\nsend Done+end text="called off"\neof\n')
         self.check(self.run_ctl('-v', 'use', '--call-off'), 0, b'', 'called off')
