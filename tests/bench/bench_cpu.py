@@ -2,7 +2,7 @@
 """bench_cpu.py - the CPU backend against this machine's limit and against its peers, in turn, in one run.
 
     tests/bench/bench_cpu.py --build build [--quick] [--json] [--llama-bench PROGRAM] [--ik-bench PROGRAM]
-                             [--threads N] [--rounds N] [MODEL.gguf]
+                             [--threads N] [--rounds N] [--isa NAME] [MODEL.gguf]
 
 Without MODEL a file of the 9B's shape and type mix with random weights is written into the build folder, 5.6 GB
 (--quick: its first 8 layers, 2.5 GB), and kept.  In each round every engine runs once, so that a machine whose
@@ -85,7 +85,7 @@ def one_round(args, model, total_bytes):
     read_cold(model, drop_only=True)
     own = json.loads(run([args.probe, "bench", model, "--prefill", str(PREFILL), "--decode", str(args.decode), "--rows",
                           ",".join(map(str, STREAMS)), "--reps", str(args.reps), "--threads", str(args.threads), "--stages",
-                          "--json"]))
+                          "--json", *(["--isa", args.isa] if args.isa else [])]))
     rate = {r["rows"]: r["tok_s"] for r in own["decode_rows"]}
     token_gb = sum(s["mb"] for s in own["decode_stages"]) / 1e3
     figures = {
@@ -141,6 +141,7 @@ def main():
     parser.add_argument("--ik-bench")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int)
+    parser.add_argument("--isa", help="instruction set of the CPU kernels, instead of the best")
     args = parser.parse_args()
     args.probe = os.path.join(args.build, "daemon/probe/qwend-probe")
     args.decode, args.reps = (8, 2) if args.quick else (32, 1)

@@ -195,9 +195,10 @@ class Bench(unittest.TestCase):
     def test_ratios_are_of_one_round(self):
         with tempfile.TemporaryDirectory() as folder:
             said = [{"n_prompt": 512, "n_gen": 0, "avg_ts": 2.0}, {"n_prompt": 0, "n_gen": 8, "avg_ts": 0.5}]
-            done = self.bench("--json", "--llama-bench", self.peer(folder, json.dumps(said)), MODEL)
+            done = self.bench("--json", "--isa", "scalar", "--llama-bench", self.peer(folder, json.dumps(said)), MODEL)
         self.assertEqual(done.returncode, 0, done.stderr)
         d = json.loads(done.stdout)
+        self.assertEqual(d["isa"], "scalar")
         for name in ("decode_share", "batch8_ratio", "verify3_ratio", "rss_ratio", "load_ratio"):
             self.assertGreater(d[name]["median"], 0)
         self.assertAlmostEqual(d["decode_vs_llama"]["median"], d["decode_tok_s"]["median"] / 0.5)
