@@ -25,7 +25,7 @@ CONTEXT = 2048
 NOT_RUN = {  # lines of a shell, by why
     "needs root or systemd": r"^(sudo|sudoedit) ",
     "an installed service": r" /run/qwend-http/",
-    "builds or tests qwend itself": r"^(meson|ninja|\./dev|sh tests/gpu/|python3 tests/gpu/|EMU_ORDER=|cd tests/golden/train)",
+    "builds or tests qwend itself": r"^(meson|ninja|\./dev|sh tests/(gpu|cross)/|python3 tests/gpu/|EMU_ORDER=|cd tests/golden/train)",
     "a daemon, which is there already": r"^(build/daemon/broker/)?qwend(-http)? --",
     "a process id of the day": r"^kill -9 \d+$",
     "needs PyPI, story-llm does it": r"^llm ",
