@@ -213,7 +213,7 @@ void options_place_model(const struct options *options, char *text, size_t n)
     if (options_argv_names_model(options))
         snprintf(text, n, "--model of its command line");
     else if (place.line)
-        snprintf(text, n, "line %d of %.200s", place.line, place.path);
+        snprintf(text, n, "line %d of %s", place.line, strlen(place.path) <= 150 ? place.path : "its file");
     else
         snprintf(text, n, "[daemon] of " OPTIONS_CONFIG_DEFAULT);
 }

@@ -324,8 +324,7 @@ static unsigned supervise_lose_requests(struct supervise *s)
     return n;
 }
 
-/* A note goes out as UTF-8, so what does not fit is cut between characters: the bytes of text to print. */
-static int supervise_fit(const char *text, size_t max)
+int supervise_fit(const char *text, size_t max)
 {
     size_t n = strlen(text);
 

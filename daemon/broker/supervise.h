@@ -74,6 +74,10 @@ void supervise_on_child(struct supervise *supervise); /* SIGCHLD */
 void supervise_kill(struct supervise *supervise, const char *why);
 void supervise_on_eof(struct supervise *supervise); /* its socket was closed: it dies, or will be helped to */
 
+/* Notes and reasons go out as UTF-8, so what does not fit is cut between characters: the bytes of text to
+ * print. */
+int supervise_fit(const char *text, size_t max);
+
 /* 0 if requests can be served now or soon; else the status code, with the note. */
 int supervise_check(const struct supervise *supervise, struct fault *fault);
 uint32_t supervise_slots(const struct supervise *supervise);

@@ -62,11 +62,10 @@ uint32_t use_n_left(const struct use *use)
 
 int use_check(const struct use *use, const char *what, struct fault *fault)
 {
-    return use_is_on(use)
-               ? fault_set(fault, STATUS_LOADING,
-                           "uid %u has another model loaded just now, %.300s: %s when that is done", use->uid,
-                           use->model, what)
-               : 0;
+    return use_is_on(use) ? fault_set(fault, STATUS_LOADING,
+                                      "uid %u has another model loaded just now, %.*s: %s when that is done",
+                                      use->uid, USE_FIT(use->model, 300), what)
+                          : 0;
 }
 
 /* beginning */
@@ -88,10 +87,10 @@ static int use_open_file(const struct broker *broker, const char *path, struct s
     const int why = errno;
 
     if (fd < 0)
-        return fault_set(fault, STATUS_INVALID, "%.300s: %s, for the daemon's user %s (uid %u)", path,
-                         strerror(why), broker->user, geteuid());
+        return fault_set(fault, STATUS_INVALID, "%.*s: %s, for the daemon's user %s (uid %u)",
+                         USE_FIT(path, 300), strerror(why), broker->user, geteuid());
     if (fstat(fd, ret_st) < 0 || !S_ISREG(ret_st->st_mode))
-        return fault_set(fault, STATUS_INVALID, "%.300s is no file", path);
+        return fault_set(fault, STATUS_INVALID, "%.*s is no file", USE_FIT(path, 300));
     return 0;
 }
 
@@ -100,9 +99,11 @@ static int use_check_path(const struct client *client, const Qwp__Use *msg, stru
 {
     const char *path = msg->model_path;
 
-    if (!path || path[0] != '/')
-        return fault_set(fault, STATUS_INVALID, "model_path %s%.300s%s", path ? "is " : "",
-                         path ? path : "is missing", path ? ": must begin at the root" : "");
+    if (!path)
+        return fault_set(fault, STATUS_INVALID, "model_path is missing");
+    if (path[0] != '/')
+        return fault_set(fault, STATUS_INVALID, "model_path is %.*s: must begin at the root",
+                         USE_FIT(path, 300));
     return use_open_file(client->broker, path, ret_st, fault);
 }
 
@@ -268,7 +269,8 @@ void use_on_unfit(struct use *use, const struct fault *why)
 {
     struct fault fault;
 
-    fault_set(&fault, why->code, "%.200s cannot be used, nothing was changed: %.260s", use->model, why->text);
+    fault_set(&fault, why->code, "%.*s cannot be used, nothing was changed: %.*s", USE_FIT(use->model, 200),
+              USE_FIT(why->text, 250));
     use_refuse(use, &fault);
     use_end(use);
 }
@@ -320,7 +322,7 @@ void use_pump(struct use *use)
 /* LOADING */
 void use_on_failed(struct use *use, int code, const char *text)
 {
-    fault_set(&use->why, code, "%s", text);
+    fault_set(&use->why, code, "%.*s", USE_FIT(text, 400));
 }
 
 bool use_on_death(struct use *use, const char *how)
@@ -328,7 +330,7 @@ bool use_on_death(struct use *use, const char *how)
     if (use->stage != USE_LOADING || (!use->why.code && --use->n_tries))
         return false;
     if (!use->why.code)
-        fault_set(&use->why, STATUS_ENGINE_LOST, "its engine %.300s while it loaded", how);
+        fault_set(&use->why, STATUS_ENGINE_LOST, "its engine %.*s while it loaded", USE_FIT(how, 300));
     log_warn("use of %s: %s; %s is loaded again", use->model, use->why.text, use->before);
     supervise_return(&use->broker->supervise, &use->before, &use->kept);
     use_enter(use, USE_RETURNING);
@@ -351,8 +353,8 @@ static void use_fall_back(struct use *use)
     struct supervise *supervise = &use->broker->supervise;
     struct fault fault;
 
-    fault_set(&fault, use->why.code, "%.160s cannot be used, the old model serves again: %.280s", use->model,
-              use->why.text);
+    fault_set(&fault, use->why.code, "%.*s cannot be used, the old model serves again: %.*s",
+              USE_FIT(use->model, 160), USE_FIT(use->why.text, 280));
     snprintf(supervise->note, sizeof(supervise->note), "%s", fault.text); /* who asked may have left */
     use_refuse(use, &fault);
 }
@@ -393,8 +395,8 @@ void use_on_given_up(struct use *use, const struct fault *why)
 
     if (use->stage != USE_RETURNING)
         return;
-    fault_set(&fault, use->why.code, "%.100s cannot be used (%.160s), nor the old model any more: %.160s",
-              use->model, use->why.text, why->text);
+    fault_set(&fault, use->why.code, "%.*s cannot be used (%.*s), nor the old model any more: %.*s",
+              USE_FIT(use->model, 100), USE_FIT(use->why.text, 160), USE_FIT(why->text, 160));
     use_refuse(use, &fault);
     use_end(use);
 }

@@ -77,6 +77,9 @@ void use_on_given_up(struct use *use, const struct fault *why); /* no engine wil
 /* Requests of the old model that have not ended. */
 uint32_t use_n_left(const struct use *use);
 
+/* For "%.*s": as much of a text as fits. */
+#define USE_FIT(text, max) supervise_fit((text), (max)), (text)
+
 /* use_record.c: in the journal.  recorded: what was served when the last broker ended, if the configuration
  * still says what it said then; else what it says now; the caller's, NULL: out of memory. */
 char *use_recorded(const struct broker *broker);

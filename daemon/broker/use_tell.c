@@ -8,7 +8,10 @@
 #include "daemon/util/log.h"
 #include "proto/frame.h"
 
-enum { USE_TELL_MS = 100 }; /* between two words of one stage */
+enum {
+    USE_TELL_MS = 100,  /* between two words of one stage */
+    USE_PATH_MAX = 160, /* that is worth copying from one line of text */
+};
 
 void use_fill_progress(const struct use *use, Qwp__UseProgress *progress)
 {
@@ -61,28 +64,28 @@ static void use_close_stream(struct use *use)
 static void use_advise(const struct use *use, char *text, size_t n)
 {
     const struct options *options = use->broker->options;
-    char where[300];
+    const char *model = strlen(use->model) <= USE_PATH_MAX ? use->model : "its path";
+    char where[200];
 
     *text = '\0';
     if (!strcmp(use->model, options->model))
         return;
     options_place_model(options, where, sizeof(where));
-    snprintf(text, n, ", until qwend is stopped; to keep it, write model = %.160s in %.220s", use->model,
-             where);
+    snprintf(text, n, ", until qwend is stopped; to keep it, write model = %s in %s", model, where);
 }
 
 void use_answer(struct use *use, bool already)
 {
     const Qwe__Ready *ready = use->broker->supervise.ready;
+    const char *file = ready->model && ready->model->file ? ready->model->file : use->model;
     Qwp__Used used = QWP__USED__INIT;
-    char text[sizeof(((struct fault *)0)->text)], advice[480];
+    char text[sizeof(((struct fault *)0)->text)], advice[400];
 
-    if (already)
-        snprintf(text, sizeof(text), "%.400s is served already", use->model);
-    else {
+    if (already) {
+        snprintf(text, sizeof(text), "%.*s is served already", USE_FIT(use->model, 400));
+    } else {
         use_advise(use, advice, sizeof(advice));
-        snprintf(text, sizeof(text), "%.80s is served, after %.1f s%.380s",
-                 ready->model && ready->model->file ? ready->model->file : use->model,
+        snprintf(text, sizeof(text), "%.*s is served, after %.1f s%s", USE_FIT(file, 60),
                  clock_ms(clock_now_ns() - use->began_ns) / 1e3, advice);
         log_info("use: %s", text);
     }

@@ -127,6 +127,20 @@ def what_is_no_file_for_the_daemon_is_refused_with_the_reason():
         assert p.status().state == pb.StatusReply.SERVING
 
 
+def long_names_are_cut_between_characters():
+    with Fake(config=ALL) as d, d.serving() as p:
+        for i in range(2):
+            x, name = "x" * i, "\N{LATIN SMALL LETTER E WITH ACUTE}" * 100
+            said = refused_use(p, model(d, unfit=f"{x}no{name}", a=1), 201)
+            assert "nothing was changed" in said and "\ufffd" not in said, said
+            path = os.path.join(d.folder, "fake:" + x + name)
+            assert "No such file" in refused_use(p, path + name[:9] + "/" + name, 201)
+            with open(path, "w", encoding="ascii"):
+                used = use(p, path)
+            assert "write model = its path in --model" in used.text, used
+            assert used.text.startswith(d.folder[:20]) and use(p, path).already
+
+
 def who_may_not_reload_may_not_use():
     with Fake() as d, d.serving() as p:
         if os.geteuid():
@@ -405,7 +419,8 @@ if __name__ == "__main__":
     sys.exit(qwp.run([
         what_was_asked_before_is_the_old_models_and_what_comes_the_new_ones,
         the_queue_is_shared_as_ever_once_the_new_model_serves, a_file_that_cannot_be_loaded_costs_nobody_anything,
-        what_is_no_file_for_the_daemon_is_refused_with_the_reason, who_may_not_reload_may_not_use,
+        what_is_no_file_for_the_daemon_is_refused_with_the_reason, long_names_are_cut_between_characters,
+        who_may_not_reload_may_not_use,
         the_same_file_is_served_already, there_is_one_at_a_time,
         a_service_that_is_held_meanwhile_changes_its_model_still, it_can_be_called_off_while_the_old_model_is_there,
         it_goes_on_when_who_asked_has_gone, one_that_fails_to_load_brings_the_old_one_back,
