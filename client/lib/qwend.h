@@ -81,6 +81,7 @@ qwend_req *qwend_req_new(void);                     /* NULL: out of memory */
 void qwend_req_free(qwend_req *req);
 int qwend_req_message(qwend_req *req, qwend_role role, const char *text, size_t n);  /* copies; (size_t)-1: strlen */
 int qwend_req_reasoning(qwend_req *req, const char *text, size_t n);                 /* of the assistant message just added */
+int qwend_req_call(qwend_req *req, const char *name, const char *arguments, size_t n); /* a call in the assistant message just added; a JSON object */
 int qwend_req_tool(qwend_req *req, const char *json, size_t n);                      /* one function description */
 int qwend_req_ids(qwend_req *req, const uint32_t *ids, size_t n);
 /* A text with a gap to be filled in, instead of a chat; and what is to be read before it, in order. */

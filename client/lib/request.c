@@ -38,6 +38,16 @@ static void req_free_strings(char **strings, size_t n)
     free(strings);
 }
 
+static void req_free_calls(Qwp__Message *message)
+{
+    for (size_t i = 0; i < message->n_tool_calls; i++) {
+        free(message->tool_calls[i]->name);
+        free(message->tool_calls[i]->arguments);
+        free(message->tool_calls[i]);
+    }
+    free(message->tool_calls);
+}
+
 static void req_free_fim(Qwp__Fim *fim)
 {
     for (size_t i = 0; i < fim->n_extra; i++) {
@@ -60,6 +70,7 @@ void qwend_req_free(qwend_req *req)
         free(req->prompt.messages[i]->role);
         free(req->prompt.messages[i]->content);
         free(req->prompt.messages[i]->reasoning);
+        req_free_calls(req->prompt.messages[i]);
         free(req->prompt.messages[i]);
     }
     free(req->prompt.messages);
@@ -160,22 +171,44 @@ int qwend_req_message(qwend_req *req, qwend_role role, const char *text, size_t 
     return 0;
 }
 
+/* The message just added, if it is the assistant's. */
+static Qwp__Message *req_last_assistant(qwend_req *req)
+{
+    Qwp__Message *last = req->prompt.n_messages ? req->prompt.messages[req->prompt.n_messages - 1] : NULL;
+
+    return last && !strcmp(last->role, "assistant") ? last : NULL;
+}
+
 int qwend_req_reasoning(qwend_req *req, const char *text, size_t n)
 {
-    Qwp__Message *last;
+    Qwp__Message *last = req_last_assistant(req);
     char *copy;
-    int r;
+    int r = last ? req_text(text, n, &copy) : err_origin(-EINVAL);
 
-    if (!req->prompt.n_messages)
-        return err_origin(-EINVAL);
-    last = req->prompt.messages[req->prompt.n_messages - 1];
-    if (strcmp(last->role, "assistant"))
-        return err_origin(-EINVAL);
-    r = req_text(text, n, &copy);
     if (r)
         return r;
     free(last->reasoning);
     last->reasoning = copy;
+    return 0;
+}
+
+int qwend_req_call(qwend_req *req, const char *name, const char *arguments, size_t n)
+{
+    _cleanup_(freep) char *name_copy = NULL, *copy = NULL;
+    _cleanup_(freep) Qwp__ToolCall *call = malloc(sizeof(*call));
+    Qwp__Message *last = req_last_assistant(req);
+    int r = last ? req_text(name, (size_t)-1, &name_copy) : err_origin(-EINVAL);
+
+    if (!r)
+        r = req_text(arguments, n, &copy);
+    if (!r)
+        r = call ? req_grow(&last->tool_calls, last->n_tool_calls) : err_origin(-ENOMEM);
+    if (r)
+        return r;
+    qwp__tool_call__init(call);
+    call->name = steal(&name_copy);
+    call->arguments = steal(&copy);
+    last->tool_calls[last->n_tool_calls++] = steal(&call);
     return 0;
 }
 

@@ -90,13 +90,19 @@ static void test_request_conversation_keeps_order_and_reasoning(void **state)
     assert_int_equal(qwend_req_message(req, QWEND_ASSISTANT, "A", 1), 0);
     assert_int_equal(qwend_req_reasoning(req, "Q", 1), 0);
     assert_int_equal(qwend_req_reasoning(req, "R", 1), 0);
+    assert_int_equal(qwend_req_call(req, "f", "{\"x\":1}", (size_t)-1), 0);
+    assert_int_equal(qwend_req_call(req, "g", "{}", 2), 0);
+    assert_int_equal(qwend_req_call(req, "g", "\xff", 1), -EILSEQ);
     assert_int_equal(qwend_req_message(req, QWEND_TOOL, "T", 1), 0);
+    assert_int_equal(qwend_req_call(req, "f", "{}", 2), -EINVAL); /* the assistant calls */
     assert_int_equal(qwend_req_message(req, QWEND_USER, "", 0), 0);
     run_to_end(&peer, req);
-    peer_close_received(&peer,
-                        "messages={ role=\"system\" content=\"S\"},{ role=\"user\" content=\"U\"},"
-                        "{ role=\"assistant\" content=\"A\" reasoning=\"R\"},{ role=\"tool\" content=\"T\"},"
-                        "{ role=\"user\" content=\"\"}");
+    peer_close_received(
+        &peer,
+        "messages={ role=\"system\" content=\"S\"},{ role=\"user\" content=\"U\"},"
+        "{ role=\"assistant\" content=\"A\" reasoning=\"R\" tool_calls={ name=\"f\" "
+        "arguments=\"{\\x22x\\x22:1}\"},{ name=\"g\" arguments=\"{}\"}},{ role=\"tool\" content=\"T\"},"
+        "{ role=\"user\" content=\"\"}");
 }
 
 static void test_request_gap_is_a_prompt_too(void **state)
