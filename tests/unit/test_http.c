@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "client/http/calls.h"
 #include "client/http/fnv.h"
 #include "client/http/http1.h"
 #include "client/http/jout.h"
@@ -347,6 +348,136 @@ static void test_system_messages_go_where_the_template_has_room(void **state)
     ask_deinit(&ask);
 }
 
+/* calls of tools in an answer */
+
+struct heard {
+    struct buf said; /* text as it is, a call as {NAME ARGUMENTS} */
+};
+
+static int hear_text(void *arg, const char *text, size_t n)
+{
+    return buf_append(&((struct heard *)arg)->said, text, n);
+}
+
+static int hear_call(void *arg, const char *name, const char *arguments, size_t n)
+{
+    struct heard *heard = arg;
+    int r = buf_append(&heard->said, "{", 1);
+
+    if (!r)
+        r = buf_append(&heard->said, name, strlen(name));
+    if (!r)
+        r = buf_append(&heard->said, " ", 1);
+    if (!r)
+        r = buf_append(&heard->said, arguments, n);
+    return r ? r : buf_append(&heard->said, "}", 1);
+}
+
+/* The same in whatever pieces. */
+static void check_calls(const char *text, const char *wanted)
+{
+    static const char schema[] = "{\"f\":{\"properties\":{\"s\":{\"type\":\"string\"},\"i\":{\"type\":"
+                                 "\"integer\"},\"b\":{\"type\":\"boolean\"},"
+                                 "\"o\":{\"type\":[\"string\",\"null\"]},\"l\":{\"type\":\"array\"}}}}";
+    json_t *tools = json_loads(schema, 0, NULL);
+    const size_t n = strlen(text);
+
+    for (size_t step = 1; step <= n; step = step < 40 ? step + 1 : step * 2) {
+        struct heard heard = {.said = BUF_INIT(4 << 20)};
+        const struct calls_sink sink = {hear_text, hear_call, &heard};
+        struct calls calls;
+
+        calls_init(&calls, tools);
+        for (size_t at = 0; at < n; at += step)
+            assert_int_equal(calls_push(&calls, text + at, MIN(step, n - at), &sink), 0);
+        assert_int_equal(calls_end(&calls, &sink), 0);
+        assert_int_equal(buf_append(&heard.said, "", 1), 0);
+        assert_string_equal((const char *)buf_head(&heard.said), wanted);
+        buf_deinit(&heard.said);
+        calls_deinit(&calls);
+    }
+    json_decref(tools);
+}
+
+static void test_calls_are_found_in_any_pieces(void **state)
+{
+    check_calls("plain <tool text", "plain <tool text");
+    check_calls(
+        "I look.\n\n<tool_call>\n<function=f>\n<parameter=s>\nls -l\n</parameter>\n</function>\n</tool_call>",
+        "I look.{f {\"s\":\"ls -l\"}}");
+    check_calls("<tool_call>\n<function=f>\n</function>\n</tool_call>\n<tool_call>\n<function=g>\n</"
+                "function>\n</tool_call>\n",
+                "{f {}}{g {}}");
+    check_calls("<tool_call><function=f><parameter=i>7</parameter><parameter=b>True</parameter></function></"
+                "tool_call>",
+                "{f {\"i\":7,\"b\":true}}");
+    check_calls(
+        "<tool_call>\n<function=f>\n<parameter=s>\n12\n</parameter>\n<parameter=o>\nnull\n</parameter>\n"
+        "<parameter=l>\n[1, "
+        "\"x\"]\n</parameter>\n<parameter=i>\nseven\n</parameter>\n</function>\n</tool_call>",
+        "{f {\"s\":\"12\",\"o\":null,\"l\":[1,\"x\"],\"i\":\"seven\"}}");
+    check_calls("<tool_call>\n<function=new>\n<parameter=x>\n1.5\n</parameter>\n<parameter=y>\nhe "
+                "said\n</parameter>\n</function>\n</tool_call>",
+                "{new {\"x\":1.5,\"y\":\"he said\"}}");
+    /* Marks within a value, and a value of lines. */
+    check_calls("<tool_call>\n<function=f>\n<parameter=s>\n</parameter>\n\na\n</tool_cal\n</parameter>\n</"
+                "function>\n</tool_call>",
+                "{f {\"s\":\"</parameter>\\n\\na\\n</tool_cal\"}}");
+}
+
+static void test_what_is_no_call_is_text(void **state)
+{
+    static const char *const texts[] = {
+        "<tool_call>\n</tool_call>",
+        "<tool_call>\n<function=>\n</function>\n</tool_call>",
+        "a \n<tool_call>\n<function=f>",
+        "<tool_call>\n<function=f>\n<parameter=s>\nx\n</function>\n</tool_call>",
+        "<tool_call>\n<function=f>\n</function>\nmore\n</tool_call>",
+        "<tool_call>{\"name\": \"f\"}</tool_call>  ",
+        "<<tool_call><tool_call>",
+        "</tool_call>",
+        "\n \n<tool_cal\n"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++)
+        check_calls(texts[i], texts[i]);
+    /* What stands behind a call is not told, another call is. */
+    check_calls(
+        "<tool_call><function=f></function></tool_call> more <tool_call><function=f></function></tool_call>x",
+        "{f {}}{f {}}");
+}
+
+static void test_calls_have_caps(void **state)
+{
+    enum { N = CALLS_TEXT_BYTES + 100 };
+    char *text = malloc(N + 1), name[CALLS_NAME_BYTES + 80];
+    struct heard heard = {.said = BUF_INIT(4 << 20)};
+    const struct calls_sink sink = {hear_text, hear_call, &heard};
+    struct calls calls;
+
+    memset(text, 'x', N);
+    memcpy(text, "<tool_call>", 11);
+    text[N] = '\0';
+    calls_init(&calls, NULL);
+    for (size_t at = 0; at < N; at += 1000) {
+        assert_int_equal(calls_push(&calls, text + at, MIN(1000, N - at), &sink), 0);
+        assert_in_range(calls.held.cap, 0, calls.held.max);
+    }
+    assert_int_equal(calls_end(&calls, &sink), 0);
+    assert_int_equal(buf_size(&heard.said), N);
+    assert_memory_equal(buf_head(&heard.said), text, N);
+    free(text);
+    buf_consume(&heard.said, buf_size(&heard.said));
+    for (int i = 0; i < CALLS_MAX + 5; i++)
+        assert_int_equal(calls_push(&calls, "<tool_call><function=f></function></tool_call>", 46, &sink), 0);
+    assert_int_equal(calls.n, CALLS_MAX);
+    assert_int_equal(buf_size(&heard.said), CALLS_MAX * 6);
+    buf_deinit(&heard.said);
+    calls_deinit(&calls);
+    snprintf(name, sizeof(name), "<tool_call><function=%0*d></function></tool_call>", CALLS_NAME_BYTES + 1,
+             0);
+    check_calls(name, name);
+}
+
 /* other servers */
 
 static void test_servers_are_chosen_by_weight_and_key(void **state)
@@ -455,6 +586,9 @@ int main(void)
         cmocka_unit_test(test_a_part_that_is_too_long_stays),
         cmocka_unit_test(test_system_messages_go_where_the_template_has_room),
         cmocka_unit_test(test_tools_are_refused_unless_none_need_be_called),
+        cmocka_unit_test(test_calls_are_found_in_any_pieces),
+        cmocka_unit_test(test_what_is_no_call_is_text),
+        cmocka_unit_test(test_calls_have_caps),
         cmocka_unit_test(test_servers_are_chosen_by_weight_and_key),
         cmocka_unit_test(test_what_left_is_counted_for_so_many_users),
     };
