@@ -7,13 +7,87 @@
 #include "anthropic_out.h"
 #include "serve.h"
 
-/* A block of text or thinking; of thinking the signature says nothing to us. */
-static int messages_block(const json_t *block, const char *param, struct turn *turn, struct refusal *refusal)
+/* Where a message's blocks go: into one turn, but for what came of a tool, which is a turn of its own. */
+struct blocks {
+    struct ask *ask; /* NULL: a system message, which is in `turn` */
+    qwend_role role;
+    struct turn *turn; /* NULL: the next block needs one */
+};
+
+static struct turn *blocks_turn(struct blocks *blocks, const char *param, struct refusal *refusal)
 {
-    const char *type, *text;
+    if (!blocks->turn)
+        blocks->turn = ask_turn_of(blocks->ask, blocks->role, param, refusal);
+    else if (buf_size(&blocks->turn->text) && ask_append(&blocks->turn->text, "\n", 1, param, refusal))
+        return NULL;
+    return blocks->turn;
+}
+
+static int messages_result(struct blocks *blocks, const json_t *block, const char *param,
+                           struct refusal *refusal)
+{
+    struct turn *turn = ask_turn(blocks->ask, QWEND_TOOL, param, refusal);
+    char place[96];
+
+    blocks->turn = NULL;
+    snprintf(place, sizeof(place), "%.80s.content", param);
+    return turn ? ask_content(json_object_get(block, "content"), place, &turn->text, refusal)
+                : refusal->status;
+}
+
+static int messages_use(struct blocks *blocks, const json_t *block, const char *param,
+                        struct refusal *refusal)
+{
+    if (!blocks->turn)
+        blocks->turn = ask_turn(blocks->ask, QWEND_ASSISTANT, param, refusal);
+    return blocks->turn ? ask_read_call(blocks->turn, json_object_get(block, "name"),
+                                        json_object_get(block, "input"), param, refusal)
+                        : refusal->status;
+}
+
+/* Of thinking the signature says nothing to us. */
+static int messages_thinking(struct blocks *blocks, const json_t *block, const char *param,
+                             struct refusal *refusal)
+{
+    const char *text;
     char place[96];
     size_t n;
-    bool thinks;
+    int r;
+
+    if (!blocks->turn)
+        blocks->turn = ask_turn(blocks->ask, QWEND_ASSISTANT, param, refusal);
+    if (!blocks->turn)
+        return refusal->status;
+    snprintf(place, sizeof(place), "%.80s.thinking", param);
+    r = jin_text(json_object_get(block, "thinking"), place, &text, &n, refusal);
+    blocks->turn->has_reasoning |= !r;
+    return r ? r : ask_append(&blocks->turn->reasoning, text, n, place, refusal);
+}
+
+static int messages_text(struct blocks *blocks, const json_t *block, const char *param,
+                         struct refusal *refusal)
+{
+    struct turn *turn = blocks_turn(blocks, param, refusal);
+    const char *text;
+    char place[96];
+    size_t n;
+    int r;
+
+    if (!turn)
+        return refusal->status;
+    snprintf(place, sizeof(place), "%.80s.text", param);
+    r = jin_text(json_object_get(block, "text"), place, &text, &n, refusal);
+    return r ? r : ask_append(&turn->text, text, n, place, refusal);
+}
+
+static int messages_block(struct blocks *blocks, const json_t *block, const char *param,
+                          struct refusal *refusal)
+{
+    const bool is_user = blocks->ask && blocks->role == QWEND_USER,
+               is_assistant = blocks->ask && blocks->role == QWEND_ASSISTANT;
+    const char *type;
+    char place[96];
+    size_t n;
     int r = jin_object(block, param, refusal);
 
     snprintf(place, sizeof(place), "%.80s.type", param);
@@ -21,24 +95,26 @@ static int messages_block(const json_t *block, const char *param, struct turn *t
         r = jin_text(json_object_get(block, "type"), place, &type, &n, refusal);
     if (r || !strcmp(type, "redacted_thinking"))
         return r;
-    thinks = !strcmp(type, "thinking");
-    if (!thinks && !strncmp(type, "tool", 4))
-        return refuse(refusal, 400, "unsupported_value", place,
-                      "%s is a tool's: the engine cannot call tools yet", place);
-    if (!thinks && strcmp(type, "text"))
-        return refuse(refusal, 400, "unsupported_value", place,
-                      "%s must be text or thinking: the model reads nothing else", place);
-    snprintf(place, sizeof(place), "%.80s.%s", param, thinks ? "thinking" : "text");
-    r = jin_text(json_object_get(block, thinks ? "thinking" : "text"), place, &text, &n, refusal);
-    if (!r && thinks)
-        turn->has_reasoning = true;
-    return r ? r : ask_append(thinks ? &turn->reasoning : &turn->text, text, n, place, refusal);
+    if (!strcmp(type, "text"))
+        return messages_text(blocks, block, param, refusal);
+    if (is_assistant && !strcmp(type, "thinking"))
+        return messages_thinking(blocks, block, param, refusal);
+    if (is_assistant && !strcmp(type, "tool_use"))
+        return messages_use(blocks, block, param, refusal);
+    if (is_user && !strcmp(type, "tool_result"))
+        return messages_result(blocks, block, param, refusal);
+    return refuse(refusal, 400, "unsupported_value", place, "%s must be text%s: the model reads nothing else",
+                  place,
+                  is_user        ? " or tool_result"
+                  : is_assistant ? ", thinking or tool_use"
+                                 : "");
 }
 
-static int messages_content(const json_t *value, const char *param, struct turn *turn,
+static int messages_content(struct blocks *blocks, const json_t *value, const char *param,
                             struct refusal *refusal)
 {
     const json_t *block;
+    struct turn *turn;
     const char *text;
     char place[96];
     size_t i, n;
@@ -46,24 +122,26 @@ static int messages_content(const json_t *value, const char *param, struct turn 
 
     if (json_is_string(value)) {
         r = jin_text(value, param, &text, &n, refusal);
-        return r ? r : ask_append(&turn->text, text, n, param, refusal);
+        turn = r ? NULL : blocks_turn(blocks, param, refusal);
+        return turn ? ask_append(&turn->text, text, n, param, refusal) : refusal->status;
     }
     r = jin_array(value, param, ASK_TURNS, refusal);
     json_array_foreach((json_t *)value, i, block)
     {
         snprintf(place, sizeof(place), "%.60s[%zu]", param, i);
-        if (!r && i && buf_size(&turn->text) && json_object_get(block, "text"))
-            r = ask_append(&turn->text, "\n", 1, place, refusal);
         if (!r)
-            r = messages_block(block, place, turn, refusal);
+            r = messages_block(blocks, block, place, refusal);
     }
+    if (!r && !json_array_size(value) &&
+        !blocks_turn(blocks, param, refusal)) /* nothing is said, by somebody */
+        r = refusal->status;
     return r;
 }
 
 static int messages_one(struct ask *ask, const json_t *message, const char *param, struct refusal *refusal)
 {
+    struct blocks blocks = {.ask = ask};
     const char *role;
-    struct turn *turn;
     char place[96];
     size_t n;
     int r = jin_object(message, param, refusal);
@@ -75,15 +153,9 @@ static int messages_one(struct ask *ask, const json_t *message, const char *para
         r = refuse(refusal, 400, "invalid_value", place, "%s must be user, assistant or system", place);
     if (r)
         return r;
-    turn = ask_turn_of(ask,
-                       *role == 'u'   ? QWEND_USER
-                       : *role == 's' ? QWEND_SYSTEM
-                                      : QWEND_ASSISTANT,
-                       place, refusal);
-    if (!turn)
-        return refusal->status;
+    blocks.role = *role == 'u' ? QWEND_USER : *role == 's' ? QWEND_SYSTEM : QWEND_ASSISTANT;
     snprintf(place, sizeof(place), "%.60s.content", param);
-    return messages_content(json_object_get(message, "content"), place, turn, refusal);
+    return messages_content(&blocks, json_object_get(message, "content"), place, refusal);
 }
 
 static int messages_read_turns(struct ask *ask, const json_t *value, const char *param,
@@ -96,11 +168,11 @@ static int messages_read_turns(struct ask *ask, const json_t *value, const char 
 static int messages_read_system(struct ask *ask, const json_t *value, const char *param,
                                 struct refusal *refusal)
 {
-    struct turn system = {.text = BUF_INIT(ASK_TEXT_BYTES), .reasoning = BUF_INIT(ASK_TEXT_BYTES)};
-    int r = messages_content(value, param, &system, refusal);
+    struct turn system = {.text = BUF_INIT(ASK_TEXT_BYTES)};
+    struct blocks blocks = {.role = QWEND_SYSTEM, .turn = &system};
+    int r = messages_content(&blocks, value, param, refusal);
 
     ask->head = system.text;
-    buf_deinit(&system.reasoning);
     return r;
 }
 

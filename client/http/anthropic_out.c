@@ -6,7 +6,7 @@
 
 #include "anthropic.h"
 
-enum { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT }; /* choice->block; job->seq is its index */
+enum { BLOCK_NONE, BLOCK_THINKING, BLOCK_TEXT, BLOCK_TOOL }; /* choice->block; job->seq is its index */
 
 static const char *anthropic_error_type(int status)
 {
@@ -65,7 +65,8 @@ static void anthropic_put_stop(const struct job *job, const struct choice *choic
     const bool by_word = choice->finish == QWEND_FINISH_STOP && *choice->stop;
 
     jout_text(j, "stop_reason",
-              by_word                               ? "stop_sequence"
+              choice->finish == QWEND_FINISH_TOOL   ? "tool_use"
+              : by_word                             ? "stop_sequence"
               : choice->finish == QWEND_FINISH_STOP ? "end_turn"
               : job->fitted                         ? "model_context_window_exceeded"
                                                     : "max_tokens",
@@ -150,6 +151,32 @@ static void anthropic_delta(struct job *job, struct choice *choice, const qwend_
                         event->text, event->n, j);
 }
 
+static void anthropic_put_use(const struct job *job, const struct choice *choice, size_t i, const char *key,
+                              const char *input, struct jout *j)
+{
+    jout_open(j, key, '{');
+    jout_text(j, "type", "tool_use", 8);
+    job_put_call_id(j, "id", "toolu_", job, choice, i);
+    jout_text(j, "name", choice->uses[i].name, (size_t)-1);
+    jout_raw(j, "input", input, strlen(input));
+    jout_close(j, '}');
+}
+
+static void anthropic_call(struct job *job, struct choice *choice, struct jout *j)
+{
+    const size_t i = choice->n_uses - 1;
+    const char *arguments = choice->uses[i].arguments;
+
+    anthropic_close_block(job, choice, j);
+    choice->block = BLOCK_TOOL;
+    anthropic_open(j, "content_block_start");
+    jout_int(j, "index", job->seq);
+    anthropic_put_use(job, choice, i, "content_block", "{}", j);
+    anthropic_close(j);
+    anthropic_put_delta(job, "input_json_delta", "partial_json", arguments, strlen(arguments), j);
+    anthropic_close_block(job, choice, j);
+}
+
 static void anthropic_end(struct job *job, struct choice *choice, struct jout *j)
 {
     uint32_t reasoning;
@@ -191,6 +218,8 @@ static void anthropic_whole(struct job *job, struct jout *j)
         anthropic_put_block(j, "thinking", &choice->reasoning);
     if (buf_size(&choice->answer))
         anthropic_put_block(j, "text", &choice->answer);
+    for (size_t i = 0; i < choice->n_uses; i++)
+        anthropic_put_use(job, choice, i, NULL, choice->uses[i].arguments, j);
     jout_close(j, ']');
     anthropic_put_stop(job, choice, j);
     anthropic_put_usage(job, job_tokens(job, &reasoning), j);
@@ -215,6 +244,7 @@ const struct dialect anthropic_dialect = {
     .stream_type = "text/event-stream",
     .begin = anthropic_begin,
     .delta = anthropic_delta,
+    .call = anthropic_call,
     .end = anthropic_end,
     .finish = anthropic_finish,
     .whole = anthropic_whole,

@@ -23,9 +23,12 @@ void ask_deinit(struct ask *ask)
 {
     qwend_req_free(ask->req);
     json_decref(ask->fields);
+    json_decref(ask->offered);
+    json_decref(ask->tools);
     for (size_t i = 0; i < ask->n_turns; i++) {
         buf_deinit(&ask->turns[i].text);
         buf_deinit(&ask->turns[i].reasoning);
+        ask_free_uses(ask->turns[i].uses, ask->turns[i].n_uses);
     }
     free(ask->turns);
     buf_deinit(&ask->params);
@@ -472,6 +475,7 @@ const struct ask_field ask_sampling[] = {
     {.name = "response_format", .kind = ASK_READ, .read = ask_read_format},
     {.name = "tools", .kind = ASK_READ, .read = ask_read_tools},
     {.name = "functions", .kind = ASK_READ, .read = ask_read_tools},
+    {.name = "parallel_tool_calls", .kind = ASK_READ, .read = ask_read_parallel},
     {.name = "tool_choice", .kind = ASK_READ, .read = ask_read_tool_choice},
     {.name = "function_call", .kind = ASK_READ, .read = ask_read_tool_choice},
     REFUSED("grammar", ASK_NO_GRAMMAR),

@@ -20,12 +20,18 @@ enum {
     ASK_PARAM_BYTES = 32 << 10, /* 16 stop strings of 256 bytes, escaped */
 };
 
+enum ask_tool_mode { ASK_REFUSE_TOOLS, ASK_IGNORE_TOOLS, ASK_CALL_TOOLS };
 enum ask_tool_choice { ASK_TOOLS_AUTO, ASK_TOOLS_NONE, ASK_TOOLS_FORCED };
 
+struct tool_use {
+    char *name, *arguments; /* owned; a JSON object */
+};
 struct turn {
     qwend_role role;
     struct buf text, reasoning;
     bool has_reasoning;
+    struct tool_use *uses; /* owned; calls that the assistant made */
+    size_t n_uses;
 };
 
 struct ask {
@@ -52,7 +58,9 @@ struct ask {
     bool wants_ids, shows_ids;          /* of the answer's tokens; of those in log-probabilities */
     json_t *fields;                     /* owned; of the answer these alone; NULL: all */
     size_t n_body;                      /* bytes that it was read from */
-    bool has_tools;
+    bool has_tools, one_call;
+    json_t *offered,
+        *tools; /* owned; functions; name -> schema of those that may be called, NULL: none may */
     enum ask_tool_choice tool_choice;
     char ignored[400]; /* names, with commas */
 };
@@ -119,8 +127,14 @@ int ask_read_seed(struct ask *ask, const json_t *value, const char *param, struc
 int ask_read_stop(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_tools(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
 int ask_read_tool_choice(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
-/* Everything read.  ignores: tools that need not be called are named as ignored rather than refused. */
-int ask_judge_tools(struct ask *ask, bool ignores, struct refusal *refusal);
+int ask_read_parallel(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);
+int ask_judge_tools(struct ask *ask, enum ask_tool_mode mode, struct refusal *refusal); /* everything read */
+int ask_add_call(struct turn *turn, const char *name, const char *arguments, size_t n, const char *place,
+                 struct refusal *refusal);
+int ask_read_call(struct turn *turn, const json_t *name, const json_t *arguments, const char *place,
+                  struct refusal *refusal);
+int ask_read_calls(struct turn *turn, const json_t *value, const char *param, struct refusal *refusal);
+void ask_free_uses(struct tool_use *uses, size_t n);
 int ask_read_word(struct ask *ask, const json_t *value, const char *param,
                   struct refusal *refusal); /* any text; says nothing */
 int ask_read_model(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal);

@@ -99,7 +99,8 @@ static int ask_reasoning(const json_t *message, const char *param, struct turn *
 
 static int ask_message(struct ask *ask, const json_t *message, const char *param, struct refusal *refusal)
 {
-    const json_t *calls = json_object_get(message, "tool_calls");
+    const json_t *calls = json_object_get(message, "tool_calls"),
+                 *call = json_object_get(message, "function_call");
     qwend_role role = QWEND_USER;
     char place[96];
     struct turn *turn;
@@ -109,16 +110,20 @@ static int ask_message(struct ask *ask, const json_t *message, const char *param
         r = ask_role(message, param, &role, refusal);
     if (r)
         return r;
-    snprintf(place, sizeof(place), "%.60s.tool_calls", param);
-    if (json_array_size(calls) || json_object_get(message, "function_call"))
-        return refuse(refusal, 400, "unsupported_parameter", place, "%s: the engine cannot call tools yet",
-                      place);
     snprintf(place, sizeof(place), "%.60s.content", param);
     turn = ask_turn_of(ask, role, place, refusal);
     if (!turn)
         return refusal->status;
     r = ask_content(json_object_get(message, "content"), place, &turn->text, refusal);
-    return r ? r : ask_reasoning(message, param, turn, refusal);
+    if (!r)
+        r = ask_reasoning(message, param, turn, refusal);
+    snprintf(place, sizeof(place), "%.60s.tool_calls", param);
+    if (!r && role == QWEND_ASSISTANT && json_array_size(calls))
+        r = ask_read_calls(turn, calls, place, refusal);
+    else if (!r && role == QWEND_ASSISTANT && json_is_object(call)) /* its name before there were several */
+        r = ask_read_call(turn, json_object_get(call, "name"), json_object_get(call, "arguments"), place,
+                          refusal);
+    return r;
 }
 
 int ask_each_message(struct ask *ask, const json_t *value, const char *param, ask_message_fn *read_one,
@@ -167,6 +172,8 @@ static int ask_push_turns(struct ask *ask, struct refusal *refusal)
 
         if (!r && turn->has_reasoning)
             r = qwend_req_reasoning(ask->req, reasoning, buf_size(&turn->reasoning));
+        for (size_t k = 0; !r && k < turn->n_uses; k++)
+            r = qwend_req_call(ask->req, turn->uses[k].name, turn->uses[k].arguments, (size_t)-1);
         r = ask_refuse_text(r, "messages", i, refusal);
         if (r)
             return r;

@@ -116,6 +116,30 @@ static void chat_delta(struct job *job, struct choice *choice, const qwend_event
     chat_close_delta(job, j, event, NULL);
 }
 
+static void chat_put_call(const struct job *job, const struct choice *choice, size_t i, bool is_chunk,
+                          struct jout *j)
+{
+    jout_open(j, NULL, '{');
+    if (is_chunk)
+        jout_int(j, "index", (int64_t)i);
+    job_put_call_id(j, "id", "call_", job, choice, i);
+    jout_text(j, "type", "function", 8);
+    jout_open(j, "function", '{');
+    jout_text(j, "name", choice->uses[i].name, (size_t)-1);
+    jout_text(j, "arguments", choice->uses[i].arguments, (size_t)-1);
+    jout_close(j, '}');
+    jout_close(j, '}');
+}
+
+static void chat_call(struct job *job, struct choice *choice, struct jout *j)
+{
+    chat_open_delta(job, choice->index, j);
+    jout_open(j, "tool_calls", '[');
+    chat_put_call(job, choice, choice->n_uses - 1, true, j);
+    jout_close(j, ']');
+    chat_close_delta(job, j, NULL, NULL);
+}
+
 static void chat_end(struct job *job, struct choice *choice, struct jout *j)
 {
     chat_open_delta(job, choice->index, j);
@@ -141,7 +165,16 @@ static void chat_put_choice(struct job *job, struct choice *choice, struct jout 
     jout_int(j, "index", choice->index);
     jout_open(j, "message", '{');
     jout_text(j, "role", "assistant", 9);
-    jout_text(j, "content", jout_buf_text(&choice->answer), buf_size(&choice->answer));
+    if (choice->n_uses && !buf_size(&choice->answer))
+        jout_null(j, "content");
+    else
+        jout_text(j, "content", jout_buf_text(&choice->answer), buf_size(&choice->answer));
+    if (choice->n_uses) {
+        jout_open(j, "tool_calls", '[');
+        for (size_t i = 0; i < choice->n_uses; i++)
+            chat_put_call(job, choice, i, false, j);
+        jout_close(j, ']');
+    }
     if (buf_size(&choice->reasoning))
         chat_put_reasoning(job, j, (const char *)buf_head(&choice->reasoning), buf_size(&choice->reasoning));
     jout_null(j, "refusal");
@@ -173,6 +206,7 @@ static const struct dialect chat_dialect = {
     .stream_type = "text/event-stream",
     .begin = chat_begin,
     .delta = chat_delta,
+    .call = chat_call,
     .end = chat_end,
     .finish = chat_finish,
     .whole = chat_whole,

@@ -24,8 +24,13 @@ static void job_close(struct job *job)
         buf_deinit(&choice->answer);
         buf_deinit(&choice->logprobs);
         buf_deinit(&choice->ids);
+        calls_deinit(&choice->calls);
+        ask_free_uses(choice->uses, choice->n_uses);
+        choice->uses = NULL;
+        choice->n_uses = 0;
     }
     json_decref(steal(&job->fields));
+    json_decref(steal(&job->tools));
     loop_event_free(&job->ping);
     loop_event_free(&job->enough);
     job_settle_way(job);
@@ -69,8 +74,8 @@ static uint64_t job_held_bytes(const struct job *job)
     uint64_t n = 0;
 
     for (int i = 0; i < job->n; i++)
-        n += job->choices[i].reasoning.cap + job->choices[i].answer.cap + job->choices[i].logprobs.cap +
-             job->choices[i].ids.cap;
+        n += job->choices[i].n_use_bytes + job->choices[i].calls.held.cap + job->choices[i].reasoning.cap +
+             job->choices[i].answer.cap + job->choices[i].logprobs.cap + job->choices[i].ids.cap;
     return n + (job->up_body ? job->n_up_body : 0) + (job->req ? job->n_body : 0);
 }
 
@@ -213,6 +218,82 @@ static void job_on_text(struct job *job, struct choice *choice, const qwend_even
     job_send(job, &j);
 }
 
+/* calls of tools in what is written */
+
+static int job_on_call_text(void *arg, const char *text, size_t n)
+{
+    struct choice *choice = arg;
+    const qwend_event event = {.type = QWEND_EV_ANSWER, .text = text, .n = n};
+
+    job_on_text(choice->job, choice, &event);
+    return choice->job->over;
+}
+
+static bool job_keep_use(struct choice *choice, const char *name, const char *arguments)
+{
+    const size_t n = choice->n_uses;
+    struct tool_use *uses = choice->uses;
+
+    if (!(n & (n - 1)))
+        uses = realloc(uses, (n ? 2 * n : 1) * sizeof(*uses));
+    if (!uses)
+        return false;
+    choice->uses = uses;
+    uses[n] = (struct tool_use){strdup(name), strdup(arguments)};
+    choice->n_uses++;
+    choice->n_use_bytes += sizeof(*uses) + strlen(name) + strlen(arguments) + 2;
+    return uses[n].name && uses[n].arguments && conn_charge(choice->job->conn, job_held_bytes(choice->job));
+}
+
+static int job_on_call(void *arg, const char *name, const char *arguments, size_t n)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
+    struct choice *choice = arg;
+    struct job *job = choice->job;
+    struct jout j = {.buf = &piece};
+    struct refusal refusal;
+
+    if (job->one_call && choice->n_uses)
+        return 0;
+    job->has_said = true;
+    job_settle_way(job);
+    if (!job_keep_use(choice, name, arguments)) {
+        refuse(&refusal, 503, "out_of_memory", NULL, "there is no room for the calls");
+        job_fail(job, &refusal);
+    } else if (job->stream && job_begin(job)) {
+        job->dialect->call(job, choice, &j);
+        job_send(job, &j);
+    }
+    return job->over;
+}
+
+static void job_on_answer(struct job *job, struct choice *choice, const qwend_event *event)
+{
+    const struct calls_sink sink = {job_on_call_text, job_on_call, choice};
+    struct refusal refusal;
+    int r;
+
+    if (!job->tools || !job->dialect->call) {
+        job_on_text(job, choice, event);
+        return;
+    }
+    r = calls_push(&choice->calls, event->text, event->n, &sink);
+    if (r < 0 && !job->over) {
+        refuse(&refusal, 503, "out_of_memory", NULL, "there is no room for the answer");
+        job_fail(job, &refusal);
+    }
+}
+
+/* False: the job is over. */
+static bool job_end_calls(struct job *job, struct choice *choice)
+{
+    const struct calls_sink sink = {job_on_call_text, job_on_call, choice};
+
+    if (job->tools && job->dialect->call)
+        (void)calls_end(&choice->calls, &sink);
+    return !job->over;
+}
+
 static void job_on_usage(struct job *job, struct choice *choice, const qwend_usage *usage)
 {
     _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
@@ -224,8 +305,10 @@ static void job_on_usage(struct job *job, struct choice *choice, const qwend_usa
         job_fail(job, &refusal);
         return;
     }
+    if (!job_end_calls(job, choice))
+        return;
     choice->over = true;
-    choice->finish = usage->finish;
+    choice->finish = choice->n_uses && usage->finish == QWEND_FINISH_STOP ? QWEND_FINISH_TOOL : usage->finish;
     choice->reasoning_tokens = usage->reasoning_tokens;
     choice->answer_tokens = usage->answer_tokens;
     choice->queue_ms = usage->queue_ms;
@@ -264,8 +347,10 @@ void job_on_choice(struct choice *choice, const qwend_event *event)
             job_begin(job);
         return;
     case QWEND_EV_REASONING:
-    case QWEND_EV_ANSWER:
         job_on_text(job, choice, event);
+        return;
+    case QWEND_EV_ANSWER:
+        job_on_answer(job, choice, event);
         return;
     case QWEND_EV_END:
         job_on_usage(job, choice, event->usage);
@@ -362,6 +447,10 @@ void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask
     job->req = steal(&ask->req);
     job->up_body = steal(&ask->up_body);
     job->conversation = ask->conversation;
+    job->tools = steal(&ask->tools);
+    job->one_call = ask->one_call;
+    for (int i = 0; i < job->n; i++)
+        calls_init(&job->choices[i].calls, job->tools);
     job->model = job->up_body ? strdup(ask->model) : NULL; /* without it nothing leaves */
     job->fields = steal(&ask->fields);
     if (!job_begin_way(job, &refusal) && job->stream &&
@@ -412,6 +501,15 @@ void job_put_logprobs(const struct job *job, struct jout *j, const qwend_event *
         jout_close(j, ']');
         jout_close(j, '}');
     }
+}
+
+void job_put_call_id(struct jout *j, const char *key, const char *head, const struct job *job,
+                     const struct choice *choice, size_t i)
+{
+    char id[64];
+
+    snprintf(id, sizeof(id), "%.24s%02x%02zx", job->id, (unsigned)choice->index, i);
+    jout_key_text(j, key, head, id);
 }
 
 const char *job_model(const struct job *job)

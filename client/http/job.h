@@ -6,6 +6,7 @@
 #pragma once
 
 #include "ask.h"
+#include "calls.h"
 #include "conn.h"
 #include "link.h"
 #include "upstream.h"
@@ -21,7 +22,10 @@ struct choice {
     int index;
     bool over;
     struct buf reasoning, answer, logprobs,
-        ids; /* gathered, if the answer is not streamed; these two: JSON, with commas */
+        ids;               /* gathered, if the answer is not streamed; these two: JSON, with commas */
+    struct calls calls;    /* where the model may call tools */
+    struct tool_use *uses; /* owned; what it called */
+    size_t n_uses, n_use_bytes;
     qwend_finish finish;
     uint32_t reasoning_tokens, answer_tokens;
     double queue_ms, prefill_ms, decode_ms;
@@ -51,6 +55,8 @@ struct job {
     size_t n_body; /* as much req holds */
     int64_t seq;   /* the dialect's: events so far */
     const char *reasoning_field;
+    json_t *tools; /* owned; as in struct ask; NULL: none may be called */
+    bool one_call;
     json_t *fields; /* owned; the dialect's: these alone; NULL: all */
     /* where it is answered, see job_way.c */
     qwend_req *req; /* owned; NULL: it cannot come back */
@@ -71,6 +77,8 @@ struct dialect {
     void (*begin)(struct job *job, struct jout *j);
     /* text of a channel, or log-probabilities alone */
     void (*delta)(struct job *job, struct choice *choice, const qwend_event *event, struct jout *j);
+    /* the last of choice->uses; NULL: it knows none */
+    void (*call)(struct job *job, struct choice *choice, struct jout *j);
     void (*end)(struct job *job, struct choice *choice, struct jout *j);
     void (*finish)(struct job *job, struct jout *j); /* after all choices */
     void (*whole)(struct job *job, struct jout *j);
@@ -96,6 +104,9 @@ void job_on_spill(int fd, short what, void *arg);
 /* Answers the request; of ask what it needs is taken. */
 void job_start(struct conn *conn, const struct dialect *dialect, struct ask *ask);
 void job_free(struct job *job); /* only of what ended */
+/* An id for a choice's i-th call: "HEAD...". */
+void job_put_call_id(struct jout *j, const char *key, const char *head, const struct job *job,
+                     const struct choice *choice, size_t i);
 const char *job_model(const struct job *job);
 void job_put_logprobs(const struct job *job, struct jout *j,
                       const qwend_event *event);                     /* OpenAI's objects, with commas */

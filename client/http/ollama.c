@@ -140,8 +140,25 @@ static void ollama_put_head(struct job *job, struct jout *j)
 
 extern const struct dialect ollama_chat_dialect, ollama_generate_dialect;
 
+/* The calls [from, n_uses) of a choice. */
+static void ollama_put_calls(const struct choice *choice, size_t from, struct jout *j)
+{
+    jout_open(j, "tool_calls", '[');
+    for (size_t i = from; i < choice->n_uses; i++) {
+        jout_open(j, NULL, '{');
+        jout_open(j, "function", '{');
+        jout_int(j, "index", (int64_t)i);
+        jout_text(j, "name", choice->uses[i].name, (size_t)-1);
+        jout_raw(j, "arguments", choice->uses[i].arguments, strlen(choice->uses[i].arguments));
+        jout_close(j, '}');
+        jout_close(j, '}');
+    }
+    jout_close(j, ']');
+}
+
+/* calls: its calls from that one on are told as well; NULL: none */
 static void ollama_put_text(struct job *job, const char *text, size_t n, const char *thinking,
-                            size_t n_thinking, struct jout *j)
+                            size_t n_thinking, const struct choice *calls, size_t from, struct jout *j)
 {
     const bool is_chat = job->dialect == &ollama_chat_dialect;
 
@@ -152,6 +169,8 @@ static void ollama_put_text(struct job *job, const char *text, size_t n, const c
     jout_text(j, is_chat ? "content" : "response", text, n);
     if (n_thinking)
         jout_text(j, "thinking", thinking, n_thinking);
+    if (calls && calls->n_uses > from)
+        ollama_put_calls(calls, from, j);
     if (is_chat)
         jout_close(j, '}');
 }
@@ -166,7 +185,17 @@ static void ollama_delta(struct job *job, struct choice *choice, const qwend_eve
         return;
     ollama_put_head(job, j);
     ollama_put_text(job, thinks ? "" : event->text, thinks ? 0 : event->n, event->text, thinks ? event->n : 0,
-                    j);
+                    NULL, 0, j);
+    jout_bool(j, "done", false);
+    jout_close(j, '}');
+    jout_bytes(j, "\n", 1);
+    j->more = false;
+}
+
+static void ollama_call(struct job *job, struct choice *choice, struct jout *j)
+{
+    ollama_put_head(job, j);
+    ollama_put_text(job, "", 0, NULL, 0, choice, choice->n_uses - 1, j);
     jout_bool(j, "done", false);
     jout_close(j, '}');
     jout_bytes(j, "\n", 1);
@@ -178,7 +207,9 @@ static void ollama_put_end(struct job *job, const struct choice *choice, struct 
     uint32_t reasoning, n = job_tokens(job, &reasoning);
 
     jout_bool(j, "done", true);
-    jout_text(j, "done_reason", choice->finish == QWEND_FINISH_STOP ? "stop" : "length", (size_t)-1);
+    jout_text(j, "done_reason",
+              choice->finish == QWEND_FINISH_STOP || choice->finish == QWEND_FINISH_TOOL ? "stop" : "length",
+              (size_t)-1);
     jout_int(j, "total_duration",
              (int64_t)(1e6 * (choice->queue_ms + choice->prefill_ms + choice->decode_ms)));
     jout_int(j, "load_duration", 0);
@@ -192,7 +223,7 @@ static void ollama_put_end(struct job *job, const struct choice *choice, struct 
 static void ollama_end(struct job *job, struct choice *choice, struct jout *j)
 {
     ollama_put_head(job, j);
-    ollama_put_text(job, "", 0, NULL, 0, j);
+    ollama_put_text(job, "", 0, NULL, 0, NULL, 0, j);
     ollama_put_end(job, choice, j);
     jout_bytes(j, "\n", 1);
 }
@@ -203,7 +234,7 @@ static void ollama_whole(struct job *job, struct jout *j)
 
     ollama_put_head(job, j);
     ollama_put_text(job, jout_buf_text(&choice->answer), buf_size(&choice->answer),
-                    jout_buf_text(&choice->reasoning), buf_size(&choice->reasoning), j);
+                    jout_buf_text(&choice->reasoning), buf_size(&choice->reasoning), choice, 0, j);
     ollama_put_end(job, choice, j);
 }
 
@@ -214,12 +245,14 @@ static void ollama_fail(struct job *job, const struct refusal *refusal, struct j
 }
 
 /* Lines have no comments: nothing can be said while nothing is said. */
-#define OLLAMA_DIALECT                                                                                       \
+#define OLLAMA_DIALECT(its_call)                                                                             \
     {                                                                                                        \
         .stream_type = "application/x-ndjson", .begin = ollama_begin, .delta = ollama_delta,                 \
-        .end = ollama_end, .finish = ollama_begin, .whole = ollama_whole, .fail = ollama_fail,               \
+        .call = its_call, .end = ollama_end, .finish = ollama_begin, .whole = ollama_whole,                  \
+        .fail = ollama_fail,                                                                                 \
     }
-const struct dialect ollama_chat_dialect = OLLAMA_DIALECT, ollama_generate_dialect = OLLAMA_DIALECT;
+const struct dialect ollama_chat_dialect = OLLAMA_DIALECT(ollama_call),
+                     ollama_generate_dialect = OLLAMA_DIALECT(NULL);
 
 int ollama_chat_read(struct ask *ask, const json_t *root, struct refusal *refusal)
 {

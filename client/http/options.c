@@ -9,7 +9,7 @@
 
 static const char *const options_policies[] = {"local-only", "local-first", "upstream-first", NULL};
 static const char *const options_orders[] = {"prefix-first", "suffix-first", NULL};
-static const char *const options_tools[] = {"refuse", "ignore", NULL};
+static const char *const options_tools[] = {"call", "ignore", "refuse", NULL};
 static const char *const options_reasoning[] = {"both", "reasoning_content", "reasoning", "none", NULL};
 
 #define KEY(field, kind, help_text, ...)                                                                     \
@@ -26,7 +26,7 @@ static const struct conf_key options_keys[] = {
         .choices = options_reasoning),
     KEY(gap_order, CONF_CHOICE, "how a gap is read: prefix-first or suffix-first (prefix-first)",
         .choices = options_orders),
-    KEY(tools, CONF_CHOICE, "tools that need not be called: refuse or ignore (refuse)",
+    KEY(tools, CONF_CHOICE, "tools that a client offers: call, ignore or refuse (call)",
         .choices = options_tools),
     KEY(upstream_url, CONF_STRING, "another server: https://HOST/v1, or unix:PATH (none)"),
     KEY(upstream_policy, CONF_CHOICE, "local-only, local-first or upstream-first (local-only)",

@@ -74,11 +74,33 @@ static int responses_message(struct ask *ask, const json_t *item, const char *pa
     snprintf(place, sizeof(place), "%.60s.content", param);
     /* An assistant's turn that has reasoning only so far waits for its text. */
     if (turn && role == QWEND_ASSISTANT && turn->role == QWEND_ASSISTANT && turn->has_reasoning &&
-        !buf_size(&turn->text))
+        !buf_size(&turn->text) && !turn->n_uses)
         return ask_content(json_object_get(item, "content"), place, &turn->text, refusal);
     turn = ask_turn_of(ask, role, place, refusal);
     return turn ? ask_content(json_object_get(item, "content"), place, &turn->text, refusal)
                 : refusal->status;
+}
+
+/* Of the assistant's turn before it, or one of its own. */
+static int responses_call(struct ask *ask, const json_t *item, const char *param, struct refusal *refusal)
+{
+    struct turn *turn = ask->n_turns ? &ask->turns[ask->n_turns - 1] : NULL;
+
+    if (!turn || turn->role != QWEND_ASSISTANT)
+        turn = ask_turn(ask, QWEND_ASSISTANT, param, refusal);
+    return turn ? ask_read_call(turn, json_object_get(item, "name"), json_object_get(item, "arguments"),
+                                param, refusal)
+                : refusal->status;
+}
+
+static int responses_call_output(struct ask *ask, const json_t *item, const char *param,
+                                 struct refusal *refusal)
+{
+    struct turn *turn = ask_turn(ask, QWEND_TOOL, param, refusal);
+    char place[96];
+
+    snprintf(place, sizeof(place), "%.80s.output", param);
+    return turn ? ask_content(json_object_get(item, "output"), place, &turn->text, refusal) : refusal->status;
 }
 
 static int responses_item(struct ask *ask, const json_t *item, const char *param, struct refusal *refusal)
@@ -93,9 +115,13 @@ static int responses_item(struct ask *ask, const json_t *item, const char *param
         return responses_message(ask, item, param, refusal);
     if (!strcmp(type, "reasoning"))
         return responses_reasoning(ask, item, param, refusal);
+    if (!strcmp(type, "function_call"))
+        return responses_call(ask, item, param, refusal);
+    if (!strcmp(type, "function_call_output"))
+        return responses_call_output(ask, item, param, refusal);
     snprintf(place, sizeof(place), "%.80s.type", param);
     return refuse(refusal, 400, "unsupported_value", place,
-                  "%s must be message or reasoning: the engine cannot call tools yet", place);
+                  "%s must be message, reasoning, function_call or function_call_output", place);
 }
 
 static int responses_read_input(struct ask *ask, const json_t *value, const char *param,

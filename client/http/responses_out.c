@@ -95,6 +95,20 @@ static void responses_put_item(const struct job *job, struct jout *j, const char
     jout_close(j, '}');
 }
 
+/* arguments: "" while it has only begun */
+static void responses_put_call(const struct job *job, const struct choice *choice, size_t i, const char *key,
+                               const char *arguments, const char *status, struct jout *j)
+{
+    jout_open(j, key, '{');
+    job_put_call_id(j, "id", "fc_", job, choice, i);
+    jout_text(j, "type", "function_call", (size_t)-1);
+    jout_text(j, "status", status, (size_t)-1);
+    job_put_call_id(j, "call_id", "call_", job, choice, i);
+    jout_text(j, "name", choice->uses[i].name, (size_t)-1);
+    jout_text(j, "arguments", arguments, (size_t)-1);
+    jout_close(j, '}');
+}
+
 static void responses_put_usage(const struct job *job, struct jout *j)
 {
     uint32_t reasoning, n = job_tokens(job, &reasoning);
@@ -161,8 +175,10 @@ static void responses_put_response(const struct job *job, struct jout *j, const 
     jout_open(j, "output", '[');
     if (ended && buf_size(&choice->reasoning))
         responses_put_item(job, j, NULL, ITEM_REASONING, choice, "completed");
-    if (ended && (buf_size(&choice->answer) || !buf_size(&choice->reasoning)))
+    if (ended && (buf_size(&choice->answer) || (!buf_size(&choice->reasoning) && !choice->n_uses)))
         responses_put_item(job, j, NULL, ITEM_MESSAGE, choice, ended ? status : "in_progress");
+    for (size_t i = 0; ended && i < choice->n_uses; i++)
+        responses_put_call(job, choice, i, NULL, choice->uses[i].arguments, "completed", j);
     jout_close(j, ']');
     responses_put_constants(j);
     if (ended)
@@ -239,9 +255,38 @@ static void responses_delta(struct job *job, struct choice *choice, const qwend_
     responses_close(j);
 }
 
+/* Its whole arguments at once: they are known when it is complete. */
+static void responses_call(struct job *job, struct choice *choice, struct jout *j)
+{
+    static const char *const events[] = {
+        "response.output_item.added", "response.function_call_arguments.delta",
+        "response.function_call_arguments.done", "response.output_item.done"};
+    const size_t i = choice->n_uses - 1;
+    const struct tool_use *use = &choice->uses[i];
+    const int64_t index = (buf_size(&choice->reasoning) > 0) + (buf_size(&choice->answer) > 0) + (int64_t)i;
+
+    responses_close_item(job, choice, j);
+    for (size_t k = 0; k < ARRAY_SIZE(events); k++) {
+        responses_open(job, events[k], j);
+        jout_int(j, "output_index", index);
+        if (k == 0 || k == 3) {
+            responses_put_call(job, choice, i, "item", k ? use->arguments : "",
+                               k ? "completed" : "in_progress", j);
+        } else {
+            job_put_call_id(j, "item_id", "fc_", job, choice, i);
+            if (k == 2)
+                jout_text(j, "name", use->name, (size_t)-1);
+            jout_text(j, k == 1 ? "delta" : "arguments", use->arguments, (size_t)-1);
+        }
+        responses_close(j);
+    }
+}
+
 static const char *responses_status(const struct job *job)
 {
-    return job->choices[0].finish == QWEND_FINISH_STOP ? "completed" : "incomplete";
+    const qwend_finish finish = job->choices[0].finish;
+
+    return finish == QWEND_FINISH_STOP || finish == QWEND_FINISH_TOOL ? "completed" : "incomplete";
 }
 
 static void responses_end(struct job *job, struct choice *choice, struct jout *j)
@@ -274,6 +319,7 @@ const struct dialect responses_dialect = {
     .gathers = true,
     .begin = responses_begin,
     .delta = responses_delta,
+    .call = responses_call,
     .end = responses_end,
     .finish = responses_finish,
     .whole = responses_whole,

@@ -17,6 +17,13 @@ int serve_parse(struct ask *ask, const char *text, size_t n, read_fn *read, stru
     return r ? r : read(ask, root, refusal);
 }
 
+static enum ask_tool_mode serve_tool_mode(const struct options *options)
+{
+    return *options->tools == 'c'   ? ASK_CALL_TOOLS
+           : *options->tools == 'i' ? ASK_IGNORE_TOOLS
+                                    : ASK_REFUSE_TOOLS;
+}
+
 /* Before anything is moved to the last turn: what a conversation begins with stays as it is in all of its
  * turns. */
 static uint64_t serve_conversation(const struct ask *ask, const char *owner)
@@ -37,7 +44,7 @@ bool serve_read(struct conn *conn, read_fn *read, struct ask *ask)
     ask->n_body = buf_size(&conn->body);
     buf_deinit(&conn->body); /* the request has copies */
     if (!r)
-        r = ask_judge_tools(ask, *conn->g->options->tools == 'i', &refusal);
+        r = ask_judge_tools(ask, serve_tool_mode(conn->g->options), &refusal);
     if (!r) {
         ask->conversation = serve_conversation(ask, conn->owner->name);
         normalise(conn->g, ask, conn->owner->name);

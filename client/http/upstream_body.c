@@ -28,12 +28,21 @@ static void body_put_messages(const struct ask *ask, struct jout *j)
     jout_close(j, ']');
 }
 
+/* Calls and what came of them are not carried over. */
+static bool body_has_tools(const struct ask *ask)
+{
+    for (size_t i = 0; i < ask->n_turns; i++)
+        if (ask->turns[i].n_uses || ask->turns[i].role == QWEND_TOOL)
+            return true;
+    return false;
+}
+
 char *upstream_body(const struct ask *ask, size_t *ret_n)
 {
     struct buf buf = BUF_INIT(BODY_BYTES);
     struct jout j = {.buf = &buf};
 
-    if (ask->is_raw || ask->logprobs || ask->biases || ask->local_only)
+    if (ask->is_raw || ask->tools || body_has_tools(ask) || ask->logprobs || ask->biases || ask->local_only)
         return NULL;
     body_put_messages(ask, &j);
     if (buf_size(&ask->params))

@@ -6,6 +6,7 @@
  * say why. */
 #include <string.h>
 
+#include "client/http/calls.h"
 #include "client/http/http1.h"
 #include "client/http/jout.h"
 #include "client/http/normalise.h"
@@ -85,7 +86,7 @@ static void fuzz_ask(const char *text, size_t n, read_fn *read)
     int r = serve_parse(&ask, text, n, read, &refusal);
 
     if (!r)
-        r = ask_judge_tools(&ask, true, &refusal);
+        r = ask_judge_tools(&ask, n % 3, &refusal);
     if (!r) {
         normalise_turns(&ask, &memory, "uid:1");
         normalise_turns(&ask, &memory, "uid:1");
@@ -96,6 +97,42 @@ static void fuzz_ask(const char *text, size_t n, read_fn *read)
     for (const char *p = ask.ignored; *p; p++)
         expect(*p > '\r' && *p < 0x7f);
     ask_deinit(&ask);
+}
+
+static int fuzz_hear(void *arg, const char *text, size_t n)
+{
+    return buf_append(arg, text, n);
+}
+
+static int fuzz_hear_call(void *arg, const char *name, const char *arguments, size_t n)
+{
+    _cleanup_(jin_decrefp) json_t *root = json_loadb(arguments, n, 0, NULL);
+
+    expect(json_is_object(root) && *name && strlen(name) <= CALLS_NAME_BYTES);
+    return buf_append(arg, name, strlen(name)) || buf_append(arg, arguments, n);
+}
+
+static void fuzz_calls(const char *text, size_t n, size_t step, struct buf *heard)
+{
+    const struct calls_sink sink = {fuzz_hear, fuzz_hear_call, heard};
+    struct calls calls;
+
+    calls_init(&calls, NULL);
+    for (size_t at = 0; at < n; at += step)
+        expect(!calls_push(&calls, text + at, MIN(step, n - at), &sink));
+    expect(!calls_end(&calls, &sink) && !buf_size(&calls.held) && calls.n <= CALLS_MAX);
+    calls_deinit(&calls);
+}
+
+/* Whatever the pieces, the same text and calls. */
+static void fuzz_answer(const char *text, size_t n)
+{
+    _cleanup_(buf_deinit) struct buf whole = BUF_INIT(8 << 20), bytes = BUF_INIT(8 << 20);
+
+    fuzz_calls(text, n, n + 1, &whole);
+    fuzz_calls(text, n, 1, &bytes);
+    expect(buf_size(&whole) == buf_size(&bytes) &&
+           (!buf_size(&whole) || !memcmp(buf_head(&whole), buf_head(&bytes), buf_size(&whole))));
 }
 
 /* Any bytes, written as a string, are JSON that reads back. */
@@ -146,7 +183,7 @@ static void fuzz_upstream(const char *text, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     const char *text = (const char *)data + 1;
-    const size_t which = n ? data[0] % (4 + ARRAY_SIZE(readers)) : 0;
+    const size_t which = n ? data[0] % (5 + ARRAY_SIZE(readers)) : 0;
 
     if (!n--)
         return 0;
@@ -158,6 +195,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
         fuzz_escape(text, n);
     else if (which == 3)
         fuzz_upstream(text, n);
+    else if (which == 4 + ARRAY_SIZE(readers))
+        fuzz_answer(text, n);
     else
         fuzz_ask(text, n, readers[which - 4]);
     return 0;

@@ -39,7 +39,7 @@ def responses():
     print("codex, two turns: ok", flush=True)
     cut = events("/v1/responses", codex(said("user", SUM), max_output_tokens=3), ResponseStreamEvent)
     assert cut[-1]["type"] == "response.incomplete"
-    told = whole("/v1/responses", codex(said("user", SUM), include=["message.output_text.logprobs"], top_logprobs=1), Response)
+    told = whole("/v1/responses", codex(said("user", SUM), include=["message.output_text.logprobs"], top_logprobs=1, tools=[]), Response)
     assert told.output[-1].content[0].logprobs[0].token and told.output_text
     print("codex, whole and cut: ok", flush=True)
 

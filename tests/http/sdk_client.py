@@ -50,7 +50,7 @@ def openai_rest(client):
     error = raised(openai.BadRequestError, lambda: client.chat.completions.create(model="any", messages=USER, temperature="hot"))
     assert error.param == "temperature" and error.code == "invalid_type" and error.type == "invalid_request_error", error
     raised(openai.BadRequestError, lambda: client.chat.completions.create(
-        model="any", messages=USER, tools=[{"type": "function", "function": {"name": "f"}}]))
+        model="any", messages=USER, tools=[{"type": "function", "function": {"name": "f"}}], tool_choice="required"))
     raised(openai.NotFoundError, lambda: client.models.retrieve("gpt"))
     stream = client.chat.completions.create(model="any", messages=USER, **ENDLESS)
     next(iter(stream))
@@ -80,7 +80,7 @@ def anthropic_messages(client):
     stopped = client.messages.create(model="any", max_tokens=50, messages=USER, stop_sequences=["5"])
     assert (stopped.stop_reason, stopped.stop_sequence) == ("stop_sequence", "5")
     error = raised(anthropic.BadRequestError, lambda: client.messages.create(
-        model="any", max_tokens=1, messages=USER, tools=[{"name": "f", "input_schema": {"type": "object"}}]))
+        model="any", max_tokens=1, messages=USER, tools=[{"name": "f", "input_schema": {"type": "object"}}], tool_choice={"type": "any"}))
     assert error.body["error"]["type"] == "invalid_request_error", error.body
     with client.messages.stream(model="any", max_tokens=3000, messages=USER) as stream:
         next(iter(stream))

@@ -61,9 +61,9 @@ def errors_have_each_dialects_own_shape():
     lines = []
     for path, body in [("/v1/chat/completions", chat(SUM, temperature="x")), ("/v1/messages", {"messages": USER}),
                        ("/v1/messages", {"max_tokens": 1, "messages": [{"role": "robot", "content": "x"}]}),
-                       ("/v1/messages", {"max_tokens": 1, "messages": USER, "tools": [{"name": "x"}]}),
+                       ("/v1/messages", {"max_tokens": 1, "messages": USER, "tools": [{"name": "x"}], "tool_choice": {"type": "any"}}),
                        ("/v1/messages", {"max_tokens": 1, "messages": [{"role": "user", "content": [{"type": "image"}]}]}),
-                       ("/v1/responses", {"input": [{"type": "function_call"}]}), ("/v1/responses", {"input": SUM, "previous_response_id": "x"}),
+                       ("/v1/responses", {"input": [{"type": "web_search_call"}]}), ("/v1/responses", {"input": SUM, "previous_response_id": "x"}),
                        ("/v1/responses", {"input": SUM, "text": {"format": {"type": "json_schema"}}}),
                        ("/api/chat", {"messages": USER, "format": "json"}), ("/api/chat", {"messages": "x"}),
                        ("/api/chat", {"messages": USER, "options": {"temperature": True}}), ("/api/nothing", {}),

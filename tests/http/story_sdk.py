@@ -25,7 +25,7 @@ def sdks_work_over_unix_and_tcp():
 
 def what_agents_read_is_what_the_sdks_know():
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sdk_agents.py")
-    with Gateway(QWEND, "--tools", "ignore") as http:
+    with Gateway(QWEND) as http:
         done = subprocess.run([PYTHON, script, http.socket], capture_output=True, text=True, timeout=WAIT_S, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.count(": ok") == 3, done.stdout

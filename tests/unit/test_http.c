@@ -525,15 +525,15 @@ static void test_what_left_is_counted_for_so_many_users(void **state)
 
 /* tools */
 
-static int judge(const char *json, read_fn *read, bool ignores, struct refusal *refusal)
+static int judge(const char *json, read_fn *read, enum ask_tool_mode mode, struct refusal *refusal)
 {
     struct ask ask = {};
     int r = serve_parse(&ask, json, strlen(json), read, refusal);
 
     if (!r)
-        r = ask_judge_tools(&ask, ignores, refusal);
+        r = ask_judge_tools(&ask, mode, refusal);
     if (!r && ask.has_tools)
-        assert_string_equal(ask.ignored, "tools");
+        assert_non_null(strstr(ask.ignored, "tools"));
     ask_deinit(&ask);
     return r;
 }
@@ -564,8 +564,8 @@ static void test_tools_are_refused_unless_none_need_be_called(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(asked); i++) {
         struct refusal refusal = {};
 
-        assert_int_equal(judge(asked[i].json, asked[i].read, false, &refusal), asked[i].refuse);
-        assert_int_equal(judge(asked[i].json, asked[i].read, true, &refusal), asked[i].ignore);
+        assert_int_equal(judge(asked[i].json, asked[i].read, ASK_REFUSE_TOOLS, &refusal), asked[i].refuse);
+        assert_int_equal(judge(asked[i].json, asked[i].read, ASK_IGNORE_TOOLS, &refusal), asked[i].ignore);
     }
 }
 
