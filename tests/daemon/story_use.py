@@ -61,7 +61,7 @@ def check_reasoned(result, seed, n, reason):
 
 def what_was_asked_before_is_the_old_models_and_what_comes_the_new_ones():
     with Fake(config=ALL, slots=2, delay_ms=4) as d, d.serving() as p, d.peer() as admin, d.peer() as q:
-        old = [running(p, 1, 60), running(p, 2, 60)]
+        old = [running(p, 1, 400), running(p, 2, 400)]
         waiting = [p.generate(b"x", sampling=sampling(i), max_tokens=20, priority=pb.PRIORITY_BATCH) for i in (3, 4)]
         use_stream = begin(admin, model(d, numerics=2, reason=3))
         reach(admin, use_stream, DRAINING, lambda progress: progress.left == 4)
@@ -69,7 +69,7 @@ def what_was_asked_before_is_the_old_models_and_what_comes_the_new_ones():
         accepted = q.expect(pb.Accepted, fresh).msg
         assert accepted.position in (2, 3) and d.peer().status().queued == accepted.position, accepted
         for i, (stream, result) in enumerate(old):
-            check(p.collect(stream, result=result), 1 + i, b"x", 60)
+            check(p.collect(stream, result=result), 1 + i, b"x", 400)
         for i, stream in enumerate(waiting):
             check(p.collect(stream), 3 + i, b"x", 20)
         check_reasoned(q.collect(fresh), 5, 20, 3)
@@ -81,7 +81,7 @@ def what_was_asked_before_is_the_old_models_and_what_comes_the_new_ones():
 
 def the_queue_is_shared_as_ever_once_the_new_model_serves():
     with Fake(config=ALL, slots=1, delay_ms=2) as d, d.serving() as p, d.peer() as admin:
-        stream, result = running(p, 1, 60)
+        stream, result = running(p, 1, 300)
         use_stream = begin(admin, model(d, reason=1))
         reach(admin, use_stream, DRAINING)
         batch = p.generate(b"x", sampling=sampling(2), max_tokens=10, priority=pb.PRIORITY_BATCH)
@@ -89,7 +89,7 @@ def the_queue_is_shared_as_ever_once_the_new_model_serves():
         first = p.generate(b"x", sampling=sampling(4), max_tokens=10, priority=pb.PRIORITY_INTERACTIVE)
         p.send(pb.Cancel(), gone)
         assert p.collect(gone).usage.finish == pb.FINISH_CANCEL
-        check(p.collect(stream, result=result), 1, b"x", 60)
+        check(p.collect(stream, result=result), 1, b"x", 300)
         check_reasoned(p.collect(first), 4, 10, 1)
         check_reasoned(p.collect(batch), 2, 10, 1)
         end(admin, use_stream)
@@ -166,7 +166,7 @@ def the_same_file_is_served_already():
 
 def there_is_one_at_a_time():
     with Fake(config=ALL, delay_ms=2) as d, d.serving() as p, d.peer() as admin, d.peer() as other:
-        stream, result = running(p, 1, 300)
+        stream, result = running(p, 1, 600)
         path = model(d, reason=2)
         use_stream = begin(admin, path)
         reach(admin, use_stream, DRAINING)
@@ -178,20 +178,20 @@ def there_is_one_at_a_time():
         assert status.state == pb.StatusReply.SERVING
         assert other.call(pb.Admin(verb=pb.Admin.RELOAD), pb.Done).text.startswith("reloaded")
         assert len(other.call(pb.Tokenize(text="abc"), pb.Tokens).ids) == 3     # by the old one
-        check(p.collect(stream, result=result), 1, b"x", 300)
+        check(p.collect(stream, result=result), 1, b"x", 600)
         end(admin, use_stream)
 
 
 def a_service_that_is_held_meanwhile_changes_its_model_still():
     with Fake(config=ALL, delay_ms=2) as d, d.serving() as p, d.peer() as admin, d.peer() as q:
-        stream, result = running(p, 1, 100)
+        stream, result = running(p, 1, 400)
         use_stream = begin(admin, model(d, reason=2))
         reach(admin, use_stream, DRAINING)
         later = q.generate(b"x", sampling=sampling(2), max_tokens=10)
         q.wait_for(pb.Accepted, later)
         assert "1 that waited" in admin.call(pb.Admin(verb=pb.Admin.DRAIN), pb.Done).text
         qwp.refused(lambda: q.collect(later), 403)
-        check(p.collect(stream, result=result), 1, b"x", 100)
+        check(p.collect(stream, result=result), 1, b"x", 400)
         end(admin, use_stream)
         admin.call(pb.Admin(verb=pb.Admin.RESUME), pb.Done)
         check_reasoned(q.ask(b"x", sampling=sampling(3), max_tokens=10), 3, 10, 2)
@@ -202,7 +202,7 @@ def it_can_be_called_off_while_the_old_model_is_there():
         assert "no other model" in qwp.refused(lambda: other.call(pb.Use(cancel=True), pb.Done), 206)
         pid = d.engine_pid()
         for checks in (True, False):
-            stream, result = running(p, 1, 100)
+            stream, result = running(p, 1, 400)
             use_stream = begin(admin, model(d, reason=2, check_ms=100000 if checks else 0))
             reach(admin, use_stream, CHECKING if checks else DRAINING)
             fresh = q.generate(b"x", sampling=sampling(2), max_tokens=10)
@@ -212,7 +212,7 @@ def it_can_be_called_off_while_the_old_model_is_there():
                 assert other.call(pb.Use(cancel=True), pb.Done).text
             qwp.refused(lambda: end(admin, use_stream), 603)    # noqa: B023
             check(q.collect(fresh), 2, b"x", 10)
-            check(p.collect(stream, result=result), 1, b"x", 100)
+            check(p.collect(stream, result=result), 1, b"x", 400)
         assert d.engine_pid() == pid
         use_stream = begin(admin, model(d, reason=2, load_ms=400))
         reach(admin, use_stream, LOADING, lambda progress: progress.load_permille)
@@ -297,12 +297,12 @@ def the_store_has_one_models_weights_and_none_while_memory_is_short():
 
 def an_engine_that_dies_while_it_drains_is_replaced_by_its_like():
     with Fake(config=ALL, delay_ms=3) as d, d.serving() as p, d.peer() as admin, d.peer() as q:
-        stream, result = running(p, 1, 100)
+        stream, result = running(p, 1, 400)
         use_stream = begin(admin, model(d, reason=2))
         reach(admin, use_stream, DRAINING)
         fresh = q.generate(b"x", sampling=sampling(2), max_tokens=10)
         d.kill_engine()
-        check(p.collect(stream, result=result), 1, b"x", 100)
+        check(p.collect(stream, result=result), 1, b"x", 400)
         check_reasoned(q.collect(fresh), 2, 10, 2)
         end(admin, use_stream)
 
@@ -345,11 +345,11 @@ def a_killed_broker_goes_on_with_the_model_that_was_used():
     with FakeService(config=ALL, numerics=1, delay_ms=2, weights=1) as d:
         with d.serving() as p:
             use(p, model(d, numerics=2, reason=3, weights=1, delay_ms=2))
-            running(p, 1, 100, request_id=ID)
+            running(p, 1, 600, request_id=ID)
             d.kill_broker()     # while its client is there
         with d.serving() as p:
             assert p.status().model.numerics_id == "fake-2" and p.status().weights_adopted
-            check_reasoned(p.collect(p.open(pb.Attach(request_id=ID, next_seq=0))), 1, 100, 3)
+            check_reasoned(p.collect(p.open(pb.Attach(request_id=ID, next_seq=0))), 1, 600, 3)
             use(p, model(d, numerics=1, delay_ms=2))            # a file, not what the configuration names
         d.kill_broker()
         with d.serving() as p:
@@ -361,7 +361,7 @@ def a_broker_that_is_killed_on_the_way_has_the_old_model():
         for stage in (CHECKING, DRAINING, LOADING):
             ids = bytes([stage] * 16), bytes([stage + 100] * 16)
             with d.serving() as p, d.peer() as admin:
-                running(p, 1, 60, request_id=ids[0])
+                running(p, 1, 60 if stage == LOADING else 600, request_id=ids[0])
                 use_stream = begin(admin, model(d, numerics=2, reason=2, load_ms=60000,
                                                 check_ms=60000 if stage == CHECKING else 0))
                 reach(admin, use_stream, min(stage, DRAINING))
@@ -373,7 +373,7 @@ def a_broker_that_is_killed_on_the_way_has_the_old_model():
             with d.serving() as p:
                 assert p.status().model.numerics_id == "fake-1" and not p.status().HasField("use")
                 if stage != LOADING:        # then it had ended, and nobody keeps it
-                    check(p.collect(p.open(pb.Attach(request_id=ids[0], next_seq=0))), 1, b"x", 60)
+                    check(p.collect(p.open(pb.Attach(request_id=ids[0], next_seq=0))), 1, b"x", 600)
                 check(p.collect(p.open(pb.Attach(request_id=ids[1], next_seq=0))), 2, b"x", 10)
 
 
