@@ -97,12 +97,16 @@ build_lines() {
         [ -e "$source.c" ] || continue
         echo "gcc $c_flags -O2 -DKERN_CUDA -c $source.c -o $out/obj/$(echo "$source" | tr / _).o"
     done
+    all='isa_table norm delta attn mm_k mm_b mm_f'
     isa_lines scalar 0 '' 'isa_table norm delta attn'
     if [ "$(uname -m)" = x86_64 ]; then
-        isa_lines avx2 256 '-mavx2 -mfma -mf16c' 'isa_table norm delta attn mm_k mm_b mm_f'
+        isa_lines avx2 256 '-mavx2 -mfma -mf16c' "$all"
         avx512='-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni'
-        isa_lines avx512 512 "$avx512" 'isa_table norm delta attn mm_k mm_b mm_f'
+        isa_lines avx512 512 "$avx512" "$all"
         isa_lines amx 512 "$avx512 -DKERN_TILES" 'isa_table mm_tile' avx512
+    elif [ "$(uname -m)" = aarch64 ]; then
+        isa_lines neon 128 '-march=armv8.2-a+dotprod -fno-schedule-insns' "$all"
+        isa_lines i8mm 128 '-march=armv8.2-a+dotprod+i8mm -fno-schedule-insns' "$all"
     fi
     for source in kernels/cuda/*.cu; do
         object=$out/obj/cu_$(basename "$source").o
