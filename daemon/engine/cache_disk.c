@@ -62,6 +62,7 @@ int engine_disk_open(struct engine *e, const Qwe__Start *start, const char *kv_n
     e->saver.pages = calloc((size_t)e->pages_per_slot, sizeof(*e->saver.pages));
     if (!e->saver.ids || !e->saver.pages)
         return err_origin(-ENOMEM);
+    e->warmer.last = SPILL_LEAF_FIRST;
     engine_disk_key(e, kv_name, config.key);
     r = spill_open(&config, &fault, &e->spill);
     if (r > 0)
@@ -71,6 +72,7 @@ int engine_disk_open(struct engine *e, const Qwe__Start *start, const char *kv_n
 
 void engine_disk_close(struct engine *e)
 {
+    engine_warm_drop(e);
     e->spill = spill_free(e->spill);
     freep(&e->saver.ids);
     freep(&e->saver.pages);
@@ -210,6 +212,8 @@ int engine_disk_wait_ms(const struct engine *e)
 
     if (e->reader.seq)
         return 0;
+    if (engine_warm_is_due(e))
+        return 0;
     if (!e->spill || e->saver.is_done)
         return -1;
     now = clock_now_ns();
@@ -223,6 +227,11 @@ int engine_disk_turn(struct engine *e)
 
     if (e->reader.seq)
         return engine_disk_read(e);
+    if (engine_warm_is_due(e)) {
+        r = engine_warm_turn(e);
+        return r || !e->warmer.is_done ? r : engine_put_beat(e, clock_now_ns());
+    }
+    engine_warm_drop(e);
     if (!e->spill || e->saver.is_done || engine_has_work(e))
         return 0;
     now = clock_now_ns();
@@ -240,6 +249,7 @@ void engine_disk_stop(struct engine *e)
 
     if (!e->spill || !spill_writes(e->spill))
         return;
+    engine_warm_drop(e);
     first = spill_next_id(e->spill); /* what is written now must not make room for what is worth less */
     for (e->saver.is_done = false; !e->saver.is_done && !r && clock_now_ns() < until_ns;)
         r = engine_disk_write(e, PREFIX_MIN_TOK, first);

@@ -75,7 +75,11 @@ static int engine_take_frame(struct engine *e, const struct frame *frame)
     const int fd = frame->flags & FRAME_HAS_FD ? sock_claim_fd(&e->up.sock) : -1;
     const bool delays = engine_is_heavy(frame) && engine_has_work(e);
     const uint64_t t0 = clock_now_ns();
-    int r = engine_on_frame(e, frame, fd);
+    int r;
+
+    if (engine_is_heavy(frame))
+        engine_warm_drop(e);
+    r = engine_on_frame(e, frame, fd);
 
     if (delays)
         e->text_ns += clock_now_ns() - t0;

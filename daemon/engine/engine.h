@@ -47,6 +47,12 @@ struct engine {
         bool is_done;         /* nothing is left to write */
         int32_t *ids, *pages; /* [context], [pages_per_slot] on the way to the node */
     } saver;
+    struct engine_warmer {            /* reads files ahead of requests, into slot 0 and the saver's pages */
+        struct spill_leaf last, leaf; /* the last one that is dealt with; whose way is being read */
+        uint64_t id;                  /* the file of it */
+        int n_tok, n_pages, n_read;   /* n_read: checkpoints so far */
+        bool reads, is_done;
+    } warmer;
     struct engine_reader {
         struct seq *seq; /* borrowed, whose beginning is being read; NULL: none */
         uint64_t id, until_ns;
@@ -122,6 +128,11 @@ int engine_disk_turn(struct engine *e);                         /* a slice of re
 int engine_disk_wait_ms(const struct engine *e);                /* until its next turn; -1: none is due */
 void engine_disk_rest(struct engine *e, uint64_t now_ns);       /* a step was made */
 void engine_disk_stop(struct engine *e);                        /* the end: what is not written yet */
+
+/* cache_warm.c */
+bool engine_warm_is_due(const struct engine *e);
+int engine_warm_turn(struct engine *e);
+void engine_warm_drop(struct engine *e); /* slot and pages are needed */
 
 /* cache.c.  A new sequence: its state is fresh, or that of the longest beginning of its tokens that is known.
  */

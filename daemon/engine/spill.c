@@ -88,6 +88,34 @@ int spill_open_file(const struct spill *s, const char *name, struct spill_header
     return r;
 }
 
+int spill_open_entry(const struct spill *s, const struct spill_entry *entry, struct spill_header *ret_header,
+                     int *ret_fd, struct fault *fault)
+{
+    _cleanup_(closep) int fd = -1;
+    char name[SPILL_NAME_BYTES];
+    struct stat st;
+    int r;
+
+    spill_name_put(entry->uid, entry->id, name);
+    r = spill_open_file(s, name, ret_header, &st, &fd, fault);
+    if (r)
+        return r;
+    if (ret_header->id != entry->id || ret_header->parent != entry->parent || ret_header->uid != entry->uid ||
+        ret_header->n_base != entry->n_base || ret_header->n_tok != entry->n_tok ||
+        ret_header->ids_sum != entry->ids_sum)
+        return fault_set(fault, SPILL_E_BAD, "it was exchanged since the start");
+    *ret_fd = steal_fd(&fd);
+    return SPILL_OK;
+}
+
+int spill_refuse(struct spill *s, const struct spill_entry *entry, const struct fault *fault)
+{
+    log_warn("cache file %s/%u-%" PRIu64 ": %s; removed, with all that go on behind it", s->folder,
+             entry->uid, entry->id, fault->text);
+    spill_remove_all(s, entry->id);
+    return SPILL_E_BAD;
+}
+
 bool spill_make_room(struct spill *s, uint32_t uid, uint64_t bytes, uint64_t spare, uint64_t keep_from)
 {
     const struct spill_entry *victim;
@@ -106,6 +134,58 @@ int spill_find(struct spill *s, uint32_t uid, const int32_t *ids, int n_ids, uin
         return 0;
     *ret_id = entry->id;
     return entry->n_tok;
+}
+
+static int spill_load_ids(const struct spill *s, const struct spill_entry *entry, int32_t *ret_ids,
+                          struct fault *fault)
+{
+    _cleanup_(closep) int fd = -1;
+    const size_t n = (size_t)entry->n_tok * sizeof(*ret_ids);
+    struct spill_header header;
+    struct xxh64 sum;
+    ssize_t have;
+    int r = spill_open_entry(s, entry, &header, &fd, fault);
+
+    if (r)
+        return r;
+    have = spill_pread(fd, ret_ids, n, SPILL_HEADER_BYTES);
+    if (have != (ssize_t)n)
+        return fault_set(fault, SPILL_E_BAD, "%s", have < 0 ? strerror((int)-have) : "it became shorter");
+    xxh64_init(&sum);
+    xxh64_put(&sum, ret_ids, n);
+    if (xxh64_sum(&sum) != header.ids_sum)
+        return fault_set(fault, SPILL_E_BAD, "its tokens are not those that its header names");
+    return SPILL_OK;
+}
+
+int spill_next_leaf(struct spill *s, struct spill_leaf *leaf, int max_tok, int32_t *ret_ids)
+{
+    const struct spill_entry *entry;
+    struct fault fault = {0};
+    int r;
+
+    do {
+        entry = spill_index_leaf_before(s->index, leaf->used_ns, leaf->id);
+        if (!entry)
+            return SPILL_E_OFF;
+        *leaf = (struct spill_leaf){
+            .used_ns = entry->used_ns, .id = entry->id, .uid = entry->uid, .n_tok = entry->n_tok};
+    } while (entry->n_tok > max_tok);
+    r = spill_load_ids(s, entry, ret_ids, &fault);
+    return r ? spill_refuse(s, entry, &fault) : SPILL_OK;
+}
+
+bool spill_parent(struct spill *s, uint64_t id, uint64_t *ret_id, int *ret_n_tok)
+{
+    const struct spill_entry *entry = spill_index_find(s->index, id);
+    const struct spill_entry *parent =
+        entry && entry->parent ? spill_index_find(s->index, entry->parent) : NULL;
+
+    if (!parent)
+        return false;
+    *ret_id = parent->id;
+    *ret_n_tok = parent->n_tok;
+    return true;
 }
 
 void spill_forget(struct spill *s, uint32_t uid, const int32_t *ids, int n_ids)

@@ -48,6 +48,21 @@ void spill_read_begin(struct spill *spill, uint64_t id, const int32_t *ids, int 
 int spill_read_more(struct spill *spill);
 void spill_read_drop(struct spill *spill);
 
+/* reading ahead of requests */
+struct spill_leaf {
+    uint64_t used_ns, id;
+    uint32_t uid;
+    int n_tok;
+};
+#define SPILL_LEAF_FIRST ((struct spill_leaf){.used_ns = UINT64_MAX, .id = UINT64_MAX})
+/* After that one the one that was used last before it, with its tokens; longer ones than max_tok are passed
+ * over. SPILL_E_BAD: it was removed, ask again; SPILL_E_OFF: there are no more. */
+int spill_next_leaf(struct spill *spill, struct spill_leaf *leaf, int max_tok, int32_t *ret_ids);
+/* The file that this one goes on behind; false: none. */
+bool spill_parent(struct spill *spill, uint64_t id, uint64_t *ret_id, int *ret_n_tok);
+/* As spill_read_begin(), for nobody yet: the files do not count as used.  pages NULL: the state alone. */
+void spill_read_ahead(struct spill *spill, uint64_t id, const int32_t *ids, int slot, const int32_t *pages);
+
 /* writing */
 /* SPILL_E_HAVE: it is there; SPILL_E_FULL: there is no room for it beside what is worth more; SPILL_E_OFF. */
 int spill_write_begin(struct spill *spill, uint32_t uid, const int32_t *ids, int n_ids, uint64_t keep_from,

@@ -22,7 +22,8 @@ struct spill_in {
     int n_chain, i_chain;
     const int32_t *ids, *pages; /* borrowed */
     int slot;
-    int fd; /* owned; of chain[i_chain], -1: not open yet */
+    bool is_ahead; /* of requests: nobody used them */
+    int fd;        /* owned; of chain[i_chain], -1: not open yet */
     struct spill_header header;
     struct xxh64 sum;
     int part;
@@ -50,6 +51,11 @@ ssize_t spill_pread(int fd, void *data, size_t n, uint64_t offset);
  * SPILL_E_BAD. */
 int spill_open_file(const struct spill *spill, const char *name, struct spill_header *ret_header,
                     struct stat *ret_st, int *ret_fd, struct fault *fault);
+/* By its name; as spill_open_file(), and it has to be what the index knows. */
+int spill_open_entry(const struct spill *spill, const struct spill_entry *entry,
+                     struct spill_header *ret_header, int *ret_fd, struct fault *fault);
+/* Says what is wrong with a file and removes it: SPILL_E_BAD. */
+int spill_refuse(struct spill *spill, const struct spill_entry *entry, const struct fault *fault);
 /* The file, and whatever goes on behind it. */
 void spill_remove_all(struct spill *spill, uint64_t id);
 /* Until uid may add `bytes` behind `spare`, without what was written from keep_from on; false: it may not. */

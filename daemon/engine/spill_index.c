@@ -116,6 +116,26 @@ struct spill_entry *spill_index_last_behind(struct spill_index *index, uint64_t 
     return at;
 }
 
+/* Two that were used at the same time are in the order of their ids. */
+static bool spill_index_is_before(const struct spill_entry *e, uint64_t used_ns, uint64_t id)
+{
+    return e->used_ns < used_ns || (e->used_ns == used_ns && e->id < id);
+}
+
+struct spill_entry *spill_index_leaf_before(struct spill_index *index, uint64_t used_ns, uint64_t id)
+{
+    struct spill_entry *last = NULL;
+
+    for (int i = 0; i < index->n; i++) {
+        struct spill_entry *e = &index->entries[i];
+
+        if (!e->n_children && spill_index_is_before(e, used_ns, id) &&
+            (!last || spill_index_is_before(last, e->used_ns, e->id)))
+            last = e;
+    }
+    return last;
+}
+
 /* giving up */
 
 static uint64_t spill_index_uid_bytes(const struct spill_index *index, int *i)

@@ -43,6 +43,10 @@ struct spill_entry *spill_index_match(struct spill_index *index, uint32_t uid, c
  * none. */
 struct spill_entry *spill_index_last_behind(struct spill_index *index, uint64_t id);
 
+/* Of those that nobody goes on behind, the one that was used last before (used_ns, id); NULL: none is left.
+ */
+struct spill_entry *spill_index_leaf_before(struct spill_index *index, uint64_t used_ns, uint64_t id);
+
 /* What has to go so that uid may add `bytes`: never an entry from id `keep` on, nor one that spare leads to.
  * NULL: nothing has to if *ret_fits, else nothing may. */
 struct spill_entry *spill_index_victim(struct spill_index *index, uint32_t uid, uint64_t bytes,

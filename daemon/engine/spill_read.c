@@ -21,6 +21,15 @@ void spill_read_begin(struct spill *s, uint64_t id, const int32_t *ids, int slot
     }
 }
 
+void spill_read_ahead(struct spill *s, uint64_t id, const int32_t *ids, int slot, const int32_t *pages)
+{
+    if (pages)
+        spill_read_begin(s, id, ids, slot, pages);
+    else
+        s->in = (struct spill_in){.fd = -1, .ids = ids, .slot = slot, .n_chain = 1, .chain = {id}};
+    s->in.is_ahead = true;
+}
+
 static int spill_read_ids(struct spill *s, struct fault *fault)
 {
     struct spill_in *in = &s->in;
@@ -39,25 +48,25 @@ static int spill_read_ids(struct spill *s, struct fault *fault)
     return SPILL_OK;
 }
 
-/* The next file of the chain, as the index knows it. */
+static bool spill_reads_pages(const struct spill_in *in)
+{
+    return in->pages != NULL;
+}
+
 static int spill_read_open(struct spill *s, struct fault *fault)
 {
     struct spill_in *in = &s->in;
     const struct spill_entry *entry = spill_index_find(s->index, in->chain[in->i_chain]);
-    char name[SPILL_NAME_BYTES];
-    struct stat st;
-    int r;
+    int r = spill_open_entry(s, entry, &in->header, &in->fd, fault);
 
-    spill_name_put(entry->uid, entry->id, name);
-    r = spill_open_file(s, name, &in->header, &st, &in->fd, fault);
     if (r)
         return r;
-    if (in->header.id != entry->id || in->header.parent != entry->parent || in->header.uid != entry->uid ||
-        in->header.n_base != entry->n_base || in->header.n_tok != entry->n_tok ||
-        in->header.ids_sum != entry->ids_sum)
-        return fault_set(fault, SPILL_E_BAD, "it was exchanged since the start");
     in->part = spill_first_page(&in->header);
     in->offset = spill_pages_at(&in->header);
+    if (!spill_reads_pages(in)) {
+        in->offset += (uint64_t)(CEIL_DIV(in->header.n_tok, KERN_PAGE_TOK) - in->part) * s->shape.page_bytes;
+        in->part = CEIL_DIV(in->header.n_tok, KERN_PAGE_TOK);
+    }
     xxh64_init(&in->sum);
     return spill_read_ids(s, fault);
 }
@@ -150,16 +159,6 @@ static void spill_touch(struct spill *s)
     }
 }
 
-static int spill_read_refuse(struct spill *s, const struct fault *fault)
-{
-    const struct spill_entry *entry = spill_index_find(s->index, s->in.chain[s->in.i_chain]);
-
-    log_warn("cache file %s/%u-%" PRIu64 ": %s; removed, with all that go on behind it", s->folder,
-             entry->uid, entry->id, fault->text);
-    spill_remove_all(s, entry->id);
-    return SPILL_E_BAD;
-}
-
 int spill_read_more(struct spill *s)
 {
     struct fault fault = {0};
@@ -169,10 +168,10 @@ int spill_read_more(struct spill *s)
         r = spill_read_slice(s, &fault);
         if (r == SPILL_E_AGAIN)
             return r;
-        if (!r)
+        if (!r && !s->in.is_ahead)
             spill_touch(s);
         else if (r > 0)
-            r = spill_read_refuse(s, &fault);
+            r = spill_refuse(s, spill_index_find(s->index, s->in.chain[s->in.i_chain]), &fault);
     }
     spill_read_drop(s);
     return r;

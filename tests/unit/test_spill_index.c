@@ -283,6 +283,34 @@ static void test_index_gives_up_the_largest_users_least(void **state _unused_)
     free(index);
 }
 
+static void test_index_tells_what_was_used_last(void **state _unused_)
+{
+    struct spill_index *index = new_index(16 * MIB);
+    static const uint64_t used[] = {7, 7, 9, 3},
+                          order[] = {4, 3, 5}; /* 2 has one behind it; a draw goes by the id */
+    struct spill_entry *e;
+    uint64_t at_ns = UINT64_MAX, at_id = UINT64_MAX;
+    int32_t a[LEN_MAX];
+
+    fill(a, 6);
+    for (uint64_t i = 0; i < ARRAY_SIZE(used); i++) {
+        assert_int_equal(add(index, i + 2, i == 1 ? 2 : 0, 1000, a, i == 1 ? 100 : 0, 100 + 50 * (int)i),
+                         SPILL_OK);
+        spill_index_find(index, i + 2)->used_ns = used[i];
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+        e = spill_index_leaf_before(index, at_ns, at_id);
+        assert_non_null(e);
+        assert_int_equal(e->id, order[i]);
+        at_ns = e->used_ns;
+        at_id = e->id;
+    }
+    assert_null(spill_index_leaf_before(index, at_ns, at_id));
+    spill_index_find(index, 4)->used_ns = 7;
+    assert_int_equal(spill_index_leaf_before(index, 7, 4)->id, 3);
+    free(index);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_index_takes_no_orphan_and_no_twin),
         cmocka_unit_test(test_index_is_full_at_its_number_of_files),
         cmocka_unit_test(test_index_gives_up_the_largest_users_least),
+        cmocka_unit_test(test_index_tells_what_was_used_last),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
