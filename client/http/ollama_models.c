@@ -94,6 +94,8 @@ static bool show_put(struct conn *conn, const qwend_event *event, struct jout *j
     jout_open(j, "capabilities", '[');
     jout_text(j, NULL, "completion", (size_t)-1);
     jout_text(j, NULL, "thinking", (size_t)-1);
+    if (*conn->g->options->tools == 'c')
+        jout_text(j, NULL, "tools", 5);
     jout_close(j, ']');
     models_put_time(conn, j);
     jout_close(j, '}');

@@ -128,16 +128,16 @@ static void responses_put_usage(const struct job *job, struct jout *j)
 }
 
 /* Fields that say what was asked, which says nothing new, or what is not there. */
-static void responses_put_constants(struct jout *j)
+static void responses_put_constants(const struct job *job, struct jout *j)
 {
     static const char *const nulls[] = {"instructions", "max_output_tokens", "previous_response_id",
                                         "temperature", "top_p"};
 
     for (size_t i = 0; i < ARRAY_SIZE(nulls); i++)
         jout_null(j, nulls[i]);
-    jout_bool(j, "parallel_tool_calls", false);
+    jout_bool(j, "parallel_tool_calls", job->tools && !job->one_call);
     jout_bool(j, "store", false);
-    jout_text(j, "tool_choice", "none", 4);
+    jout_text(j, "tool_choice", job->tools ? "auto" : "none", 4);
     jout_open(j, "tools", '[');
     jout_close(j, ']');
     jout_open(j, "metadata", '{');
@@ -180,7 +180,7 @@ static void responses_put_response(const struct job *job, struct jout *j, const 
     for (size_t i = 0; ended && i < choice->n_uses; i++)
         responses_put_call(job, choice, i, NULL, choice->uses[i].arguments, "completed", j);
     jout_close(j, ']');
-    responses_put_constants(j);
+    responses_put_constants(job, j);
     if (ended)
         responses_put_usage(job, j);
     else

@@ -93,7 +93,7 @@ def ollama_all(client):
     assert "".join(p.message.content for p in parts) == "15" and parts[-1].done and not parts[0].done
     made = client.generate(model="any", prompt=SUM, options={"temperature": 0, "num_predict": 1}, think=False)
     assert made.response == "1" and made.done_reason == "length"
-    assert client.list().models[0].model == "qwend demo" and client.show("any").capabilities == ["completion", "thinking"]
+    assert client.list().models[0].model == "qwend demo" and client.show("any").capabilities == ["completion", "thinking", "tools"]
     assert client.ps().models[0].model == "qwend demo"
     error = raised(ollama.ResponseError, lambda: client.chat(model="any", messages=USER, format="json"))
     assert error.status_code == 400 and "schema" in error.error, error

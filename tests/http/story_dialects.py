@@ -111,7 +111,7 @@ def ollama_lists_shows_and_streams_by_default():
     tags = HTTP.ask("GET", "/api/tags").json
     assert tags["models"][0]["name"] == "qwend demo" and tags["models"][0]["details"]["format"] == "gguf"
     assert HTTP.ask("GET", "/api/ps").json["models"][0]["context_length"] == 4096
-    assert HTTP.post("/api/show", {"model": "x"}).json["capabilities"] == ["completion", "thinking"]
+    assert HTTP.post("/api/show", {"model": "x"}).json["capabilities"] == ["completion", "thinking", "tools"]
     assert HTTP.ask("GET", "/api/version").json["version"].count(".") == 2
     assert HTTP.post("/api/generate", {"model": "x"}).json["done_reason"] == "load"
     got = HTTP.post("/api/chat", {"messages": USER, "options": {"temperature": 0, "num_predict": 30, "num_ctx": 2048, "seed": 1,
