@@ -79,7 +79,8 @@ struct turn *ask_turn_of(struct ask *ask, qwend_role role, const char *param, st
 
     if (role != QWEND_SYSTEM || !last)
         return ask_turn(ask, role, param, refusal);
-    if (last->role != QWEND_USER && !(last->role == QWEND_SYSTEM && ask->n_turns == 1))
+    if (last->role != QWEND_USER && last->role != QWEND_TOOL &&
+        !(last->role == QWEND_SYSTEM && ask->n_turns == 1))
         return ask_turn(ask, QWEND_USER, param, refusal);
     return ask_append(&last->text, "\n\n", 2, param, refusal) ? NULL : last;
 }

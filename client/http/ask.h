@@ -101,7 +101,9 @@ extern const struct ask_field ask_sampling[]; /* what OpenAI's, vLLM's and llama
 struct turn *ask_turn(struct ask *ask, qwend_role role, const char *param,
                       struct refusal *refusal); /* NULL: refused */
 /* Where a message's text goes.  The model's template has one system message, at its front: those that stand
- * there are one, and what comes as one further on is read at the end of the user's turn before it. */
+ * there are one, and what comes as one further on is read at the end of the turn before it, of a user or a
+ * tool: one of its own behind a tool's would be a question to the template, which then drops what was thought
+ * before. */
 struct turn *ask_turn_of(struct ask *ask, qwend_role role, const char *param, struct refusal *refusal);
 int ask_put_head(struct ask *ask, const char *param, struct refusal *refusal); /* before all messages */
 void ask_note_ignored(struct ask *ask, const char *prefix, const char *name);

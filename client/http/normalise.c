@@ -19,7 +19,7 @@ enum where { AT_START, AT_LINE, ANYWHERE };
 static const struct {
     const char *open, *via, *close; /* the part: from open, over via, to the end of close */
     enum where where;               /* ANYWHERE: close must be there; else the end of the text will do */
-    bool moves;                     /* to the last user turn, rather than away */
+    bool moves;                     /* to the last turn, rather than away */
     bool watched;                   /* only where it has changed since the last time */
     const char *what;
 } normalise_rules[NORMALISE_RULES] = {
@@ -95,10 +95,11 @@ static void normalise_keep(const struct buf *buf, const struct span *span, struc
     (void)buf_append(mark, text, n); /* no memory: the model does without it */
 }
 
-static struct turn *normalise_last_user(struct ask *ask)
+/* Of a user, or of a tool while the model works: what is moved to it is behind all that can be reused. */
+static struct turn *normalise_last(struct ask *ask)
 {
     for (size_t i = ask->n_turns; i--;)
-        if (ask->turns[i].role == QWEND_USER)
+        if (ask->turns[i].role == QWEND_USER || ask->turns[i].role == QWEND_TOOL)
             return &ask->turns[i];
     return NULL;
 }
@@ -113,7 +114,7 @@ static void normalise_append(struct turn *turn, const struct buf *mark)
 static bool normalise_always(struct ask *ask, size_t i)
 {
     _cleanup_(buf_deinit) struct buf mark = BUF_INIT(NORMALISE_MARK_BYTES);
-    struct turn *system = &ask->turns[0], *last = normalise_last_user(ask);
+    struct turn *system = &ask->turns[0], *last = normalise_last(ask);
     struct span span;
     int n = 0;
 
@@ -196,7 +197,7 @@ static unsigned normalise_watch(const struct buf *buf, struct span spans[NORMALI
 static unsigned normalise_sometimes(struct ask *ask, struct normalise_memory *memory, const char *owner)
 {
     struct buf *text = &ask->turns[0].text;
-    struct turn *last = normalise_last_user(ask);
+    struct turn *last = normalise_last(ask);
     struct span spans[NORMALISE_RULES];
     size_t n;
     const unsigned rules = normalise_watch(text, spans, &n);

@@ -3,7 +3,7 @@
  *
  * A hybrid model's state can be taken up at checkpoints of an unchanged beginning only: one changed byte in
  * the system message costs a whole prompt.  What is known to change always is cut out, or moved to the end of
- * the last user turn.  What changes sometimes (a date, the state of a repository) stays where it is as long
+ * the last turn.  What changes sometimes (a date, the state of a repository) stays where it is as long
  * as it does not: moving it costs a little in each turn.  So the heads seen last are remembered, as hashes.
  */
 #pragma once

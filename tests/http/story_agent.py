@@ -57,6 +57,26 @@ def a_head_that_changes_is_read_once():
         assert sum("prompts change their head" in line for line in http.lines if line) == 1
 
 
+def a_loop_of_tools_is_read_once():
+    """Each step brings a result, and another count of tokens left, in the system message or behind the result."""
+    result = "a line of the file\n" * 8
+    for behind in (False, True):
+        with Gateway(QWEND) as http:
+            messages, shares = [asks(f"Read it all {behind}.")], []
+            for step in range(7):
+                left = {"type": "text", "text": f"<total_tokens>{150000 - step} tokens left</total_tokens>"}
+                if behind and step:
+                    messages.append({"role": "system", "content": [left]})
+                body = claude_now(*messages, cch=f"{step:05x}", max_tokens=40)
+                body["system"] += [] if behind else [left]
+                shares.append(share(message(http, body)[1]))
+                messages += [claude_again([{"type": "text", "text": "I read on."}, {
+                    "type": "tool_use", "id": f"t{step}", "name": "Read", "input": {"text": str(step)}}]),
+                             {"role": "user", "content": [{"type": "tool_result", "tool_use_id": f"t{step}", "content": result}]}]
+            print(f"# {', '.join(f'{100 * s:.1f} %' for s in shares)} of each step were reused", flush=True)
+            assert min(shares[2:]) > 0.85, shares           # all but the last two results, however many there are
+
+
 def a_repository_that_changes_is_read_once_more():
     with Gateway(QWEND) as http:
         heads = [{"git": "M a.c"}, {"git": "M a.c\nM b.c"}, {"git": "?? d.c"}, {"git": "?? d.c", "date": "2026-11-27"}, {"git": "(clean)"}]
@@ -166,6 +186,6 @@ if __name__ == "__main__":
         with open(CONFIG, "w", encoding="ascii") as F:
             F.write("[http]\nnormalise = no\n")
         sys.exit(qwp.run([
-            a_head_that_changes_is_read_once, a_repository_that_changes_is_read_once_more, without_that_little_is_reused,
+            a_head_that_changes_is_read_once, a_loop_of_tools_is_read_once, a_repository_that_changes_is_read_once_more, without_that_little_is_reused,
             codex_reads_its_events_and_goes_on, logprobs_are_told_where_they_are_included, more_tokens_than_there_are_may_be_asked_for,
             what_cannot_be_done_is_refused_by_name]))

@@ -330,7 +330,9 @@ static void test_system_messages_go_where_the_template_has_room(void **state)
                                    "\"user\",\"content\":\"c\"},{\"role\":"
                                    "\"system\",\"content\":\"d\"},{\"role\":\"assistant\",\"content\":\"e\"},"
                                    "{\"role\":\"system\",\"content\":"
-                                   "\"f\"},{\"role\":\"user\",\"content\":\"g\"}],\"system\":\"a\"}");
+                                   "\"f\"},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
+                                   "\"content\":\"g\"}]},{\"role\":\"system\","
+                                   "\"content\":\"<total_tokens>h</total_tokens>\"}],\"system\":\"a\"}");
     static const struct {
         qwend_role role;
         const char *text;
@@ -338,7 +340,7 @@ static void test_system_messages_go_where_the_template_has_room(void **state)
                  {QWEND_USER, "c\n\nd"},
                  {QWEND_ASSISTANT, "e"},
                  {QWEND_USER, "f"},
-                 {QWEND_USER, "g"}};
+                 {QWEND_TOOL, "g\n\n<total_tokens>h</total_tokens>"}};
 
     assert_int_equal(ask.n_turns, ARRAY_SIZE(turns));
     for (size_t i = 0; i < ARRAY_SIZE(turns); i++) {
