@@ -13,6 +13,7 @@ rounds.  llama.cpp runs without GPU offload, ik_llama.cpp with -rtr too, both el
     decode_vs_llama, _ik  tokens/s, one stream              prefill512_vs_llama, _ik   tokens/s, a prompt of 512
     batch8_ratio          tokens/s of 8 streams to those of one
     verify3_ratio         time of a step of 3 rows to that of one
+    barriers              phases of a token that more than one thread shares: what all wait for
     rss_ratio             peak resident memory to weights + states, as `qwend-probe inspect` counts them
     load_ratio            opening the model to a plain read of its file, each with the file not in the page cache
 """
@@ -95,6 +96,7 @@ def one_round(args, model, total_bytes):
         "decode_share": rate[1] * token_gb / own["read_gb_s"],
         "batch8_ratio": rate[8] / rate[1],
         "verify3_ratio": 3 * rate[1] / rate[3],
+        "barriers": sum(s["shared"] for s in own["decode_stages"]),
         "rss_ratio": own["peak_rss_kib"] * 1024 / total_bytes,
         "load_ratio": own["load_s"] / read_s,
     }
