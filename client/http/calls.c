@@ -148,7 +148,9 @@ static bool calls_read(const struct calls *calls, struct text text, char ret_nam
                        char **ret_arguments)
 {
     json_t *arguments = json_object();
-    bool is_call = arguments && calls_take_name(&text, "<function=", ret_name);
+    bool is_call = arguments &&
+                   !memchr(text.at, '\0', (size_t)(text.end - text.at)) && /* no request can have it */
+                   calls_take_name(&text, "<function=", ret_name);
     const json_t *schema = is_call ? json_object_get(calls->tools, ret_name) : NULL;
 
     while (is_call) {
