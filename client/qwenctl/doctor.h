@@ -25,8 +25,9 @@ enum { DOCTOR_FIXES_MAX = 64 };
 enum doctor_fix_kind { DOCTOR_CHMOD, DOCTOR_MKDIR, DOCTOR_UNLINK };
 struct doctor_fix {
     enum doctor_fix_kind kind;
-    char *path;  /* owned */
-    mode_t mode; /* of a file: what it gets */
+    char *path;       /* owned */
+    size_t n_trusted; /* of a file: see doctor_open_own() */
+    mode_t mode;      /* of a file: what it gets */
 };
 struct doctor_fixes {
     struct doctor_fix items[DOCTOR_FIXES_MAX];
@@ -54,7 +55,10 @@ void doctor_say(struct doctor *doctor, const struct doctor_check *check, const c
  * given, and looks again: what is in fixes then is still wrong. */
 typedef void doctor_look_fn(const struct doctor *doctor, struct doctor_fixes *fixes);
 void doctor_mend(struct doctor *doctor, doctor_look_fn *look, struct doctor_fixes *fixes);
-void doctor_fix_add(struct doctor_fixes *fixes, enum doctor_fix_kind kind, const char *path, mode_t mode);
+void doctor_fix_add(struct doctor_fixes *fixes, const struct doctor_fix *fix); /* copies the path */
+/* The file at path with O_PATH: what stands behind its first n_trusted bytes is this user's, folder by
+ * folder, and none of it a link.  -1: it is not, or not there. */
+int doctor_open_own(const char *path, size_t n_trusted);
 void doctor_fix_text(const struct doctor_fix *fix, char *out, size_t size); /* as a command of the shell */
 /* "qwenctl doctor --fix does: chmod 0600 x; …" */
 const char *doctor_fix_remedy(const struct doctor_fixes *fixes, char *out, size_t size);

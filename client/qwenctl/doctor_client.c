@@ -25,6 +25,18 @@ static void client_look_at_config(struct doctor *doctor)
     conf_deinit(&conf);
 }
 
+/* A file of the user's own, which is to have this mode. */
+static void client_add_chmod(struct doctor_fixes *fixes, char *path, size_t n_trusted, mode_t mode)
+{
+    doctor_fix_add(fixes, &(struct doctor_fix){DOCTOR_CHMOD, path, n_trusted, mode});
+}
+
+/* How much of file_home(…, name) the user's environment says: all but what we make ourselves. */
+static size_t client_n_trusted(const char *path, const char *name)
+{
+    return strlen(path) - strlen(name) - strlen("/qwend/");
+}
+
 /* state */
 
 /* The folder for what is kept is made when there is something; what can be wrong is that it cannot be. */
@@ -34,11 +46,12 @@ static void client_find_state(const struct doctor *doctor _unused_, struct docto
 
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         _cleanup_(freep) char *path = file_home("XDG_STATE_HOME", ".local/state", names[i]);
+        const size_t n_trusted = path ? client_n_trusted(path, names[i]) : 0;
+        _cleanup_(closep) int fd = path ? doctor_open_own(path, n_trusted) : -1;
         struct stat st;
 
-        if (path && !stat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid() &&
-            (st.st_mode & 0700) != 0700)
-            doctor_fix_add(fixes, DOCTOR_CHMOD, path, 0700);
+        if (fd >= 0 && !fstat(fd, &st) && S_ISDIR(st.st_mode) && (st.st_mode & 0700) != 0700)
+            client_add_chmod(fixes, path, n_trusted, 0700);
     }
 }
 
@@ -86,14 +99,46 @@ static void client_look_at_state(struct doctor *doctor)
 
 /* files */
 
-/* Only what is this user's, and no link. */
-static void client_find_mode(struct doctor_fixes *fixes, const char *path, mode_t forbidden)
+/* Only what is this user's, and not by a link. */
+static void client_find_mode(struct doctor_fixes *fixes, char *path, size_t n_trusted, mode_t forbidden)
 {
+    _cleanup_(closep) int fd = doctor_open_own(path, n_trusted);
     struct stat st;
 
-    if (!lstat(path, &st) && st.st_uid == geteuid() && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) &&
-        st.st_mode & forbidden)
-        doctor_fix_add(fixes, DOCTOR_CHMOD, path, st.st_mode & 0777 & ~forbidden);
+    if (fd >= 0 && !fstat(fd, &st) && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) && st.st_mode & forbidden)
+        client_add_chmod(fixes, path, n_trusted, st.st_mode & 0777 & ~forbidden);
+}
+
+static DIR *client_open_folder(const char *path, size_t n_trusted)
+{
+    _cleanup_(closep) int place = doctor_open_own(path, n_trusted);
+    _cleanup_(closep) int fd = place >= 0 ? openat(place, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    DIR *folder = fd >= 0 ? fdopendir(fd) : NULL;
+
+    if (folder)
+        fd = -1;
+    return folder;
+}
+
+/* And the folder itself. */
+static void client_find_modes_in(struct doctor_fixes *fixes, char *path, size_t n_trusted)
+{
+    DIR *folder = client_open_folder(path, n_trusted);
+    struct dirent *entry;
+
+    client_find_mode(fixes, path, n_trusted, 077);
+    while (folder && (entry = readdir(folder))) {
+        _cleanup_(freep) char *inner = NULL;
+
+        if (*entry->d_name == '.')
+            continue;
+        if (asprintf(&inner, "%s/%s", path, entry->d_name) < 0)
+            inner = NULL;
+        else
+            client_find_mode(fixes, inner, n_trusted, 077);
+    }
+    if (folder)
+        closedir(folder);
 }
 
 /* Who may read what was said is the user alone; who may write what is done, too. */
@@ -102,27 +147,13 @@ static void client_find_files(const struct doctor *doctor _unused_, struct docto
     _cleanup_(freep) char *sessions = file_home("XDG_STATE_HOME", ".local/state", "sessions");
     _cleanup_(freep) char *history = file_home("XDG_STATE_HOME", ".local/state", "chat_history");
     _cleanup_(freep) char *conf = file_home("XDG_CONFIG_HOME", ".config", "qwenctl.conf");
-    DIR *folder = sessions ? opendir(sessions) : NULL;
-    struct dirent *entry;
 
-    if (sessions)
-        client_find_mode(fixes, sessions, 077);
     if (history)
-        client_find_mode(fixes, history, 077);
+        client_find_mode(fixes, history, client_n_trusted(history, "chat_history"), 077);
     if (conf)
-        client_find_mode(fixes, conf, 022);
-    while (folder && (entry = readdir(folder))) {
-        _cleanup_(freep) char *path = NULL;
-
-        if (*entry->d_name == '.')
-            continue;
-        if (asprintf(&path, "%s/%s", sessions, entry->d_name) < 0)
-            path = NULL;
-        else
-            client_find_mode(fixes, path, 077);
-    }
-    if (folder)
-        closedir(folder);
+        client_find_mode(fixes, conf, client_n_trusted(conf, "qwenctl.conf"), 022);
+    if (sessions)
+        client_find_modes_in(fixes, sessions, client_n_trusted(sessions, "sessions"));
 }
 
 static void client_look_at_files(struct doctor *doctor)
@@ -159,6 +190,14 @@ static bool client_is_stale(const char *path)
     return fd >= 0 && connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 && errno == ECONNREFUSED;
 }
 
+/* sudo may leave another user's $XDG_RUNTIME_DIR: what is made there would be in that user's way. */
+static bool client_is_own_folder(const char *path)
+{
+    struct stat st;
+
+    return !stat(path, &st) && S_ISDIR(st.st_mode) && st.st_uid == geteuid();
+}
+
 static void client_find_socket(const struct doctor *doctor, struct doctor_fixes *fixes)
 {
     const char *runtime_dir = getenv("XDG_RUNTIME_DIR"), *socket = getenv("QWEND_SOCKET");
@@ -168,7 +207,7 @@ static void client_find_socket(const struct doctor *doctor, struct doctor_fixes 
         socket = doctor->args->values->socket;
     if (socket && *socket) {
         if (client_is_stale(socket))
-            doctor_fix_add(fixes, DOCTOR_UNLINK, socket, 0);
+            doctor_fix_add(fixes, &(struct doctor_fix){DOCTOR_UNLINK, (char *)socket});
         return;
     }
     if (!runtime_dir || *runtime_dir != '/' || asprintf(&folder, "%s/qwend", runtime_dir) < 0)
@@ -178,10 +217,10 @@ static void client_find_socket(const struct doctor *doctor, struct doctor_fixes 
         return;
     }
     if (client_is_stale(own))
-        doctor_fix_add(fixes, DOCTOR_UNLINK, own, 0);
-    else if (doctor->connected && access(folder, F_OK) < 0 &&
+        doctor_fix_add(fixes, &(struct doctor_fix){DOCTOR_UNLINK, own});
+    else if (doctor->connected && client_is_own_folder(runtime_dir) && access(folder, F_OK) < 0 &&
              errno == ENOENT) /* there is none: one may want it */
-        doctor_fix_add(fixes, DOCTOR_MKDIR, folder, 0);
+        doctor_fix_add(fixes, &(struct doctor_fix){DOCTOR_MKDIR, folder});
 }
 
 static void client_look_at_socket(struct doctor *doctor)

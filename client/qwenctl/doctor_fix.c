@@ -5,14 +5,16 @@
 #include <stdio.h>
 #include <string.h>
 
-void doctor_fix_add(struct doctor_fixes *fixes, enum doctor_fix_kind kind, const char *path, mode_t mode)
+void doctor_fix_add(struct doctor_fixes *fixes, const struct doctor_fix *fix)
 {
-    char *copy = fixes->n < DOCTOR_FIXES_MAX ? strdup(path) : NULL;
+    char *copy = fixes->n < DOCTOR_FIXES_MAX ? strdup(fix->path) : NULL;
 
-    if (copy)
-        fixes->items[fixes->n++] = (struct doctor_fix){kind, copy, mode};
-    else
+    if (!copy) {
         fixes->n_more++;
+        return;
+    }
+    fixes->items[fixes->n] = *fix;
+    fixes->items[fixes->n++].path = copy;
 }
 
 void doctor_fixes_deinit(struct doctor_fixes *fixes)
@@ -67,14 +69,47 @@ const char *doctor_fix_remedy(const struct doctor_fixes *fixes, char *out, size_
     return out;
 }
 
-/* Of this user, not by a link, and by what was opened, so that nothing can be put in its place meanwhile. */
-static bool fix_chmod(const struct doctor_fix *fix)
+static bool fix_is_own(int fd)
 {
-    _cleanup_(closep) int fd = open(fix->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    char path[40];
     struct stat st;
 
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || S_ISLNK(st.st_mode))
+    return !fstat(fd, &st) && st.st_uid == geteuid() && !S_ISLNK(st.st_mode);
+}
+
+/* The first n bytes of at are its name in the folder. */
+static int fix_open_in(int folder, const char *at, size_t n)
+{
+    _cleanup_(freep) char *name = strndup(at, n);
+    _cleanup_(closep) int fd = name ? openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC) : -1;
+
+    return fd >= 0 && fix_is_own(fd) ? steal_fd(&fd) : -1;
+}
+
+int doctor_open_own(const char *path, size_t n_trusted)
+{
+    _cleanup_(freep) char *trusted = strndup(path, n_trusted);
+    _cleanup_(closep) int fd =
+        trusted ? open(*trusted ? trusted : "/", O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
+    const char *at = path + n_trusted;
+
+    while (fd >= 0 && *(at += strspn(at, "/"))) {
+        const size_t n = strcspn(at, "/");
+        const int next = fix_open_in(fd, at, n);
+
+        close(fd);
+        fd = next;
+        at += n;
+    }
+    return steal_fd(&fd);
+}
+
+/* By what was opened, so that nothing can be put in its place meanwhile. */
+static bool fix_chmod(const struct doctor_fix *fix)
+{
+    _cleanup_(closep) int fd = doctor_open_own(fix->path, fix->n_trusted);
+    char path[40];
+
+    if (fd < 0)
         return false;
     snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
     return !chmod(path, fix->mode);
@@ -102,7 +137,7 @@ static size_t fix_make_all(struct doctor *doctor, struct doctor_fixes *fixes)
         if (!fix_make(&fixes->items[i]))
             continue;
         n_made++;
-        doctor_fix_add(&doctor->did, fixes->items[i].kind, fixes->items[i].path, fixes->items[i].mode);
+        doctor_fix_add(&doctor->did, &fixes->items[i]);
     }
     return n_made;
 }

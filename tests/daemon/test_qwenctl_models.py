@@ -356,6 +356,22 @@ class Doctor(Case):
         self.assertNotIn('did', checks['client.files'])
         self.assertEqual(self.tree(), before)
 
+    def test_fix_follows_no_link_to_a_folder(self):
+        own = self.put('web/page.html', 0o644)
+        for link, target in (('sessions', 'web'), ('', 'web/state')):
+            self.put('web/state/sessions/page.html', 0o644)
+            place = os.path.join(self.folder, '.local/state/qwend', link).rstrip('/')
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            os.symlink(os.path.join(self.folder, target), place)
+            os.chmod(os.path.join(self.folder, 'web/state'), 0o555)
+            before = self.tree()
+            checks = self.checks('--fix')
+            self.assertEqual([checks[i].get('did') for i in ('client.state', 'client.files')], [None, None])
+            self.assertEqual(self.tree(), before)
+            os.chmod(os.path.join(self.folder, 'web/state'), 0o755)
+            shutil.rmtree(os.path.join(self.folder, '.local'))
+        self.assertEqual(os.stat(own).st_mode & 0o777, 0o644)
+
     def test_fix_goes_on_where_the_list_is_full(self):
         paths = [self.put(f'.local/state/qwend/sessions/{i}.ndjson', 0o644) for i in range(150)]
         self.assertRegex(self.checks()['client.files']['finding'], r'\b15[12]\b')
@@ -385,6 +401,17 @@ class Doctor(Case):
         self.assertFalse(os.path.exists(folder))
         self.assertEqual(self.checks('--fix')['client.socket']['did'], [f'mkdir -m 0700 {folder}'])
         self.assertEqual(oct(os.stat(folder).st_mode & 0o777), '0o700')
+
+    def test_fix_makes_no_folder_where_another_user_is_at_home(self):
+        if os.path.exists('/run/qwend/qwend.sock'):
+            self.skipTest('this machine has a daemon')
+        del self.env['QWEND_SOCKET']
+        self.env['XDG_RUNTIME_DIR'] = os.path.join(self.folder, 'run') if os.geteuid() == 0 else '/'
+        if os.geteuid() == 0:
+            os.mkdir(self.env['XDG_RUNTIME_DIR'])
+            os.chown(self.env['XDG_RUNTIME_DIR'], 4111222, 4111222)
+        self.assertEqual(self.checks('--fix')['client.socket']['state'], 'ok')
+        self.assertFalse(os.path.exists(os.path.join(self.env['XDG_RUNTIME_DIR'], 'qwend')))
 
     @unittest.skipIf(os.geteuid() == 0, 'root is kept out of nothing')
     def test_fix_lets_the_owner_in_again(self):
