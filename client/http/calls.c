@@ -234,6 +234,19 @@ static bool calls_step_outside(struct calls *calls, const struct calls_sink *sin
     return true;
 }
 
+/* Whether the beginning of a call stands behind the mark, or may yet: else it is one that a text is about. */
+static bool calls_may_be_one(const struct calls *calls)
+{
+    static const char word[] = "<function=";
+    const char *text = (const char *)buf_head(&calls->held);
+    struct text inside = {text + calls->n_blanks + CALLS_OPEN, text + buf_size(&calls->held)};
+    const char *begin = inside.at;
+
+    calls_skip_blanks(&inside);
+    return inside.at - begin <= CALLS_BLANKS &&
+           !memcmp(inside.at, word, MIN((size_t)(inside.end - inside.at), sizeof(word) - 1));
+}
+
 static bool calls_step_inside(struct calls *calls, const struct calls_sink *sink, int *ret_r)
 {
     const char *text = jout_buf_text(&calls->held);
@@ -251,7 +264,13 @@ static bool calls_step_inside(struct calls *calls, const struct calls_sink *sink
 /* True: there may be more to do. */
 static bool calls_step(struct calls *calls, const struct calls_sink *sink, int *ret_r)
 {
-    return calls->inside ? calls_step_inside(calls, sink, ret_r) : calls_step_outside(calls, sink, ret_r);
+    if (!calls->inside)
+        return calls_step_outside(calls, sink, ret_r);
+    if (calls_may_be_one(calls))
+        return calls_step_inside(calls, sink, ret_r);
+    calls->inside = false;
+    *ret_r = calls_say(calls, calls->n_blanks + CALLS_OPEN, sink);
+    return true;
 }
 
 int calls_push(struct calls *calls, const char *text, size_t n, const struct calls_sink *sink)

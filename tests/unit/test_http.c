@@ -446,6 +446,34 @@ static void test_what_is_no_call_is_text(void **state)
     check_calls(
         "<tool_call><function=f></function></tool_call> more <tool_call><function=f></function></tool_call>x",
         "{f {}}{f {}}");
+    /* A text about calls does not hide one. */
+    check_calls("say <tool_call> and:\n<tool_call>\n<function=f>\n</function>\n</tool_call>",
+                "say <tool_call> and:{f {}}");
+}
+
+/* What is known to be text waits for nothing. */
+static void test_text_about_calls_is_told_at_once(void **state)
+{
+    char blanks[400];
+    const char *const texts[] = {"a <tool_call> b", "a <tool_call>\n<func b", blanks};
+    const size_t n_told[] = {15, 21, 13}; /* of the last one but what may belong to another mark */
+
+    snprintf(blanks, sizeof(blanks), "a<tool_call>%65s<", "");
+    for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
+        struct heard heard = {.said = BUF_INIT(1 << 10)};
+        const struct calls_sink sink = {hear_text, hear_call, &heard};
+        struct calls calls;
+
+        calls_init(&calls, NULL);
+        for (const char *at = texts[i]; *at; at++)
+            assert_int_equal(calls_push(&calls, at, 1, &sink), 0);
+        assert_int_equal(buf_size(&heard.said), n_told[i]);
+        assert_int_equal(calls_end(&calls, &sink), 0);
+        assert_int_equal(buf_size(&heard.said), strlen(texts[i]));
+        assert_memory_equal(buf_head(&heard.said), texts[i], strlen(texts[i]));
+        buf_deinit(&heard.said);
+        calls_deinit(&calls);
+    }
 }
 
 static void test_calls_have_caps(void **state)
@@ -457,7 +485,7 @@ static void test_calls_have_caps(void **state)
     struct calls calls;
 
     memset(text, 'x', N);
-    memcpy(text, "<tool_call>", 11);
+    memcpy(text, "<tool_call><function=", 21);
     text[N] = '\0';
     calls_init(&calls, NULL);
     for (size_t at = 0; at < N; at += 1000) {
@@ -590,6 +618,7 @@ int main(void)
         cmocka_unit_test(test_tools_are_refused_unless_none_need_be_called),
         cmocka_unit_test(test_calls_are_found_in_any_pieces),
         cmocka_unit_test(test_what_is_no_call_is_text),
+        cmocka_unit_test(test_text_about_calls_is_told_at_once),
         cmocka_unit_test(test_calls_have_caps),
         cmocka_unit_test(test_servers_are_chosen_by_weight_and_key),
         cmocka_unit_test(test_what_left_is_counted_for_so_many_users),
