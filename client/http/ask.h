@@ -59,8 +59,8 @@ struct ask {
     json_t *fields;                     /* owned; of the answer these alone; NULL: all */
     size_t n_body;                      /* bytes that it was read from */
     bool has_tools, one_call;
-    json_t *offered,
-        *tools; /* owned; functions; name -> schema of those that may be called, NULL: none may */
+    json_t *offered; /* owned; functions; NULL: no tools were named */
+    json_t *tools;   /* owned; name -> schema of those that may be called; NULL: none may */
     enum ask_tool_choice tool_choice;
     char ignored[400]; /* names, with commas */
 };

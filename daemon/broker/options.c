@@ -26,8 +26,7 @@ static const struct conf_key options_keys[] = {
         .choices = options_kv_types),
     KEY(embedding, CONF_CHOICE,
         "where a GPU has the table of embeddings: device, host (main memory), auto (host if all that was "
-        "asked "
-        "for does not fit) (auto)",
+        "asked for does not fit) (auto)",
         .choices = options_embeddings),
     KEY(cache_mib, CONF_UINT,
         "memory for the prefix cache, MiB; 0: none (a quarter of what is free, four times what the slots can "

@@ -1,9 +1,11 @@
 /* use.h - another model instead of the one that is served, without a restart (Use).
  *
- *     CHECKING   an engine beside the one that serves looks whether the file could be loaded (trial.h);
- * whatever is wrong with it costs nobody anything DRAINING   what waits or runs is the old model's and goes
- * on to its end; what comes waits behind it (queue.h) LOADING    the old engine ends, and the first one of
- * the new model starts RETURNING  that one could not serve: the old model is loaded again
+ * - CHECKING: an engine beside the one that serves looks whether the file could be loaded (trial.h); whatever
+ *   is wrong with it costs nobody anything
+ * - DRAINING: what waits or runs is the old model's and goes on to its end; what comes waits behind
+ *   it (queue.h)
+ * - LOADING: the old engine ends, and the first one of the new model starts
+ * - RETURNING: that one could not serve: the old model is loaded again
  *
  * Memory never has to hold both.  Where it is certain to, the old weights are kept until the new model
  * serves, so that going back to them reads no file.  Up to LOADING it can be called off.  The connection that

@@ -60,7 +60,7 @@ static int engine_put_failed(struct engine *e, const struct fault *fault)
     return r ? r : ENGINE_E_ENDS;
 }
 
-/* Called for each tensor; a broker that has gone is noticed after the load. */
+/* Called for each piece of the file; a broker that has gone is noticed after the load. */
 static void engine_on_progress(void *user, uint64_t done_bytes, uint64_t all_bytes)
 {
     struct engine_load *load = user;
