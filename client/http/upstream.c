@@ -123,6 +123,15 @@ static void transfer_tell(struct transfer *transfer, const qwend_event *event)
         transfer->call->on_event(transfer->call, event);
 }
 
+/* Of what is wrong with one request, or the model that it names, others are not to suffer. */
+static bool transfer_is_refused(const struct transfer *transfer)
+{
+    long status = 0;
+
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    return status == 400 || status == 404 || status == 413 || status == 422;
+}
+
 /* The last word; text NULL: it ended well. */
 static void transfer_end(struct transfer *transfer, const char *text)
 {
@@ -138,7 +147,7 @@ static void transfer_end(struct transfer *transfer, const char *text)
         server->n_failed = 0;
     } else if (call) {
         server->n_failures++;
-        if (++server->n_failed >= UPSTREAM_FAILURES) {
+        if (!transfer_is_refused(transfer) && ++server->n_failed >= UPSTREAM_FAILURES) {
             server->rest_until_ns = clock_now_ns() + UPSTREAM_REST_MS * 1000000ull;
             log_warn("upstream %s: %d failures in a row (%s): it is left alone for %d ms", server->conf->name,
                      server->n_failed, text, UPSTREAM_REST_MS);

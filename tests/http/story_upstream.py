@@ -121,6 +121,18 @@ def one_that_keeps_failing_is_left_alone():
             http.wait_line("5 failures in a row")
 
 
+def one_that_refuses_what_is_asked_is_well():
+    with Fake() as d, d.serving():
+        up = Upstream(d.folder)
+        with servers(d, ("any", up, ""), upstream_policy="upstream-first") as http:
+            for status in (400, 404, 413, 422):
+                up.answer = b"HTTP/1.1 %d No\r\nContent-Length: 0\r\n\r\n" % status
+                for _ in range(6):
+                    assert content(ask_model(http, "no such model")) != REMOTE
+            up.answer = stream()
+            assert content(ask_model(http, "big")) == REMOTE and len(up.requests) == 25
+
+
 def local_first_asks_it_when_the_daemon_cannot():
     with Fake(load_ms=3600000) as d:                            # it loads for ever
         up = Upstream(d.folder)
@@ -328,6 +340,7 @@ def what_cannot_be_asked_is_refused_at_the_start():
 STORIES = [
     nothing_leaves_unless_it_is_said, upstream_first_asks_it_and_tells_it_all_that_counts,
     a_failure_at_each_byte_is_not_noticed_or_told, what_is_no_answer_makes_the_daemon_answer, one_that_keeps_failing_is_left_alone,
+    one_that_refuses_what_is_asked_is_well,
     local_first_asks_it_when_the_daemon_cannot, the_models_name_says_which_server, they_are_asked_in_turn_and_the_daemon_between,
     a_conversation_stays_where_it_is, a_server_that_is_unwell_is_passed_over, what_has_left_is_counted_for_each_user,
     servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too, what_cannot_be_asked_is_refused_at_the_start,
