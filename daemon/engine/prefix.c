@@ -675,13 +675,25 @@ void prefix_copy_path(const struct prefix *p, int node, int32_t *ids, int32_t *p
                (size_t)MIN(KERN_PAGE_TOK, n - pos) * sizeof(*ids));
 }
 
-void prefix_set_file(struct prefix *p, int ckpt, uint64_t file)
+/* The node that has the checkpoint; 0: none. */
+static int prefix_find_ckpt(const struct prefix *p, int ckpt)
 {
     const int n_nodes = 3 * p->size.n_ckpts + 1;
 
     for (int i = 1; i < n_nodes; i++)
         if (prefix_at(p, i)->parent && prefix_at(p, i)->ckpt == ckpt)
-            prefix_at(p, i)->file = file;
+            return i;
+    return 0;
+}
+
+void prefix_set_file(struct prefix *p, int ckpt, uint64_t file)
+{
+    prefix_at(p, prefix_find_ckpt(p, ckpt))->file = file;
+}
+
+void prefix_set_old(struct prefix *p, int ckpt, uint64_t n)
+{
+    prefix_at(p, prefix_find_ckpt(p, ckpt))->last_used = 0 - n;
 }
 
 /* making */

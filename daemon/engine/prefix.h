@@ -41,7 +41,7 @@ struct prefix_node { /* links are indices; 0: none, since the first node and the
     int pos;            /* tokens from the start; 0: a root */
     int ckpt;           /* -1: none */
     int first_ref;      /* its edge's pages, from the one that holds the parent's pos on */
-    uint64_t last_used; /* tick */
+    uint64_t last_used; /* tick; modulo 2^64, only differences count */
     uint64_t made;      /* tick of its checkpoint */
     uint64_t file;      /* on disk, once it was written or read there (spill.h); 0: never */
 };
@@ -115,3 +115,5 @@ int prefix_find_unsaved(const struct prefix *prefix, uint64_t max_owner, int min
 /* The tokens that lead to the node, and the pages that they lie in. */
 void prefix_copy_path(const struct prefix *prefix, int node, int32_t *ids, int32_t *pages);
 void prefix_set_file(struct prefix *prefix, int ckpt, uint64_t file);
+/* It was used n ticks before the first one: what was used before the start is older than all since. */
+void prefix_set_old(struct prefix *prefix, int ckpt, uint64_t n);

@@ -192,6 +192,29 @@ static void test_warm_gives_nothing_up(void **state)
     peer_free(peer);
 }
 
+/* What was used last before the start is what gives way last. */
+static void test_warm_keeps_the_order_of_use(void **state)
+{
+    static int32_t ids[12][CONTEXT], other[CONTEXT];
+    Qwe__Start message = start_message(test_folder);
+    struct peer *peer;
+
+    for (uint32_t i = 0; i < ARRAY_SIZE(ids); i++) {
+        fill_ids(ids[i], CONTEXT, 200 + i);
+        leave(ids[i], 300, 1000);
+    }
+    fill_ids(other, CONTEXT, 300);
+    message.cache_mib = 2;
+    peer = start_warm(&message);
+    assert_in_range(peer->e.warmer.n_read, 3, 11);
+    clear_folder();
+    run(peer, ids_request(other, 600), 1);
+    assert_true(peer->e.prefix->n_evicted > 0);
+    assert_true(peer->e.prefix->n_evicted < (uint64_t)peer->e.warmer.n_read);
+    assert_int_equal(run(peer, ids_request(ids[11], 300), 2)->cached_tokens, 299);
+    peer_free(peer);
+}
+
 static int all_tests(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +224,7 @@ static int all_tests(void)
         cmocka_unit_test_setup(test_warm_waits_while_a_slot_is_taken, setup),
         cmocka_unit_test_setup(test_warm_removes_what_is_damaged_and_goes_on, setup),
         cmocka_unit_test_setup(test_warm_gives_nothing_up, setup),
+        cmocka_unit_test_setup(test_warm_keeps_the_order_of_use, setup),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
