@@ -227,7 +227,7 @@ static bool calls_step_outside(struct calls *calls, const struct calls_sink *sin
         *ret_r = calls_say(calls, buf_size(&calls->held) - calls_tail(&calls->held), sink);
         return false;
     }
-    calls->n_blanks = n_before - calls_blanks_before(text, n_before);
+    calls->n_blanks = MIN(n_before - calls_blanks_before(text, n_before), (size_t)CALLS_BLANKS);
     calls->n_seen = calls->n_blanks + CALLS_OPEN;
     calls->inside = true;
     *ret_r = calls_say(calls, n_before - calls->n_blanks, sink);

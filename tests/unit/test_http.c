@@ -451,6 +451,16 @@ static void test_what_is_no_call_is_text(void **state)
                 "say <tool_call> and:{f {}}");
 }
 
+/* More blanks than are held before a mark are text, in one piece too. */
+static void test_blanks_before_a_call_are_dropped_so_far(void **state)
+{
+    char text[200], wanted[100];
+
+    snprintf(text, sizeof(text), "a%70s<tool_call><function=f></function></tool_call>", "");
+    snprintf(wanted, sizeof(wanted), "a%6s{f {}}", "");
+    check_calls(text, wanted);
+}
+
 /* What is known to be text waits for nothing. */
 static void test_text_about_calls_is_told_at_once(void **state)
 {
@@ -618,6 +628,7 @@ int main(void)
         cmocka_unit_test(test_tools_are_refused_unless_none_need_be_called),
         cmocka_unit_test(test_calls_are_found_in_any_pieces),
         cmocka_unit_test(test_what_is_no_call_is_text),
+        cmocka_unit_test(test_blanks_before_a_call_are_dropped_so_far),
         cmocka_unit_test(test_text_about_calls_is_told_at_once),
         cmocka_unit_test(test_calls_have_caps),
         cmocka_unit_test(test_servers_are_chosen_by_weight_and_key),
