@@ -212,26 +212,33 @@ static int engine_public_end(struct engine *e)
     return engine_put_published(e, item->handle, (uint32_t)n_tok, NULL);
 }
 
+static bool engine_public_is_read(const struct engine_publishing *now)
+{
+    return now->seq && now->seq->n_read == (int)now->ids.n;
+}
+
 bool engine_publish_is_due(const struct engine *e)
 {
     const struct engine_publishing *now = &e->publishing;
 
     if (now->seq)
-        return now->seq->n_read == (int)now->ids.n;
+        return engine_public_is_read(now);
     return now->item && !e->reader.seq && !engine_has_work(e) && engine_public_free_slot(e) >= 0;
 }
 
+/* What begins may be there as a whole: it gave its slot up when its last piece had just been read. */
 int engine_publish_turn(struct engine *e)
 {
+    struct engine_publishing *now = &e->publishing;
     int r = 0;
 
     if (!engine_publish_is_due(e))
         return 0;
-    if (e->publishing.seq)
-        return engine_public_end(e);
-    if (e->publishing.fd >= 0)
+    if (now->fd >= 0)
         r = engine_public_encode(e);
-    return r || !e->publishing.item ? r : engine_public_begin(e);
+    if (!r && now->item && !now->seq)
+        r = engine_public_begin(e);
+    return !r && engine_public_is_read(now) ? engine_public_end(e) : r;
 }
 
 int engine_publish_yield(struct engine *e)

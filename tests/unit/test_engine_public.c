@@ -324,6 +324,30 @@ static void test_public_is_not_kept_if_numbers_break_behind_it(void **state)
     peer_free(peer);
 }
 
+/* Its slot is asked for between its last piece and the end. */
+static void test_public_that_is_read_gives_its_slot_up(void **state)
+{
+    struct peer *peer = start(CACHE_MIB, 1);
+    const struct peer_stream *s;
+
+    put(peer, 1, rules, strlen(rules), SEALS);
+    assert_int_equal(peer_turn(peer), 0);
+    assert_non_null(peer->e.publishing.seq);
+    assert_int_equal(peer->e.publishing.seq->n_read, (int)peer->e.publishing.ids.n);
+    s = ask(peer, 2, 1000, rules, "Which?", false);
+    assert_false(s->refused);
+    for (int i = 0; !peer_stream(peer, 1)->published; i++) {
+        assert_int_equal(peer_turn(peer), 0);
+        assert_true(i < 1000);
+    }
+    assert_int_equal(s->cached_tokens, peer_stream(peer, 1)->public_tokens);
+    check_same(s, ask(peer, 3, 0, rules, "Which?", false));
+    assert_int_equal(prefix_n_public_ckpts(peer->e.prefix), 1);
+    assert_int_equal(ask(peer, 4, 1001, rules, "Which?", false)->cached_tokens,
+                     peer_stream(peer, 1)->public_tokens);
+    peer_free(peer);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -332,6 +356,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_public_that_cannot_be_is_refused_with_the_reason),
         cmocka_unit_test(test_public_is_taken_back),
         cmocka_unit_test(test_public_is_read_while_nothing_runs),
+        cmocka_unit_test(test_public_that_is_read_gives_its_slot_up),
         cmocka_unit_test(test_public_stands_still_for_who_is_about_to_run),
         cmocka_unit_test(test_public_is_not_kept_if_numbers_break_behind_it),
     };
