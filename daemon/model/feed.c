@@ -221,7 +221,8 @@ int feed_next(struct feed *f, const uint8_t **ret_data)
     f->n_given++;
     slot->full = false;
     r = slot->error;
-    *ret_data = slot->data;
+    if (r == 0)
+        *ret_data = slot->data;
     pthread_mutex_unlock(&f->lock);
     return r;
 }

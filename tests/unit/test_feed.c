@@ -97,14 +97,16 @@ static void test_a_file_that_became_shorter_is_an_error_of_its_piece(void **stat
     const struct feed_piece pieces[] = {{0, 100000}, {100000, 100000}, {200000, 100000}};
     _cleanup_(closep) int fd = file_on_disk();
     _cleanup_(feed_freep) struct feed *feed = NULL;
-    const uint8_t *data = NULL;
+    const uint8_t *data = NULL, *before;
 
     assert_int_equal(ftruncate(fd, 250000), 0);
     assert_int_equal(feed_new(fd, pieces, ARRAY_SIZE(pieces), &feed), 0);
     assert_int_equal(feed_next(feed, &data), 0);
     assert_int_equal(feed_next(feed, &data), 0);
     assert_int_equal(data[99999], byte_at(199999));
+    before = data;
     assert_int_equal(feed_next(feed, &data), -ENODATA);
+    assert_ptr_equal(data, before);
 }
 
 static void test_what_cannot_be_read_says_why(void **state _unused_)
