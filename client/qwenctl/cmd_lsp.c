@@ -1,27 +1,19 @@
 /* cmd_lsp.c - `qwenctl lsp`: the loop of the language server.  See lsp.h. */
 #include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #include "cmd.h"
 #include "lsp.h"
+#include "tick.h"
 
 enum {
     LSP_READ_BYTES = 64 << 10,
     LSP_WRITE_BYTES = 4096, /* PIPE_BUF: as much as a pipe that is writable takes without waiting */
 };
 
-uint64_t lsp_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static int lsp_timeout_ms(const struct lsp *lsp)
 {
-    const uint64_t due = lsp->fill.due_ns, now = lsp_now_ns();
+    const uint64_t due = lsp->fill.due_ns, now = tick_ns();
     const int left = !due ? -1 : due <= now ? 0 : (int)CEIL_DIV(due - now, 1000000u);
     const int link = lsp->link.q ? qwend_timeout_ms(lsp->link.q) : -1;
 

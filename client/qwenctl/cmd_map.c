@@ -10,6 +10,7 @@
 #include "map.h"
 #include "prompt.h"
 #include "sig.h"
+#include "tick.h"
 
 enum {
     /* a beginning that all prompts share is read ahead of the others from so many bytes on */
@@ -207,7 +208,7 @@ enum code cmd_map(const struct cmd_args *args)
     enum code code = map_prepare(&map, &q), closed;
     const struct opt_int *timeout = &args->values->timeout_ms;
 
-    map.deadline_ns = timeout->given ? map_now_ns() + (uint64_t)timeout->value * 1000000u : UINT64_MAX;
+    map.deadline_ns = timeout->given ? tick_ns() + (uint64_t)timeout->value * 1000000u : UINT64_MAX;
     if (!code && args->values->dry_run) {
         code = map_dry_run(&map, q);
     } else if (!code) {

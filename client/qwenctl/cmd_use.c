@@ -3,12 +3,12 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "cmd.h"
 #include "pick.h"
 #include "proto/status.h"
 #include "sig.h"
+#include "tick.h"
 
 struct use {
     const struct cmd_args *args;
@@ -76,22 +76,14 @@ static int use_on_event(qwend_stream *stream, const qwend_event *event, void *us
     return 0;
 }
 
-static uint64_t use_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static bool use_is_late(const struct use *use)
 {
-    return use->until_ns && use_now_ns() >= use->until_ns;
+    return use->until_ns && tick_ns() >= use->until_ns;
 }
 
 static int use_wait_ms(const struct use *use)
 {
-    const uint64_t now_ns = use_now_ns();
+    const uint64_t now_ns = tick_ns();
 
     if (!use->until_ns || use->cancelled)
         return -1;
@@ -147,7 +139,7 @@ static enum code use_run(struct use *use)
     int r = sig_listen();
 
     if (timeout.given)
-        use->until_ns = use_now_ns() + (uint64_t)timeout.value * 1000000u;
+        use->until_ns = tick_ns() + (uint64_t)timeout.value * 1000000u;
 
     if (!r)
         r = qwend_use(use->q, use->path, use_on_event, use, &use->stream);

@@ -56,8 +56,6 @@ struct lsp {
     struct lsp_tasks tasks;
 };
 
-uint64_t lsp_now_ns(void);
-
 void lsp_deinit(struct lsp *lsp); /* zero is how it begins */
 /* lsp.c: one message of the editor, taken over */
 void lsp_on_message(struct lsp *lsp, json_t *message);

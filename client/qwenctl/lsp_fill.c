@@ -6,6 +6,7 @@
 #include "cmd.h"
 #include "lsp.h"
 #include "proto/status.h"
+#include "tick.h"
 
 enum {
     LSP_TRIGGER_INVOKED = 1, /* InlineCompletionTriggerKind, and CompletionTriggerKind */
@@ -167,7 +168,7 @@ static void lsp_fill_finish(struct lsp *lsp, bool is_cut)
 static void lsp_fill_on_text(struct lsp *lsp, const qwend_event *event)
 {
     struct lsp_fill *fill = &lsp->fill;
-    const uint64_t now = lsp_now_ns();
+    const uint64_t now = tick_ns();
     size_t n = MIN(event->n, LSP_FILL_BYTES - fill->n);
 
     if (!fill->n && event->n) {
@@ -242,7 +243,7 @@ static void lsp_fill_begin(struct lsp *lsp)
         return;
     }
     fill->state = LSP_FILL_RUNS;
-    fill->sent_ns = lsp_now_ns();
+    fill->sent_ns = tick_ns();
     fill->n = 0;
     if (qwend_generate(q, req, lsp_fill_on_event, lsp, &fill->stream))
         lsp_fill_stop(lsp);
@@ -308,7 +309,7 @@ static void lsp_fill_start(struct lsp *lsp, json_t *id, const struct lsp_doc *do
             fill->one_line |= !lsp_is_blank(doc->text[i]);
         fill->state = LSP_FILL_WAITS;
         fill->invoked = invoked;
-        fill->due_ns = lsp_now_ns() + (invoked ? 0 : lsp_fill_wait_ns(fill));
+        fill->due_ns = tick_ns() + (invoked ? 0 : lsp_fill_wait_ns(fill));
     }
     fill->id = json_incref(id);
     fill->is_list = is_list;
@@ -361,7 +362,7 @@ void lsp_fill_on_time(struct lsp *lsp)
 {
     struct lsp_fill *fill = &lsp->fill;
 
-    if (!fill->due_ns || lsp_now_ns() < fill->due_ns)
+    if (!fill->due_ns || tick_ns() < fill->due_ns)
         return;
     if (fill->state == LSP_FILL_WAITS)
         lsp_fill_begin(lsp);

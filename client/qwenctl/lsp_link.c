@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "lsp.h"
+#include "tick.h"
 
 enum { LSP_RETRY_MS = 250 }; /* between two tries: a key is not worth more than four connect() a second */
 
@@ -16,7 +17,7 @@ qwend *lsp_link_get(struct lsp *lsp)
 
     if (link->q)
         return link->q;
-    if (lsp_now_ns() < link->retry_ns)
+    if (tick_ns() < link->retry_ns)
         return NULL;
     r = qwend_open_as(&link->q, link->socket, QWEND_NONBLOCK, "qwenctl lsp");
     if (!r) {
@@ -24,7 +25,7 @@ qwend *lsp_link_get(struct lsp *lsp)
         return link->q;
     }
     link->q = NULL;
-    link->retry_ns = lsp_now_ns() + LSP_RETRY_MS * 1000000ull;
+    link->retry_ns = tick_ns() + LSP_RETRY_MS * 1000000ull;
     if (!link->told)
         lsp_show(lsp, LSP_WARNING, "qwend: %s", qwend_error(NULL));
     link->told = true;

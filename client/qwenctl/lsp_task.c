@@ -7,6 +7,7 @@
 #include "lsp.h"
 #include "lsp_verb.h"
 #include "proto/status.h"
+#include "tick.h"
 
 enum {
     LSP_TELL_MS = 100, /* between two reports of progress */
@@ -34,7 +35,7 @@ static void lsp_task_tell_begin(struct lsp *lsp, struct lsp_task *task)
 /* The end of what is there, now and then. */
 static void lsp_task_tell(struct lsp *lsp, struct lsp_task *task, const char *text, size_t n)
 {
-    const uint64_t now = lsp_now_ns();
+    const uint64_t now = tick_ns();
     size_t from;
 
     if (task->stream_token)

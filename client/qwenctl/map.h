@@ -124,7 +124,6 @@ struct map_bar {
 void map_bar_init(struct map_bar *bar, struct ui *ui);
 void map_bar_turn(struct map_bar *bar); /* draws, if it is time */
 int map_bar_timeout_ms(const struct map_bar *bar);
-uint64_t map_now_ns(void);
 
 /* map_run.c: the loop; map_slot.c: one record on its way */
 struct map;

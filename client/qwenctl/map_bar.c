@@ -2,19 +2,11 @@
  * map.h. */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "map.h"
+#include "tick.h"
 
 enum { BAR_DRAW_MS = 200, BAR_LINE_MS = 10000, BAR_CELLS = 20 };
-
-uint64_t map_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static uint64_t bar_interval_ns(const struct map_bar *bar)
 {
@@ -24,7 +16,7 @@ static uint64_t bar_interval_ns(const struct map_bar *bar)
 void map_bar_init(struct map_bar *bar, struct ui *ui)
 {
     bar->ui = ui;
-    bar->start_ns = map_now_ns();
+    bar->start_ns = tick_ns();
     bar->next_ns = bar->start_ns + bar_interval_ns(bar);
 }
 
@@ -68,7 +60,7 @@ static void bar_text(const struct map_bar *bar, uint64_t now_ns, char *out, size
 
 void map_bar_turn(struct map_bar *bar)
 {
-    const uint64_t now_ns = map_now_ns();
+    const uint64_t now_ns = tick_ns();
     char cells[BAR_CELLS + 4], text[160];
 
     if (now_ns < bar->next_ns || bar->ui->quiet)
@@ -86,7 +78,7 @@ void map_bar_turn(struct map_bar *bar)
 
 int map_bar_timeout_ms(const struct map_bar *bar)
 {
-    const uint64_t now_ns = map_now_ns();
+    const uint64_t now_ns = tick_ns();
 
     if (bar->ui->quiet)
         return -1;

@@ -9,6 +9,7 @@
 #include "map.h"
 #include "proto/status.h"
 #include "sig.h"
+#include "tick.h"
 
 enum {
     RUN_PATIENCE_MS = 30000, /* for a daemon that is being started again, as libqwend has it */
@@ -172,7 +173,7 @@ static bool run_may_start(const struct map *map)
 /* *ret_when_ns: when a record that waits may be tried again. */
 static int run_start(struct map *map, uint64_t *ret_when_ns)
 {
-    const uint64_t now_ns = map_now_ns();
+    const uint64_t now_ns = tick_ns();
     struct map_slot *slot;
     int r = 0;
 
@@ -244,7 +245,7 @@ static bool run_sleep(int ms)
 /* What ran is asked again.  CODE_NO_DAEMON: nobody has come back. */
 static enum code run_connect(struct map *map)
 {
-    const uint64_t until_ns = map_now_ns() + RUN_PATIENCE_MS * 1000000ull;
+    const uint64_t until_ns = tick_ns() + RUN_PATIENCE_MS * 1000000ull;
     int r;
 
     if (map->q) {
@@ -253,7 +254,7 @@ static enum code run_connect(struct map *map)
     }
     while ((r = qwend_open_as(&map->q, map->values->socket, QWEND_NONBLOCK | QWEND_RESUME,
                               "qwenctl " QWEND_VERSION))) {
-        if (map_now_ns() >= until_ns || (r != -ECONNREFUSED && r != -ENOENT && r != -EAGAIN))
+        if (tick_ns() >= until_ns || (r != -ECONNREFUSED && r != -ENOENT && r != -EAGAIN))
             return (enum code)fault_set(&map->fault, code_of_errno(r), "%s", qwend_error(NULL));
         if (!run_sleep(RUN_PAUSE_MS))
             return sig_pending() == SIGINT ? CODE_INT : CODE_TERM;
@@ -270,7 +271,7 @@ static int run_min_ms(int a, int b)
 
 static int run_until_ms(uint64_t when_ns)
 {
-    const uint64_t now_ns = map_now_ns();
+    const uint64_t now_ns = tick_ns();
 
     if (when_ns == UINT64_MAX)
         return -1;
@@ -306,7 +307,7 @@ static void run_check_limits(struct map *map)
 
     if (sig_pending())
         map_stop(map, sig_pending() == SIGINT ? CODE_INT : CODE_TERM);
-    if (map_now_ns() >= map->deadline_ns) {
+    if (tick_ns() >= map->deadline_ns) {
         ui_error(map->args->ui, "out of time (--timeout)");
         map_stop(map, CODE_DEADLINE);
     }

@@ -8,6 +8,7 @@
 #include "map.h"
 #include "proto/status.h"
 #include "run.h"
+#include "tick.h"
 
 enum {
     SLOT_ANSWER_BYTES = 64 << 20, /* as of qwend_ask(): 1 M tokens of 8 bytes, eight times over */
@@ -159,7 +160,7 @@ static void slot_on_error(struct map_slot *slot, const qwend_event *event)
         if (waits) /* half as many at a time, until answers come again */
             map->n_running_max = MAX(map->n_running_max / 2, (size_t)1);
         map_slot_again(slot,
-                       map_now_ns() + (event->retry_after_ms ? event->retry_after_ms : pause_ms) * 1000000u);
+                       tick_ns() + (event->retry_after_ms ? event->retry_after_ms : pause_ms) * 1000000u);
         return;
     }
     slot_fail(slot, event->code, event->text);

@@ -4,10 +4,10 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <time.h>
 
 #include "proto/status.h"
 #include "sig.h"
+#include "tick.h"
 
 enum {
     RUN_CANCEL_MS =
@@ -15,14 +15,6 @@ enum {
     RUN_READ_TOK = 1000,  /* a prompt that is shorter is read before one could wonder, on a CPU too */
     RUN_WONDER_MS = 1000, /* and if it is not, it is said all the same */
 };
-
-static uint64_t run_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 double run_first_ms(const struct run *run)
 {
@@ -166,7 +158,7 @@ static int run_on_event(qwend_stream *stream, const qwend_event *event, void *us
         return 0;
     }
     if (event->n && !run->first_ns && !last)
-        run->first_ns = run_now_ns();
+        run->first_ns = tick_ns();
     run->over |= last;
     run_say(run, event);
     /* After a stop only the last word counts: text that was under way is not wanted any more. */
@@ -208,7 +200,7 @@ static void run_cancel(struct run *run, enum run_stop stop, uint64_t *deadline_n
         run->stop = stop;
     run->ui->hurry = true;
     qwend_cancel(run->stream);
-    *deadline_ns = run_now_ns() + RUN_CANCEL_MS * 1000000ull;
+    *deadline_ns = tick_ns() + RUN_CANCEL_MS * 1000000ull;
 }
 
 static int run_wait(struct run *run, uint64_t deadline_ns, bool *ret_gone)
@@ -218,7 +210,7 @@ static int run_wait(struct run *run, uint64_t deadline_ns, bool *ret_gone)
         {.fd = run->stop ? -1 : sig_fd(), .events = POLLIN},
         {.fd = STDOUT_FILENO}, /* only whether its reader is still there */
     };
-    uint64_t now = run_now_ns();
+    uint64_t now = tick_ns();
     int wait_ms = qwend_timeout_ms(run->q), draw_ms = wait_timeout_ms(&run->wait), n;
 
     if (draw_ms >= 0)
@@ -256,14 +248,14 @@ static int run_loop(struct run *run)
             return 0;
         if (run->leaves && !run->stop && sig_pending())
             run->stop = RUN_SIGNAL;
-        if (run->leaves && !run->stop && deadline_ns && run_now_ns() >= deadline_ns)
+        if (run->leaves && !run->stop && deadline_ns && tick_ns() >= deadline_ns)
             run->stop = RUN_TIMEOUT;
         if (run->leaves && run->stop)
             return 0;
         if (!waiting && (sig_pending() || run->stop)) {
             run_cancel(run, RUN_SIGNAL, &deadline_ns);
             waiting = true;
-        } else if (deadline_ns && run_now_ns() >= deadline_ns) {
+        } else if (deadline_ns && tick_ns() >= deadline_ns) {
             if (waiting)
                 return 0;
             run_cancel(run, RUN_TIMEOUT, &deadline_ns);
@@ -332,7 +324,7 @@ enum code run_request(struct run *run, const qwend_req *req)
 {
     int r;
 
-    run->start_ns = run_now_ns();
+    run->start_ns = tick_ns();
     r = qwend_generate(run->q, req, run_on_event, run, &run->stream);
     return r ? run_fail(run, r) : run_go(run);
 }
@@ -341,7 +333,7 @@ enum code run_attach(struct run *run, const char *id)
 {
     int r;
 
-    run->start_ns = run_now_ns();
+    run->start_ns = tick_ns();
     run->leaves = true;
     r = qwend_attach(run->q, id, run_on_event, run, &run->stream);
     return r ? run_fail(run, r) : run_go(run);

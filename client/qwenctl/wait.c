@@ -4,20 +4,13 @@
 #include <langinfo.h>
 #include <stdarg.h>
 #include <string.h>
-#include <time.h>
+
+#include "tick.h"
 
 enum {
     WAIT_STILL_MS = 1000, /* how long a line stands still: what is over sooner does not flicker */
     WAIT_DRAW_MS = 120,   /* between two drawings, to be seen to move */
 };
-
-static uint64_t wait_now_ns(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 /* One of a few characters, so that they seem to turn. */
 static const char *wait_mark(unsigned frame)
@@ -36,7 +29,7 @@ void wait_init(struct wait *wait, struct ui *ui)
 
 static void wait_begin(struct wait *wait, unsigned after_ms)
 {
-    wait->since_ns = wait_now_ns();
+    wait->since_ns = tick_ns();
     wait->draw_ns = wait->since_ns + (after_ms ? after_ms : WAIT_STILL_MS) * 1000000ull;
     wait->frame = 0;
     wait->is_on = true;
@@ -70,7 +63,7 @@ void wait_end(struct wait *wait)
 
 int wait_timeout_ms(const struct wait *wait)
 {
-    const uint64_t now_ns = wait_now_ns();
+    const uint64_t now_ns = tick_ns();
 
     if (!wait->is_on || !ui_has_progress(wait->ui))
         return -1;
@@ -79,7 +72,7 @@ int wait_timeout_ms(const struct wait *wait)
 
 void wait_turn(struct wait *wait)
 {
-    const uint64_t now_ns = wait_now_ns();
+    const uint64_t now_ns = tick_ns();
 
     if (!wait->is_on || !ui_has_progress(wait->ui) || now_ns < wait->draw_ns)
         return;
