@@ -81,11 +81,15 @@ int ask_read_tools(struct ask *ask, const json_t *value, const char *param, stru
 int ask_read_tool_choice(struct ask *ask, const json_t *value, const char *param, struct refusal *refusal)
 {
     const json_t *mode = json_object_get(value, "mode");
-    const char *word;
+    const char *type = json_string_value(json_object_get(value, "type")), *word;
     size_t n;
     int r;
 
     ask->one_call |= json_is_true(json_object_get(value, "disable_parallel_tool_use"));
+    if (type && !strcmp(type, "allowed_tools"))
+        return refuse(refusal, 400, "unsupported_parameter", param,
+                      "%s names some of the tools, and the model would be shown all: send those alone",
+                      param);
     if (json_is_object(value))
         value = mode ? mode : json_object_get(value, "type");
     r = jin_text(value, param, &word, &n, refusal);

@@ -35,22 +35,25 @@ static int gpu_numbers(const char *status, const char *name, unsigned *out, int 
     return n;
 }
 
+static void gpu_set_user(struct gpu_who *who, uid_t uid, const struct passwd *user)
+{
+    who->uid = uid;
+    snprintf(who->name, sizeof(who->name), user ? "%s" : "%.0s%u", user ? user->pw_name : "", uid);
+}
+
 static bool gpu_who_runs(const struct doctor *doctor, struct gpu_who *who)
 {
     _cleanup_(freep) char *text = NULL;
     char path[40];
     unsigned uids[4], gids[4];
-    const struct passwd *user;
 
     snprintf(path, sizeof(path), "/proc/%u/status", doctor->info.pid);
     if (!doctor->has_info || !doctor->info.pid || doctor_read(doctor, path, &text) ||
         gpu_numbers(text, "\nUid:", uids, 4) != 4 || gpu_numbers(text, "\nGid:", gids, 4) != 4)
         return false;
-    who->uid = uids[1]; /* the effective one */
     who->groups[0] = gids[1];
     who->n_groups = 1 + gpu_numbers(text, "\nGroups:", who->groups + 1, GPU_GROUPS_MAX - 1);
-    user = getpwuid(who->uid);
-    snprintf(who->name, sizeof(who->name), user ? "%s" : "%.0s%u", user ? user->pw_name : "", who->uid);
+    gpu_set_user(who, uids[1], getpwuid(uids[1])); /* the effective one */
     return true;
 }
 
@@ -65,11 +68,11 @@ static void gpu_who(const struct doctor *doctor, struct gpu_who *who)
     if (!user)
         user = getpwuid(geteuid()); /* without the service it is a daemon of one's own */
     if (!user) {
-        *who = (struct gpu_who){.uid = geteuid(), .groups = {getegid()}, .n_groups = 1};
+        *who = (struct gpu_who){.groups = {getegid()}, .n_groups = 1};
+        gpu_set_user(who, geteuid(), NULL);
         return;
     }
-    who->uid = user->pw_uid;
-    snprintf(who->name, sizeof(who->name), "%s", user->pw_name);
+    gpu_set_user(who, user->pw_uid, user);
     if (getgrouplist(user->pw_name, user->pw_gid, who->groups, &who->n_groups) < 0)
         who->n_groups = GPU_GROUPS_MAX; /* the first of them */
 }
