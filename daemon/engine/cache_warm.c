@@ -28,11 +28,10 @@ void engine_warm_drop(struct engine *e)
     w->reads = false;
 }
 
-static bool engine_warm_fits(const struct engine *e, int n_tok)
+/* As many tokens as there is room for; 0: none. */
+static int engine_warm_room(const struct engine *e)
 {
-    const int n = CEIL_DIV(n_tok, KERN_PAGE_TOK);
-
-    return n <= e->prefix->n_free_pages && e->prefix->n_free_ckpts > 0;
+    return e->prefix->n_free_ckpts ? MIN(e->pages_per_slot, e->prefix->n_free_pages) * KERN_PAGE_TOK : 0;
 }
 
 static void engine_warm_end(struct engine *e)
@@ -47,16 +46,12 @@ static int engine_warm_pick(struct engine *e)
 {
     struct engine_warmer *w = &e->warmer;
     struct spill_leaf leaf = w->last;
-    const int r = spill_next_leaf(e->spill, &leaf, e->pages_per_slot * KERN_PAGE_TOK, engine_warm_ids(e));
+    const int r = spill_next_leaf(e->spill, &leaf, engine_warm_room(e), engine_warm_ids(e));
 
     if (r == SPILL_E_OFF)
         engine_warm_end(e);
     if (r)
         return 0;
-    if (!engine_warm_fits(e, leaf.n_tok)) {
-        w->last = leaf;
-        return 0;
-    }
     w->leaf = leaf;
     w->id = leaf.id;
     w->n_tok = leaf.n_tok;
