@@ -112,6 +112,12 @@ class Waiting(Case):
         go_on()
         self.assertEqual(terminal.end(), 0)
 
+    def test_window_of_one_column_has_no_room_to_wait_in(self):
+        self.serve('accept\nawait Generate\nsend Accepted position=2\nsay "Hello"\n' + END + 'eof\n')
+        terminal = self.terminal('ask', '--color=never', 'hi', size=(24, 1))
+        self.assertEqual(terminal.end(), 0)
+        self.assertEqual(terminal.seen, b'Hello\r\n')
+
     def test_answer_follows_the_window(self):
         """A paragraph that stands there unfinished is taken back as the window shows it now."""
         hold, go_on = self.gate()
