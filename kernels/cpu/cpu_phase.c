@@ -83,6 +83,7 @@ void cpu_phase(struct cpu *cpu, const struct cpu_work *work, int team, pool_fn f
 {
     const uint64_t start = cpu->kern.timed ? cpu_now_ns() : 0;
 
+    team = MIN(team, n_items); /* nobody is waited for who has nothing to do */
     if (team > 1)
         pool_run(cpu->pool, fn, ctx, n_items);
     else

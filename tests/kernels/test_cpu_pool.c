@@ -114,9 +114,9 @@ static uint64_t step_run(struct kern *kern, const struct kt_mat *m, int n_tok, f
     return n_shared;
 }
 
-static struct kern *open_two_threads(void)
+static struct kern *open_two_threads(bool share_all)
 {
-    const struct kern_options options = {.backend = "cpu", .n_threads = 2};
+    const struct kern_options options = {.backend = "cpu", .n_threads = 2, .share_all = share_all};
     struct fault fault = {0};
     struct kern *kern = NULL;
 
@@ -130,7 +130,7 @@ static struct kern *open_two_threads(void)
  * from the one before it, whatever that was. */
 static void test_a_small_step_is_the_callers_alone(void **state)
 {
-    struct kern *kern = open_two_threads();
+    struct kern *kern = open_two_threads(false);
     struct kt_mat m = kt_mat_new(kern, QUANT_Q8_0, KERN_PANELS, DIM, DIM, 5);
     float *x = kt_floats((size_t)N_TOK_MAX * DIM);
 
@@ -145,9 +145,24 @@ static void test_a_small_step_is_the_callers_alone(void **state)
     kern_free(kern);
 }
 
+/* Norm and quantisation of one row are one item: only the products have something for two. */
+static void test_one_item_is_the_callers(void **state)
+{
+    struct kern *kern = open_two_threads(true);
+    struct kt_mat m = kt_mat_new(kern, QUANT_Q8_0, KERN_PANELS, DIM, DIM, 5);
+    float *x = kt_floats((size_t)N_TOK_MAX * DIM);
+
+    (void)state;
+    assert_int_equal(step_run(kern, &m, 1, x), LAYERS);
+    assert_int_equal(step_run(kern, &m, 2, x), 1 + 2 * LAYERS);
+    kt_mat_free(&m);
+    free(x);
+    kern_free(kern);
+}
+
 static void test_stages_count_what_was_done(void **state)
 {
-    struct kern *kern = open_two_threads();
+    struct kern *kern = open_two_threads(false);
     struct kt_mat m = kt_mat_new(kern, QUANT_Q8_0, KERN_PANELS, DIM, DIM, 5);
     float *x = kt_floats((size_t)N_TOK_MAX * DIM);
     struct kern_stage stages[32];
@@ -204,7 +219,7 @@ static long others_switches(bool *ret_all_asleep)
 /* The workers fall asleep after the first step, and a thousand small ones do not wake them. */
 static void test_small_steps_wake_nobody(void **state)
 {
-    struct kern *kern = open_two_threads();
+    struct kern *kern = open_two_threads(false);
     struct kt_mat m = kt_mat_new(kern, QUANT_Q8_0, KERN_PANELS, DIM, DIM, 5);
     float *x = kt_floats((size_t)N_TOK_MAX * DIM);
     bool asleep = false;
@@ -338,6 +353,7 @@ int main(void)
         cmocka_unit_test(test_each_item_is_done_once),
         cmocka_unit_test(test_threads_that_take_no_part_end_with_the_others),
         cmocka_unit_test(test_a_small_step_is_the_callers_alone),
+        cmocka_unit_test(test_one_item_is_the_callers),
         cmocka_unit_test(test_stages_count_what_was_done),
         cmocka_unit_test(test_small_steps_wake_nobody),
         cmocka_unit_test(test_a_team_is_no_larger_than_its_cores),
