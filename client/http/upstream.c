@@ -1,7 +1,7 @@
 /* upstream.c - libcurl's multi interface in our loop; transfers, the breakers.  See upstream.h.
  *
- * libcurl forbids to end a transfer from inside of its callbacks, so one that was given up is ended by a
- * deferred call. */
+ * libcurl forbids to end a transfer from inside of its callbacks, and to begin one, as a failure may: so one
+ * that was given up is ended by a deferred call, and what fails there is told when libcurl is done. */
 #include "upstream.h"
 
 #include <curl/curl.h>
@@ -39,6 +39,7 @@ struct transfer {
     struct up_call *call; /* borrowed; NULL: given up */
     char *body;
     struct sse sse;
+    const char *trouble;      /* with what came: it is of no use */
     bool paused, ended, done; /* ended: told; done: [DONE] came */
     qwend_usage usage;
 };
@@ -172,8 +173,8 @@ static bool transfer_on_data(void *arg, const char *text, size_t n)
     }
     r = chunk_parse(text, n, &root, &chunk);
     if (r) {
-        transfer_end(transfer, r == CHUNK_E_ERROR ? "the upstream failed in its answer"
-                                                  : "the upstream's answer is not understood");
+        transfer->trouble = r == CHUNK_E_ERROR ? "the upstream failed in its answer"
+                                               : "the upstream's answer is not understood";
         return false;
     }
     if (chunk.n_reasoning)
@@ -205,10 +206,10 @@ static size_t transfer_on_bytes(char *data, size_t size, size_t n, void *arg)
         return CURL_WRITEFUNC_PAUSE;
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status != 200)
-        return size * n; /* an error's text may quote the prompt: it goes nowhere */
+        return CURL_WRITEFUNC_ERROR; /* an error's text may quote the prompt, or have no end */
     if (!transfer->done && sse_push(&transfer->sse, data, size * n, transfer_on_data, transfer))
-        transfer_end(transfer, "the upstream's answer has a line that is too long");
-    return transfer->call ? size * n : CURL_WRITEFUNC_ERROR;
+        transfer->trouble = "the upstream's answer has a line that is too long";
+    return transfer->call && !transfer->trouble ? size * n : CURL_WRITEFUNC_ERROR;
 }
 
 static void transfer_on_done(struct transfer *transfer, CURLcode code)
@@ -217,7 +218,9 @@ static void transfer_on_done(struct transfer *transfer, CURLcode code)
     long status = 0;
 
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
-    if (code && !transfer->done)
+    if (transfer->trouble)
+        snprintf(text, sizeof(text), "%s", transfer->trouble);
+    else if (code && code != CURLE_WRITE_ERROR && !transfer->done)
         snprintf(text, sizeof(text), "the upstream failed: %.80s", curl_easy_strerror(code));
     else if (status != 200)
         snprintf(text, sizeof(text), "the upstream answered %ld", status);

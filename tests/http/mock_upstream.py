@@ -23,11 +23,14 @@ def stream():
 
 
 class Upstream:
-    """Listens on a Unix socket.  `answer`: bytes, sent as they are before the connection is closed; `requests`: what came."""
+    """Listens on a Unix socket.  `answer`: bytes, sent as they are before the connection is closed, and `may_close` is waited for
+    before that; `requests`: what came."""
 
     def __init__(self, folder, answer=None):
         self.path = os.path.join(folder, f"up-{id(self)}.sock")
         self.answer, self.requests = stream() if answer is None else answer, []
+        self.may_close = threading.Event()
+        self.may_close.set()
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
         self.listener.listen(64)
@@ -55,6 +58,7 @@ class Upstream:
             connection.sendall(self.answer)
         except OSError:
             pass
+        self.may_close.wait()
 
     def close(self):
         self.listener.close()

@@ -111,6 +111,17 @@ def what_is_no_answer_makes_the_daemon_answer():
                 content(http.post(CHAT, BODY))
 
 
+def an_errors_text_is_not_waited_for():
+    with Fake() as d, d.serving():
+        up = Upstream(d.folder, b"HTTP/1.1 500 No\r\nConnection: close\r\n\r\nwithout an end")
+        up.may_close.clear()
+        with told(d, up, "upstream-first") as http:
+            local = content(http.post(CHAT, {**BODY, "local_only": True}))
+            assert content(http.post(CHAT, BODY)) == local and not up.may_close.is_set()
+            http.wait_line("the upstream answered 500|upstream_failed")
+            up.may_close.set()
+
+
 def one_that_keeps_failing_is_left_alone():
     with Fake() as d, d.serving():
         up = Upstream(d.folder, b"")
@@ -215,7 +226,10 @@ def they_are_asked_in_turn_and_the_daemon_between():
             local = content(http.post(CHAT, {**BODY, "local_only": True}))
             assert content(http.post(CHAT, BODY)) == local
             assert [len(u.requests) for u in (first, second, last)] == [1, 1, 0]
-            second.answer = stream()
+            for wrong, right in ((first, second), (second, first)):     # one of them is asked first
+                wrong.answer, right.answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ndata: {\n\n", stream()
+                assert content(http.post(CHAT, BODY)) == REMOTE
+            first.answer, second.answer = b"", stream()
             assert content(http.post(CHAT, BODY)) == REMOTE
             d.process.kill()
             d.process.wait()
@@ -339,8 +353,8 @@ def what_cannot_be_asked_is_refused_at_the_start():
 
 STORIES = [
     nothing_leaves_unless_it_is_said, upstream_first_asks_it_and_tells_it_all_that_counts,
-    a_failure_at_each_byte_is_not_noticed_or_told, what_is_no_answer_makes_the_daemon_answer, one_that_keeps_failing_is_left_alone,
-    one_that_refuses_what_is_asked_is_well,
+    a_failure_at_each_byte_is_not_noticed_or_told, what_is_no_answer_makes_the_daemon_answer, an_errors_text_is_not_waited_for,
+    one_that_keeps_failing_is_left_alone, one_that_refuses_what_is_asked_is_well,
     local_first_asks_it_when_the_daemon_cannot, the_models_name_says_which_server, they_are_asked_in_turn_and_the_daemon_between,
     a_conversation_stays_where_it_is, a_server_that_is_unwell_is_passed_over, what_has_left_is_counted_for_each_user,
     servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too, what_cannot_be_asked_is_refused_at_the_start,
