@@ -42,7 +42,7 @@ const struct isa ISA_CAT(isa, ISA_TABLE) = {
     .slowness = KERN_VEC == 512   ? 1
                 : KERN_VEC == 256 ? 2
                 : KERN_VEC == 128 ? 4
-                                  : 16,
+                                  : 64,
     .mm =
         {
             [PANEL_Q4K] = ISA_CAT(mm_q4k, ISA_TABLE),
