@@ -51,16 +51,16 @@ struct ask {
     bool stream, include_usage, echo, logprobs, has_seed, thinks, has_thinking, ignores_eos;
     bool caches; /* false: no_cache */
     int64_t n, seed, top_logprobs;
-    int64_t max_tokens, max_tokens_old; /* 0: absent; old: the name that the newer one wins over */
-    int64_t text_ms;                    /* the answer ends so long after its first token; 0: it does not */
-    bool only_reads;                    /* the prompt, for the cache */
-    bool fits;                          /* max_tokens may be more than the context has room for */
-    bool wants_ids, shows_ids;          /* of the answer's tokens; of those in log-probabilities */
-    json_t *fields;                     /* owned; of the answer these alone; NULL: all */
-    size_t n_body;                      /* bytes that it was read from */
-    bool has_tools, one_call;
-    json_t *offered; /* owned; functions; NULL: no tools were named */
-    json_t *tools;   /* owned; name -> schema of those that may be called; NULL: none may */
+    int64_t max_tokens, max_tokens_old;   /* 0: absent; old: the name that the newer one wins over */
+    int64_t text_ms;                      /* the answer ends so long after its first token; 0: it does not */
+    bool only_reads;                      /* the prompt, for the cache */
+    bool fits;                            /* max_tokens may be more than the context has room for */
+    bool wants_ids, shows_ids;            /* of the answer's tokens; of those in log-probabilities */
+    json_t *fields;                       /* owned; of the answer these alone; NULL: all */
+    size_t n_body;                        /* bytes that it was read from */
+    bool has_tools, one_call, some_tools; /* some_tools: the choice is among some of those that are shown */
+    json_t *offered;                      /* owned; functions; NULL: no tools were named */
+    json_t *tools; /* owned; name -> schema of those that may be called; NULL: none may */
     enum ask_tool_choice tool_choice;
     char ignored[400]; /* names, with commas */
 };

@@ -86,10 +86,7 @@ int ask_read_tool_choice(struct ask *ask, const json_t *value, const char *param
     int r;
 
     ask->one_call |= json_is_true(json_object_get(value, "disable_parallel_tool_use"));
-    if (type && !strcmp(type, "allowed_tools"))
-        return refuse(refusal, 400, "unsupported_parameter", param,
-                      "%s names some of the tools, and the model would be shown all: send those alone",
-                      param);
+    ask->some_tools = type && !strcmp(type, "allowed_tools");
     if (json_is_object(value))
         value = mode ? mode : json_object_get(value, "type");
     r = jin_text(value, param, &word, &n, refusal);
@@ -151,6 +148,9 @@ int ask_judge_tools(struct ask *ask, enum ask_tool_mode mode, struct refusal *re
         ask_note_ignored(ask, "", "tools");
         return 0;
     }
+    if (ask->some_tools)
+        return refuse(refusal, 400, "unsupported_parameter", "tool_choice",
+                      "tool_choice names some of the tools, and the model is shown all: send those alone");
     if (ask->logprobs)
         return refuse(refusal, 400, "unsupported_parameter", "logprobs",
                       "logprobs are not told beside tools");

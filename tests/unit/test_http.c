@@ -609,6 +609,21 @@ static void test_tools_are_refused_unless_none_need_be_called(void **state)
     }
 }
 
+/* The model would be shown all of them. */
+static void test_a_choice_among_tools_is_refused(void **state)
+{
+    static const char narrow[] = "{\"tools\":[{\"type\":\"function\",\"name\":\"f\"}],"
+                                 "\"tool_choice\":{\"type\":\"allowed_tools\",\"mode\":\"%s\"}}";
+    struct refusal refusal = {};
+    char json[200];
+
+    snprintf(json, sizeof(json), narrow, "auto");
+    assert_int_equal(judge(json, responses_read, ASK_CALL_TOOLS, &refusal), 400);
+    assert_string_equal(refusal.param, "tool_choice");
+    snprintf(json, sizeof(json), narrow, "none");
+    assert_int_equal(judge(json, responses_read, ASK_CALL_TOOLS, &refusal), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -626,6 +641,7 @@ int main(void)
         cmocka_unit_test(test_a_part_that_is_too_long_stays),
         cmocka_unit_test(test_system_messages_go_where_the_template_has_room),
         cmocka_unit_test(test_tools_are_refused_unless_none_need_be_called),
+        cmocka_unit_test(test_a_choice_among_tools_is_refused),
         cmocka_unit_test(test_calls_are_found_in_any_pieces),
         cmocka_unit_test(test_what_is_no_call_is_text),
         cmocka_unit_test(test_blanks_before_a_call_are_dropped_so_far),
