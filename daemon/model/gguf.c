@@ -15,6 +15,16 @@
 #include <sys/stat.h>
 
 /* open */
+static struct gguf_file_id gguf_id_of(const struct stat *st)
+{
+    return (struct gguf_file_id){
+        .device = st->st_dev,
+        .inode = st->st_ino,
+        .bytes = (uint64_t)st->st_size,
+        .mtime_ns = (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec,
+    };
+}
+
 static int gguf_map_file(struct gguf *g, const char *path, struct fault *fault)
 {
     struct stat st;
@@ -35,12 +45,7 @@ static int gguf_map_file(struct gguf *g, const char *path, struct fault *fault)
         return err_errno();
     g->map = map;
     g->n_map = (size_t)st.st_size;
-    g->file_id = (struct gguf_file_id){
-        .device = st.st_dev,
-        .inode = st.st_ino,
-        .bytes = (uint64_t)st.st_size,
-        .mtime_ns = (uint64_t)st.st_mtim.tv_sec * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
-    };
+    g->file_id = gguf_id_of(&st);
     return 0;
 }
 
@@ -115,6 +120,19 @@ uint64_t gguf_file_bytes(const struct gguf *g)
 struct gguf_file_id gguf_file_id(const struct gguf *g)
 {
     return g->file_id;
+}
+
+bool gguf_has_changed(const struct gguf *g)
+{
+    struct gguf_file_id now;
+    struct stat st;
+
+    if (g->fd < 0)
+        return false;
+    if (fstat(g->fd, &st) < 0)
+        return true;
+    now = gguf_id_of(&st);
+    return now.bytes != g->file_id.bytes || now.mtime_ns != g->file_id.mtime_ns;
 }
 
 const uint8_t *gguf_header(const struct gguf *g, size_t *ret_bytes)

@@ -59,6 +59,7 @@ struct gguf_file_id {
     uint64_t device, inode, bytes, mtime_ns;
 };
 struct gguf_file_id gguf_file_id(const struct gguf *gguf);
+bool gguf_has_changed(const struct gguf *gguf); /* somebody wrote to the file since it was opened */
 /* Metadata and directory, for a digest. */
 const uint8_t *gguf_header(const struct gguf *gguf, size_t *ret_bytes);
 

@@ -89,6 +89,8 @@ int model_open(const struct gguf *gguf, const char *path, struct kern *kern, enu
     r = weights_load(gguf, &m->config, kern, table, progress, user, fault, &m->weights);
     if (r)
         return r;
+    if (gguf_has_changed(gguf))
+        return fault_set(fault, MODEL_E_READ, "the file was written to while it was read");
     *ret_model = steal(&m);
     return MODEL_OK;
 }

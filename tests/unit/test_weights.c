@@ -410,6 +410,38 @@ static void test_a_file_that_became_shorter_is_no_model(void **state _unused_)
     }
 }
 
+/* The last bytes are written again, while they are read or before. */
+static void on_progress_write(void *user, uint64_t done _unused_, uint64_t all _unused_)
+{
+    const int fd = *(const int *)user;
+    const uint8_t zeros[16] = {0};
+    const off_t end = lseek(fd, 0, SEEK_END);
+
+    assert_int_equal(pwrite(fd, zeros, sizeof(zeros), end - (off_t)sizeof(zeros)), sizeof(zeros));
+}
+
+static void test_a_file_that_is_written_to_meanwhile_is_no_model(void **state _unused_)
+{
+    const struct kern_options options = {.backend = "cpu", .n_threads = 2};
+    char path[] = "test_weights.XXXXXX";
+    _cleanup_(file_deinit) struct file f = {0};
+    _cleanup_(closep) int fd = -1;
+    _cleanup_(gguf_freep) struct gguf *g = NULL;
+    _cleanup_(kern_freep) struct kern *kern = NULL;
+    struct fault fault = {0};
+    struct model *model = NULL;
+
+    file_read(&f, "d1-k256/d1-k256-Q4_K_M.gguf");
+    fd = on_disk(&f, path);
+    assert_int_equal(gguf_open(path, NULL, &g), GGUF_OK);
+    assert_int_equal(unlink(path), 0);
+    assert_false(gguf_has_changed(g));
+    assert_int_equal(kern_open(&options, NULL, &kern), KERN_OK);
+    assert_int_equal(model_open(g, "x", kern, WEIGHTS_TABLE_WITH_ALL, on_progress_write, &fd, &fault, &model),
+                     MODEL_E_READ);
+    assert_string_equal(fault.text, "the file was written to while it was read");
+}
+
 /* sizes */
 static void test_state_refuses_what_cannot_be(void **state _unused_)
 {
@@ -541,6 +573,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_progress_rises_to_all),
         cmocka_unit_test(test_a_file_gives_the_bytes_that_memory_gives),
         cmocka_unit_test(test_a_file_that_became_shorter_is_no_model),
+        cmocka_unit_test(test_a_file_that_is_written_to_meanwhile_is_no_model),
         cmocka_unit_test(test_state_refuses_what_cannot_be),
         cmocka_unit_test(test_state_bytes_is_what_state_new_takes),
         cmocka_unit_test(test_state_copies_one_slot_or_page_of_all_layers),
