@@ -1,11 +1,13 @@
 /* cmd_models.c - `qwenctl models`: the models of this machine, and which of them is served. */
 #include <dirent.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "cmd.h"
 #include "json.h"
 #include "store.h"
+#include "term.h"
 
 struct models {
     const struct cmd_args *args;
@@ -42,6 +44,18 @@ static bool models_is_served(const struct models *models, const char *path)
     return name && !strcmp(name + 1, served ? served + 1 : models->served);
 }
 
+/* A file's name may be any bytes but none that a terminal obeys, and it is one line. */
+static void models_put_path(FILE *out, const char *path)
+{
+    char safe[TERM_GROWTH * PATH_MAX];
+    const size_t n = term_escape(path, strnlen(path, PATH_MAX), safe);
+
+    for (size_t i = 0; i < n; i++)
+        safe[i] = safe[i] == '\n' || safe[i] == '\t' ? '?' : safe[i];
+    fwrite(safe, 1, n, out);
+    fputc('\n', out);
+}
+
 static void models_put(struct models *models, const char *path, uint64_t bytes)
 {
     const bool served = models_is_served(models, path);
@@ -54,8 +68,9 @@ static void models_put(struct models *models, const char *path, uint64_t bytes)
     }
     store_known_hash(path, hex);
     if (!models->args->values->json) {
-        fprintf(models->out, "%c %8.1f MiB  %-12.12s  %s\n", served ? '*' : ' ', (double)bytes / (1 << 20),
-                *hex ? hex : "-", path);
+        fprintf(models->out, "%c %8.1f MiB  %-12.12s  ", served ? '*' : ' ', (double)bytes / (1 << 20),
+                *hex ? hex : "-");
+        models_put_path(models->out, path);
         return;
     }
     json_open(&models->json, NULL, '{');

@@ -127,6 +127,15 @@ class Import(Models):
         os.truncate(path, 100000)
         self.assertRegex(self.run_ctl('verify', path).stdout.decode(), r'fail +structure +qwend-probe cannot read it')
 
+    def test_no_name_of_a_file_is_obeyed(self):
+        self.env['XDG_DATA_HOME'] = self.folder
+        folder = os.path.join(self.folder, 'qwend/models')
+        os.makedirs(folder, exist_ok=True)
+        shutil.copy(DEMO, os.path.join(folder, 'a\x1b]0;me\x07\nb.gguf'))
+        listed = self.run_ctl('models').stdout
+        self.assertIn(b'a^[]0;me^G?b.gguf', listed)
+        self.assertNotIn(b'\x1b', listed)
+
     def test_models_are_listed_and_the_served_one_marked(self):
         self.env['XDG_DATA_HOME'] = self.folder
         folder = os.path.join(self.folder, 'qwend')
