@@ -48,7 +48,7 @@ def a_full_share_leaves_room_to_speak_and_to_hear():
 
 def a_full_share_lets_a_stream_pause_and_go_on():
     with full(delay_ms=1) as d, d.serving() as p:
-        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=200, credit_bytes=100)
+        stream = p.generate(prompt("x"), sampling=sampling(1), max_tokens=40, credit_bytes=100)
         granted, result = 100, qwp.Result()
         fill(p, 4 * MIB)
         while not result.usage:
@@ -58,7 +58,8 @@ def a_full_share_lets_a_stream_pause_and_go_on():
             if len(result.answer) == granted:
                 p.send(pb.Credit(bytes=100), stream)
                 granted += 100
-        check(result, 1, prompt("x"), 200)
+        assert granted >= 300, granted  # it has paused; each time those that wait are served first, for seconds
+        check(result, 1, prompt("x"), 40)
 
 
 def a_newcomer_takes_no_connection_and_no_answer_away():
