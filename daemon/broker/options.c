@@ -205,16 +205,15 @@ static bool options_argv_names_model(const struct options *options)
     return false;
 }
 
-void options_place_model(const struct options *options, char *text, size_t n)
+bool options_place_model(const struct options *options, char *text, size_t n)
 {
     const struct options_place place = options_find_model(options);
 
-    if (options_argv_names_model(options))
-        snprintf(text, n, "--model of its command line");
-    else if (place.line)
+    if (place.line)
         snprintf(text, n, "line %d of %s", place.line, strlen(place.path) <= 150 ? place.path : "its file");
     else
         snprintf(text, n, "[daemon] of " OPTIONS_CONFIG_DEFAULT);
+    return !options_argv_names_model(options);
 }
 
 void options_print_help(void)

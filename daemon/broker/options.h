@@ -31,9 +31,9 @@ int options_read(struct options *options, int argc, char **argv, enum conf_actio
 void options_deinit(struct options *options);
 /* Names of the keys that differ, "slots, model"; cut to what fits, "" if there are none. */
 void options_name_changes(const struct options *a, const struct options *b, char *text, size_t n);
-/* Where the model is named, in less than 200 bytes: "line 3 of /etc/qwend/qwend.conf", "--model of its
- * command line". */
-void options_place_model(const struct options *options, char *text, size_t n);
+/* Where a configuration names the model, or would, in less than 200 bytes: "line 3 of /etc/qwend/qwend.conf".
+ * false: the command line does, which counts more. */
+bool options_place_model(const struct options *options, char *text, size_t n);
 void options_print_help(void); /* from the same table, to stdout */
 /* The table itself, for qwend-doc.  Whatever is returned, options_deinit(). */
 int options_table(struct options *defaults, struct conf_table *ret_table);

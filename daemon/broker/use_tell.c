@@ -70,8 +70,10 @@ static void use_advise(const struct use *use, char *text, size_t n)
     *text = '\0';
     if (!strcmp(use->model, options->model))
         return;
-    options_place_model(options, where, sizeof(where));
-    snprintf(text, n, ", until qwend is stopped; to keep it, write model = %s in %s", model, where);
+    if (options_place_model(options, where, sizeof(where)))
+        snprintf(text, n, ", until qwend is stopped; to keep it, write model = %s in %s", model, where);
+    else
+        snprintf(text, n, ", until qwend is stopped; to keep it, start qwend with --model %s", model);
 }
 
 void use_answer(struct use *use, bool already)

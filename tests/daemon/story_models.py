@@ -106,7 +106,7 @@ def qwenctl_names_models_and_marks_the_served_one():
         env = {**os.environ, "XDG_DATA_HOME": folder.root}
         done = qwend.ctl("use", "demo", env=env)
         assert done.returncode == 0 and done.stdout.startswith("Demo-Q8_0.gguf is served, after "), done
-        assert f"write model = {models}/Demo-Q8_0.gguf in --model of its command line" in done.stdout, done
+        assert f"start qwend with --model {models}/Demo-Q8_0.gguf" in done.stdout, done
         assert "* " in qwend.ctl("models", env=env).stdout
         assert "5" in qwend.ctl("ask", "--no-think", "What is 2 + 3?").stdout
         done = qwend.ctl("use", "demo", env=env)

@@ -137,7 +137,7 @@ def long_names_are_cut_between_characters():
             assert "No such file" in refused_use(p, path + name[:9] + "/" + name, 201)
             with open(path, "w", encoding="ascii"):
                 used = use(p, path)
-            assert "write model = its path in --model" in used.text, used
+            assert used.text.endswith("start qwend with --model its path"), used
             assert used.text.startswith(d.folder[:20]) and use(p, path).already
 
 
@@ -338,7 +338,7 @@ def a_service_that_is_stopped_does_not_wait_for_it():
 
 def it_is_said_where_the_model_is_configured():
     with Fake(config=ALL) as d, d.serving() as p:
-        assert use(p, path := model(d, numerics=2)).text.endswith(f"write model = {path} in --model of its command line")
+        assert use(p, path := model(d, numerics=2)).text.endswith(f"start qwend with --model {path}")
 
 
 def a_killed_broker_goes_on_with_the_model_that_was_used():
