@@ -44,12 +44,12 @@ struct feed {
 
 /* reading */
 
-static int feed_read_all(int fd, uint8_t *buf, size_t bytes, uint64_t offset)
+int feed_read_at(int fd, void *ret_bytes, size_t bytes, uint64_t offset)
 {
     size_t have = 0;
 
     while (have < bytes) {
-        const ssize_t n = pread(fd, buf + have, bytes - have, (off_t)(offset + have));
+        const ssize_t n = pread(fd, (uint8_t *)ret_bytes + have, bytes - have, (off_t)(offset + have));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -104,7 +104,7 @@ static int feed_read(struct feed *f, const struct feed_piece *p, uint8_t *buf, c
         if (atomic_load(&f->direct) && feed_read_direct(f, p, buf, ret_data))
             return 0;
         *ret_data = buf;
-        r = feed_read_all(f->fd, buf, p->bytes, p->offset);
+        r = feed_read_at(f->fd, buf, p->bytes, p->offset);
     }
     (void)posix_fadvise(f->fd, (off_t)p->offset, (off_t)p->bytes, POSIX_FADV_DONTNEED);
     return r;

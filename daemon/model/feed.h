@@ -16,6 +16,10 @@ struct feed_piece {
     size_t bytes;
 };
 
+/* All of the file's bytes from offset on, at once.  < 0: errno of the read; -ENODATA: the file ends before.
+ */
+int feed_read_at(int fd, void *ret_bytes, size_t bytes, uint64_t offset);
+
 struct feed; /* opaque */
 
 /* fd and pieces are borrowed until feed_free(); n_pieces > 0. */

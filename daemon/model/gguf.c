@@ -4,6 +4,7 @@
  * truncates after it was opened: touching lost pages of the map raises SIGBUS, which ends the engine, and the
  * broker starts another.  So the map is for the header; tensors are read by gguf_read() and feed.h. */
 #include "gguf.h"
+#include "feed.h"
 #include "gguf_parse.h"
 
 #include <fcntl.h>
@@ -160,19 +161,9 @@ void gguf_prefetch(const struct gguf *g, const struct gguf_tensor *tensor, size_
 
 int gguf_read(const struct gguf *g, const struct gguf_tensor *tensor, size_t bytes, void *ret_bytes)
 {
-    const off_t at = (off_t)gguf_tensor_offset(g, tensor);
-    size_t have = 0;
-
-    if (g->fd < 0)
-        memcpy(ret_bytes, tensor->data, bytes);
-    while (g->fd >= 0 && have < bytes) {
-        const ssize_t n = pread(g->fd, (uint8_t *)ret_bytes + have, bytes - have, at + (off_t)have);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? err_errno() : err_origin(-ENODATA);
-        have += (size_t)n;
-    }
+    if (g->fd >= 0)
+        return feed_read_at(g->fd, ret_bytes, bytes, gguf_tensor_offset(g, tensor));
+    memcpy(ret_bytes, tensor->data, bytes);
     return 0;
 }
 
