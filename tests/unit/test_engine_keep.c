@@ -72,19 +72,19 @@ static void spoil_tensors(const char *path)
 
 /* engines */
 
-static void ask(struct peer *peer, int32_t ret_ids[N_TOK])
+static void ask(struct peer *peer, int n_ids, int32_t *ret_ids)
 {
     const struct peer_request q = {.handle = 7,
                                    .prompt = some_ids,
                                    .n_prompt = ARRAY_SIZE(some_ids),
-                                   .max_tokens = N_TOK,
+                                   .max_tokens = n_ids,
                                    .ignore_eos = true};
     const struct peer_stream *s;
 
     peer_submit(peer, &q);
     s = peer_finish(peer, q.handle);
-    assert_int_equal(s->n_ids, N_TOK);
-    memcpy(ret_ids, s->ids, N_TOK * sizeof(*ret_ids));
+    assert_int_equal(s->n_ids, n_ids);
+    memcpy(ret_ids, s->ids, (size_t)n_ids * sizeof(*ret_ids));
 }
 
 static struct peer *start_first(int32_t ret_ids[N_TOK])
@@ -98,7 +98,7 @@ static struct peer *start_first(int32_t ret_ids[N_TOK])
     assert_non_null(peer->weights);
     assert_true(peer->weights_fd >= 0);
     assert_int_equal(peer->weights->bytes, peer->ready->weights_bytes);
-    ask(peer, ret_ids);
+    ask(peer, N_TOK, ret_ids);
     return peer;
 }
 
@@ -115,7 +115,7 @@ static void check_loads_anew(const Qwe__Weights *weights, int fd, const char *wh
         fail_msg("\"%s\" does not have \"%s\"", peer->ready->note, why);
     assert_int_equal(peer->n_weights_refused, 1);
     assert_true(peer->weights_fd >= 0); /* the new ones came later */
-    ask(peer, got);
+    ask(peer, N_TOK, got);
     assert_memory_equal(got, ids, sizeof(got));
     peer_free(peer);
 }
@@ -133,7 +133,7 @@ static void test_keep_the_next_engine_reads_no_tensor(void **state)
     assert_int_equal(next->n_loading, 0);
     assert_int_equal(next->ready->model->digest.len, first->ready->model->digest.len);
     assert_memory_equal(next->ready->model->digest.data, first->ready->model->digest.data, 32);
-    ask(next, got);
+    ask(next, N_TOK, got);
     assert_memory_equal(got, ids, sizeof(got));
     peer_free(next);
     next = peer_start_adopting(model, "cpu", NULL, -1); /* whoever does read them cannot serve */
@@ -211,21 +211,6 @@ static struct peer *start_apart(const char *path, const char *embedding, const Q
     return peer_start_any(&start, fd, weights ? weights->host_bytes : 0, host_fd);
 }
 
-static void ask_apart(struct peer *peer, int32_t ret_ids[N_APART])
-{
-    const struct peer_request q = {.handle = 7,
-                                   .prompt = some_ids,
-                                   .n_prompt = ARRAY_SIZE(some_ids),
-                                   .max_tokens = N_APART,
-                                   .ignore_eos = true};
-    const struct peer_stream *s;
-
-    peer_submit(peer, &q);
-    s = peer_finish(peer, q.handle);
-    assert_int_equal(s->n_ids, N_APART);
-    memcpy(ret_ids, s->ids, N_APART * sizeof(*ret_ids));
-}
-
 static void check_ready_apart(const struct peer *peer, bool adopted)
 {
     const struct weights *w = &peer->e.model->weights;
@@ -249,7 +234,7 @@ static struct peer *start_first_apart(int32_t ret_ids[N_APART])
     assert_int_equal(peer->weights->bytes, peer->e.model->weights.mem.bytes);
     assert_int_equal(peer->weights->host_bytes, peer->e.model->weights.host.bytes);
     assert_true(peer->weights_fd >= 0 && peer->weights_host_fd >= 0);
-    ask_apart(peer, ret_ids);
+    ask(peer, N_APART, ret_ids);
     return peer;
 }
 
@@ -266,7 +251,7 @@ static void test_apart_both_are_taken_over(void **state)
     check_ready_apart(next, true);
     assert_null(next->weights);
     assert_int_equal(next->n_loading, 0);
-    ask_apart(next, got);
+    ask(next, N_APART, got);
     assert_memory_equal(got, ids, sizeof(got));
     peer_free(next);
     /* also where it would fit on the device, unless that is what is wanted */
