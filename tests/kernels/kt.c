@@ -90,6 +90,23 @@ void kt_random_weights(struct kt_rng *rng, enum quant_type type, uint8_t *dst, i
     }
 }
 
+struct kern_shape kt_shape(int dim, int n_ff, int max_tok)
+{
+    return (struct kern_shape){.dim = dim,
+                               .n_ff = n_ff,
+                               .n_vocab = 64,
+                               .n_qh = 1,
+                               .n_kvh = 1,
+                               .d_attn = 16,
+                               .n_kh = 1,
+                               .n_vh = 1,
+                               .d_delta = 16,
+                               .conv_k = 4,
+                               .max_tok = max_tok,
+                               .max_ctx = 64,
+                               .kv_type = KERN_KV_F16};
+}
+
 struct kt_mat kt_mat_new(struct kern *kern, enum quant_type type, enum kern_layout layout, int n_out,
                          int n_in, uint64_t seed)
 {

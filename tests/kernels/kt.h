@@ -23,6 +23,9 @@ struct kern *kt_open(const char *backend, const char *isa, int n_threads);
 struct kern *kt_open_planned(const char *backend, const char *isa, int n_threads,
                              const struct kern_shape *shape);
 
+/* For products: all that only the mixers look at is as small as may be. */
+struct kern_shape kt_shape(int dim, int n_ff, int max_tok);
+
 /* A matrix of random blocks with sane scales, packed for kern.  Owns data; from one seed the same values
  * everywhere. */
 struct kt_mat {

@@ -12,23 +12,6 @@ static const int threads[] = {1, 2, 3, 4};
 
 enum { MAX_TOK = 64, BIG_TOK = 512 };
 
-static struct kern_shape shape_of(int dim, int n_ff)
-{
-    return (struct kern_shape){.dim = dim,
-                               .n_ff = n_ff,
-                               .n_vocab = 64,
-                               .n_qh = 1,
-                               .n_kvh = 1,
-                               .d_attn = 16,
-                               .n_kh = 1,
-                               .n_vh = 1,
-                               .d_delta = 16,
-                               .conv_k = 4,
-                               .max_tok = BIG_TOK,
-                               .max_ctx = 64,
-                               .kv_type = KERN_KV_F16};
-}
-
 static int k_of(enum quant_type type) /* an odd number of blocks, and for floats an odd size */
 {
     const int n_block = quant_find(type)->n_block;
@@ -63,7 +46,7 @@ static float *norm_proj(struct kern *kern, const struct kern_mat *mat, const flo
 static float *product(const char *backend, const char *isa, int n_threads, enum quant_type type, int n_out,
                       int n_in, const float *x, int n_tok)
 {
-    const struct kern_shape shape = shape_of(n_in, n_in);
+    const struct kern_shape shape = kt_shape(n_in, n_in, BIG_TOK);
     struct kern *kern = kt_open_planned(backend, isa, n_threads, &shape);
 
     if (!kern)
@@ -212,7 +195,7 @@ static void test_products_are_near_the_definition(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++) {
         const int n_in = k_of(kt_types[i]);
-        const struct kern_shape shape = shape_of(n_in, n_in);
+        const struct kern_shape shape = kt_shape(n_in, n_in, BIG_TOK);
         struct kern *ref = kt_open_planned("ref", NULL, 1, &shape);
         struct kt_mat m = kt_mat_new(ref, kt_types[i], KERN_ROWS, N_OUT, n_in, 11);
         float *w = kt_floats((size_t)(N_OUT * n_in)), *x = rows_new(N_TOK, n_in, 5);
@@ -237,7 +220,7 @@ static void test_embed_reads_the_same_values_from_rows_and_panels(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++) {
         const int n_in = k_of(kt_types[i]);
-        const struct kern_shape shape = shape_of(n_in, n_in);
+        const struct kern_shape shape = kt_shape(n_in, n_in, BIG_TOK);
         struct kern *ref = kt_open_planned("ref", NULL, 1, &shape),
                     *cpu = kt_open_planned("cpu", NULL, 2, &shape);
         float *want = kt_floats((size_t)(5 * n_in)), *got = kt_floats((size_t)(5 * n_in));
@@ -388,7 +371,7 @@ static void ops_case_deinit(struct ops_case *c)
 
 static void test_mlp_and_head_agree_with_the_definition(void **state)
 {
-    const struct kern_shape shape = shape_of(DIM, N_FF);
+    const struct kern_shape shape = kt_shape(DIM, N_FF, BIG_TOK);
     struct kern *ref = kt_open_planned("ref", NULL, 1, &shape),
                 *cpu = kt_open_planned("cpu", NULL, 3, &shape);
     struct ops_case want, got;
@@ -410,7 +393,7 @@ static void test_mlp_and_head_agree_with_the_definition(void **state)
 
 static void test_ops_have_the_same_bits_on_every_isa(void **state)
 {
-    const struct kern_shape shape = shape_of(DIM, N_FF);
+    const struct kern_shape shape = kt_shape(DIM, N_FF, BIG_TOK);
     struct kern *scalar = kt_open_planned("cpu", "scalar", 1, &shape);
     struct ops_case want;
 

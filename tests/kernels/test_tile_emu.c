@@ -104,19 +104,7 @@ static void test_what_is_not_there_is_refused(void **state)
 static struct tile_trap_counts counted(int n_threads, enum quant_type type, int n_tok)
 {
     enum { N_IN = 512, N_OUT = 256 };
-    const struct kern_shape shape = {.dim = N_IN,
-                                     .n_ff = N_IN,
-                                     .n_vocab = 64,
-                                     .n_qh = 1,
-                                     .n_kvh = 1,
-                                     .d_attn = 16,
-                                     .n_kh = 1,
-                                     .n_vh = 1,
-                                     .d_delta = 16,
-                                     .conv_k = 4,
-                                     .max_tok = 512,
-                                     .max_ctx = 64,
-                                     .kv_type = KERN_KV_F16};
+    const struct kern_shape shape = kt_shape(N_IN, N_IN, 512);
     struct kern *kern = kt_open_planned("cpu", "amx", n_threads, &shape);
     struct kt_mat m = kt_mat_new(kern, type, KERN_PANELS, N_OUT, N_IN, 3);
     float *x = kt_floats((size_t)(n_tok * N_IN)), *out = kt_floats((size_t)(n_tok * N_OUT));
