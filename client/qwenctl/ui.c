@@ -10,7 +10,10 @@
 #include "sig.h"
 #include "term.h"
 
-enum { UI_WRITE_BYTES = 4096 }; /* PIPE_BUF: a pipe that polls writable takes so much without blocking */
+enum {
+    UI_WRITE_BYTES = 4096, /* PIPE_BUF: a pipe that polls writable takes so much without blocking */
+    UI_WIPE_BYTES = 24,    /* an escape sequence with a number */
+};
 
 void ui_init(struct ui *ui, const struct opt_values *values)
 {
@@ -54,42 +57,54 @@ static size_t ui_fit(const char *text, size_t n, unsigned columns, unsigned *ret
     return done;
 }
 
-/* ret_columns NULL: a whole line; else what stands there for a while, one line of the terminal at most. */
-static void ui_say(struct ui *ui, unsigned *ret_columns, const char *fmt, va_list ap)
+/* What takes the line of progress away, or nothing where there is none.  A terminal that was made narrower
+ * meanwhile has broken the line into several, as most do; the cursor is in the last. */
+static const char *ui_wipe(struct ui *ui, unsigned columns, char text[UI_WIPE_BYTES])
+{
+    const unsigned n_more = ui->progress ? (ui->progress - 1) / columns : 0;
+
+    if (n_more)
+        snprintf(text, UI_WIPE_BYTES, "\r\033[%uA\033[J", n_more);
+    else
+        snprintf(text, UI_WIPE_BYTES, "%s", ui->progress ? "\r\033[K" : "");
+    ui->progress = 0;
+    return text;
+}
+
+void ui_progress_end(struct ui *ui)
+{
+    char wipe[UI_WIPE_BYTES];
+
+    if (ui->progress)
+        fputs(ui_wipe(ui, ui_columns(), wipe), stderr);
+}
+
+/* In place: what stands there for a while, one line of the terminal at most; else a whole line.  The size of
+ * the window is asked once and all is written at once: what is wiped and what is drawn fit together, and
+ * nothing flickers. */
+static void ui_say(struct ui *ui, bool in_place, const char *fmt, va_list ap)
 {
     static const char name[] = "qwenctl: ";
-    char line[600], safe[sizeof(name) + TERM_GROWTH * sizeof(line)];
+    char line[600], safe[sizeof(name) + TERM_GROWTH * sizeof(line)], wipe[UI_WIPE_BYTES];
+    const unsigned columns = ui_columns();
     size_t n;
 
     vsnprintf(line, sizeof(line), fmt, ap);
     memcpy(safe, name, sizeof(name) - 1);
     n = sizeof(name) - 1 + term_escape(line, strlen(line), safe + sizeof(name) - 1);
-    if (ret_columns)
-        n = ui_fit(safe, n, ui_columns() - 1, ret_columns);
-    fprintf(stderr, "%.*s%s", (int)n, safe, ret_columns ? "" : "\n");
+    ui_wipe(ui, columns, wipe);
+    if (in_place)
+        n = ui_fit(safe, n, columns - 1, &ui->progress);
+    fprintf(stderr, "%s%.*s%s", wipe, (int)n, safe, in_place ? "" : "\n");
     fflush(stderr);
-}
-
-/* A terminal that was made narrower meanwhile has broken the line into several, as most do; the cursor is in
- * the last. */
-void ui_progress_end(struct ui *ui)
-{
-    const unsigned n_more = ui->progress ? (ui->progress - 1) / ui_columns() : 0;
-
-    if (n_more)
-        fprintf(stderr, "\r\033[%uA\033[J", n_more);
-    else if (ui->progress)
-        fputs("\r\033[K", stderr);
-    ui->progress = 0;
 }
 
 void ui_error(struct ui *ui, const char *fmt, ...)
 {
     va_list ap;
 
-    ui_progress_end(ui);
     va_start(ap, fmt);
-    ui_say(ui, NULL, fmt, ap);
+    ui_say(ui, false, fmt, ap);
     va_end(ap);
 }
 
@@ -104,9 +119,8 @@ void ui_note(struct ui *ui, const char *fmt, ...)
 
     if (!ui_wants_notes(ui))
         return;
-    ui_progress_end(ui);
     va_start(ap, fmt);
-    ui_say(ui, NULL, fmt, ap);
+    ui_say(ui, false, fmt, ap);
     va_end(ap);
 }
 
@@ -124,9 +138,8 @@ void ui_progress(struct ui *ui, const char *fmt, ...)
 
     if (!ui_wants_notes(ui))
         return;
-    ui_progress_end(ui);
     va_start(ap, fmt);
-    ui_say(ui, ui_has_progress(ui) ? &ui->progress : NULL, fmt, ap);
+    ui_say(ui, ui_has_progress(ui), fmt, ap);
     va_end(ap);
 }
 

@@ -20,6 +20,14 @@ QWENCTL, FAKE_SERVER = map(os.path.abspath, sys.argv[1:3])
 END = 'send Usage+end prompt_tokens=3 answer_tokens=2 finish=FINISH_STOP decode_ms=10 seed=18446744073709551615\n'
 ANSWER = 'accept\nawait Generate\nsay "Hello"\n' + END + 'eof\n'
 LIMIT_S = 20  # no step of these tests takes a second: longer is a hang
+TEST_LIMIT_S = 100  # and of a whole test, which a terminal on which something turns for ever would not end
+
+
+def too_long(*_):
+    raise AssertionError(f'the test has not ended after {TEST_LIMIT_S} s')
+
+
+signal.signal(signal.SIGALRM, too_long)
 
 
 class Server:
@@ -103,6 +111,8 @@ class Terminal:
 
 class Case(unittest.TestCase):
     def setUp(self):
+        signal.alarm(TEST_LIMIT_S)
+        self.addCleanup(signal.alarm, 0)
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
