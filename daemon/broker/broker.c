@@ -22,7 +22,10 @@
 #include "textop.h"
 
 #define BROKER_ADMIN_GROUP "qwend-admin"
-enum { BROKER_FDS_OTHER = 64 }; /* beside connections and prompt memfds: epoll, signals, engine, log … */
+enum {
+    BROKER_FDS_PASSED = 512, /* all that no frame has claimed yet (QUOTA_FDS) */
+    BROKER_FDS_OTHER = 64,   /* beside connections and prompt memfds: epoll, signals, engine, log … */
+};
 
 uint32_t broker_new_handle(struct broker *broker)
 {
@@ -262,12 +265,12 @@ static void broker_on_beat(int fd, short what, void *arg)
 }
 
 /* the beginning */
-/* Each connection, the fds that it may pass before a frame claims them, and each queued prompt need one: who
- * keeps to what is granted can never leave another user without. */
+/* Each connection, each fd that was passed and that no frame has claimed, and each queued prompt need one:
+ * who keeps to what is granted can never leave another user without. */
 static int broker_check_fds(const struct options *options, struct fault *fault)
 {
     const rlim_t want =
-        (rlim_t)options->max_connections * (1 + SOCK_IN_FDS_MAX) + options->max_requests + BROKER_FDS_OTHER;
+        (rlim_t)options->max_connections + options->max_requests + BROKER_FDS_PASSED + BROKER_FDS_OTHER;
     struct rlimit limit;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -341,6 +344,7 @@ int broker_init(struct broker *broker, const struct options *options, struct pol
         [QUOTA_REQUESTS] = options->max_requests,
         [QUOTA_BYTES] = (uint64_t)options->max_mib << 20,
         [QUOTA_JOURNAL] = store_limit_bytes(options->journal_mib),
+        [QUOTA_FDS] = BROKER_FDS_PASSED,
     };
     int r;
 

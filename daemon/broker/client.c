@@ -77,6 +77,23 @@ static void client_release_if_empty(struct buf *buf, struct quota_charge *charge
     quota_release(charge);
 }
 
+/* Charges the fds whose frame is not whole yet; a frame that comes in one piece has claimed its own. */
+static int client_charge_fds(struct client *client)
+{
+    struct quota_charge *charge = &client->fds_charge;
+    const unsigned n = (unsigned)client->sock.n_in_fds;
+
+    if (charge->user)
+        return quota_resize(charge, n);
+    return n ? quota_charge(&client->broker->quota, client->peer.uid, QUOTA_FDS, n, charge) : QUOTA_OK;
+}
+
+static void client_drop_fds(struct client *client)
+{
+    sock_drop_fds(&client->sock);
+    quota_release(&client->fds_charge);
+}
+
 /* output */
 static int client_append(struct client *client, size_t limit, size_t n_free, uint32_t stream, uint16_t type,
                          uint16_t flags, const ProtobufCMessage *msg)
@@ -129,6 +146,7 @@ void client_abort(struct client *client)
     if (client->dead)
         return;
     client->dead = true;
+    client_drop_fds(client);
     loop_unwatch(client->readable);
     loop_unwatch(client->writable);
     loop_unwatch(client->deadline);
@@ -155,6 +173,7 @@ void client_close_after_flush(struct client *client)
     if (client->dead)
         return;
     client->state = CLIENT_CLOSING;
+    client_drop_fds(client);
     request_cancel_client(client);
     textop_cancel_client(client);
     watch_cancel_client(client);
@@ -322,6 +341,12 @@ static void client_on_readable(int fd, short what, void *arg)
     client_take_frames(client);
     if (client->sock.n_in_fds && !buf_size(&client->sock.in))
         client_fail(client, STATUS_BAD_MESSAGE, "a file descriptor that no frame announces");
+    r = client_charge_fds(client);
+    if (r > 0)
+        client_fail(client, STATUS_CONCURRENCY,
+                    "your connections hold as many file descriptors as one user may");
+    else if (r < 0)
+        client_abort(client);
     client_release_if_empty(&client->sock.in, &client->in_charge);
     client_set_deadline(client);
 }
@@ -429,6 +454,7 @@ struct client *client_free(struct client *client)
     sock_deinit(&client->sock);
     quota_release(&client->in_charge);
     quota_release(&client->out_charge);
+    quota_release(&client->fds_charge);
     quota_release(&client->connection_charge);
     list_remove(&client->node);
     client->broker->n_clients--;

@@ -63,7 +63,7 @@ struct client {
     uint32_t last_stream;
     struct list partings; /* request_journal.c */
     uint64_t n_input;     /* bytes of prompts that are still arriving */
-    struct quota_charge connection_charge, in_charge, out_charge;
+    struct quota_charge connection_charge, in_charge, out_charge, fds_charge;
 };
 
 /* Takes fd on success.  > 0: the status code to turn it away with, the fault has the numbers. */

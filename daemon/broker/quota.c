@@ -84,7 +84,8 @@ const char *quota_slot_name(enum quota_slot slot)
     static const char *const names[QUOTA_SLOT_N] = {[QUOTA_CONNECTIONS] = "connections",
                                                     [QUOTA_REQUESTS] = "requests",
                                                     [QUOTA_BYTES] = "bytes",
-                                                    [QUOTA_JOURNAL] = "bytes of the journal"};
+                                                    [QUOTA_JOURNAL] = "bytes of the journal",
+                                                    [QUOTA_FDS] = "passed file descriptors"};
 
     return names[slot];
 }

@@ -17,6 +17,7 @@ enum quota_slot {
     QUOTA_REQUESTS,    /* generations (each with STREAM_FREE_BYTES), queued and running, and text questions */
     QUOTA_BYTES,       /* buffers, prompt bodies, replay logs */
     QUOTA_JOURNAL,     /* bytes of the journal (request_journal.h) */
+    QUOTA_FDS,         /* passed beside a frame of which more is to come */
     QUOTA_SLOT_N
 };
 

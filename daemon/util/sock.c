@@ -16,8 +16,7 @@ void sock_init(struct sock *sock, int fd, size_t max_in, size_t max_out)
 void sock_deinit(struct sock *sock)
 {
     closep(&sock->fd);
-    while (sock->n_in_fds)
-        close(sock_claim_fd(sock));
+    sock_drop_fds(sock);
     for (int i = 0; i < sock->n_out_fds; i++)
         closep(&sock->out_fds[i].fd);
     sock->n_out_fds = 0;
@@ -34,6 +33,12 @@ int sock_claim_fd(struct sock *sock)
     fd = sock->in_fds[0];
     memmove(sock->in_fds, sock->in_fds + 1, (size_t)--sock->n_in_fds * sizeof(fd));
     return fd;
+}
+
+void sock_drop_fds(struct sock *sock)
+{
+    while (sock->n_in_fds)
+        close(sock_claim_fd(sock));
 }
 
 /* Keeps what it has room for; closes the rest and says so. */

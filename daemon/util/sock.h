@@ -36,7 +36,8 @@ void sock_deinit(struct sock *sock); /* closes and frees; safe to call twice */
  * n_want bytes.
  */
 int sock_read(struct sock *sock, size_t n_want);
-int sock_claim_fd(struct sock *sock); /* the oldest, now the caller's; -1: none came */
+int sock_claim_fd(struct sock *sock);  /* the oldest, now the caller's; -1: none came */
+void sock_drop_fds(struct sock *sock); /* closes those that nobody claimed */
 
 /* Sends what it can.  SOCK_OK: out is empty; _AGAIN: wait until writable; _EOF: the peer is gone. */
 int sock_flush(struct sock *sock);

@@ -582,8 +582,8 @@ class Bench:
         """Half of them another user's: of what the other has left, each may have half."""
         n_wanted = self.n(10000, 10000, 50)
         soft, hard = most_files()
-        # the broker wants three fds for each connection that it may have
-        n = min(n_wanted, (hard - 1200) // 3 * 2 // 3 - 64)
+        # the broker wants an fd for each connection that it may have, and some hundred more
+        n = min(n_wanted, (hard - 1200) // 3 * 2 - 64)
         if n < n_wanted:
             self.note(f"the limit of file descriptors ({hard}) leaves room for {n} connections")
         with self.start(1, "--max-connections", str(n * 3 // 2 + 64), "--max-requests", "64") as daemon:

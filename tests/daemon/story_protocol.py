@@ -242,22 +242,34 @@ def bytes_of_one_user_are_capped():
 
 
 def one_user_cannot_use_up_the_file_descriptors():
-    """Each of its connections passes two that no frame claims; the limit is what the daemon asked for itself."""
+    """Each of its connections passes two that no frame claims yet; the limit is what the daemon asked for itself."""
     old = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, old[1]))
-    d = Fake("--max-connections", "256", "--max-requests", "2")
+    d = Fake("--max-connections", "512", "--max-requests", "2")
     resource.setrlimit(resource.RLIMIT_NOFILE, old)
     fd = qwp.sealed_memfd(b"x")
     with d:
-        peers = [d.serving()]
-        for _ in range(127):
-            q = d.peer()
+        def pass_two(q):
             for data in (qwp.HEADER.pack(100, 1, 100, HAS_FD), b"\x12"):
                 q.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))])
-            peers.append(q)
-        with d.peer(hello=False) as q:
-            assert q.wait_for(pb.Error, 0).msg.code == 302
-        for q in peers:
+            return q
+
+        n_before = len(os.listdir(f"/proc/{d.process.pid}/fd"))
+        peers = [pass_two(d.peer()) for _ in range(128)]  # a half of 512
+        with d.serving() as p:
+            whole = qwp.sealed_memfd(prompt("x"))  # a frame that is whole holds none
+            p.collect(p.generate(flags=HAS_FD, fds=[whole], sampling=sampling(1), max_tokens=1))
+            os.close(whole)
+            error = pass_two(p).wait_for(pb.Error, 0).msg
+            assert error.code == 302 and "file descriptors" in error.text, error
+        for q in peers[:2]:
+            q.close()
+        with d.serving() as p:
+            p.wait_status(lambda s: s.connections == 127)
+            pass_two(p).sock.sendall(bytes(99))  # the frame is whole then, and what is wrong is what is in it
+            assert p.wait_for(pb.Error, 0).msg.code == 103
+            assert len(os.listdir(f"/proc/{d.process.pid}/fd")) <= n_before + 127 + 2 * 127
+        for q in peers[2:]:
             q.close()
     os.close(fd)
 
