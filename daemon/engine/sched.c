@@ -8,7 +8,10 @@
  * noticed soon.  Beside running streams: as long as the step without them, so that the next tokens are late
  * by one step; until that was measured, less than what a reader notices as a stop. */
 static const double sched_alone_ns = 250e6, sched_beside_ns = 75e6;
-enum { SCHED_PIECE_FIRST = 32 }; /* before anything was measured */
+enum {
+    SCHED_PIECE_FIRST = 32, /* before anything was measured */
+    SCHED_SHALLOW = 512, /* tokens before a row, on average, up to which its attention is taken for nothing */
+};
 /* Of each new measurement: follows a change of load within some ten steps.  A step in which another process
  * had the core for its slice took a hundred times as long on a fast machine, so no sample counts for more
  * than twice what is believed: one outlier moves it by a fifth. */
@@ -41,13 +44,19 @@ void sched_cost_add_piece(struct sched_cost *cost, int n_piece, double ns)
     sched_smooth_to(&cost->tok_ns, MAX((ns - cost->step_ns) / n_piece, least));
 }
 
-void sched_cost_add_rows(struct sched_cost *cost, int n_rows, double ns)
+/* What attention adds is told from the rest by where the rows stand: the first tokens of a prompt have little
+ * to look back at. */
+void sched_cost_add_rows(struct sched_cost *cost, int n_rows, double n_before, double ns)
 {
     const int n_more = cost->tile ? CEIL_DIV(n_rows, cost->tile) - 1 : 0;
+    const bool deep = n_before > SCHED_SHALLOW * n_rows && cost->one_ns > 0 && (!n_more || cost->more_ns > 0);
 
     if (!cost->tile)
         return;
-    if (!n_more)
+    if (deep)
+        sched_smooth_to(&cost->deep_ns,
+                        MAX((ns - cost->one_ns - n_more * cost->more_ns) / n_before, ns * 1e-9));
+    else if (!n_more)
         sched_smooth_to(&cost->one_ns, ns);
     else
         sched_smooth_to(&cost->more_ns, MAX(ns - cost->one_ns, ns / 8) / n_more);
@@ -55,17 +64,20 @@ void sched_cost_add_rows(struct sched_cost *cost, int n_rows, double ns)
 
 /* Whole tiles: a part of one takes as long.  What a token adds within the first tile says nothing of the next
  * one, since the weights are read for all of them at once and the first computes while it waits for them.
- * Half a tile at least, or a prompt would be read token by token beside seven streams. */
-static int sched_budget_tiles(const struct sched_cost *cost, bool alone, int n_decode)
+ * Half a tile at least, or a prompt would be read token by token beside seven streams; but where attention
+ * alone fills the time, as many rows as it has, for half a step's time at least. */
+static int sched_budget_tiles(const struct sched_cost *cost, bool alone, int n_rows, int pos)
 {
-    const double ns = alone ? MAX(sched_alone_ns, 2 * cost->step_ns) : 2 * cost->step_ns;
-    const double n =
-        CLAMP(1 + (ns - cost->one_ns) / cost->more_ns, 1.0, (double)SCHED_PIECE_MAX / cost->tile);
+    const double ns = (alone ? MAX(sched_alone_ns, 2 * cost->step_ns) : 2 * cost->step_ns) - cost->one_ns;
+    const double attn_ns = cost->deep_ns * pos, tile_ns = cost->tile * attn_ns;
+    const double n_tiles =
+        CLAMP(1 + (ns - tile_ns) / (cost->more_ns + tile_ns), 1.0, (double)SCHED_PIECE_MAX / cost->tile);
+    const int n = MAX((int)n_tiles * cost->tile, ROUND_UP(n_rows + cost->tile / 2, cost->tile)) - n_rows;
 
-    return MAX((int)n * cost->tile, ROUND_UP(n_decode + cost->tile / 2, cost->tile)) - n_decode;
+    return ns < tile_ns ? (int)CLAMP(MAX(ns, cost->step_ns / 2) / attn_ns, 1.0, (double)n) : n;
 }
 
-int sched_budget(const struct sched_cost *cost, bool alone, int n_decode)
+int sched_budget(const struct sched_cost *cost, bool alone, int n_rows, int pos)
 {
     const double beside = cost->step_ns > 0 ? cost->step_ns : sched_beside_ns;
     const double budget = alone ? MAX(sched_alone_ns - cost->step_ns, cost->step_ns) : beside;
@@ -73,7 +85,7 @@ int sched_budget(const struct sched_cost *cost, bool alone, int n_decode)
     if (cost->tok_ns <= 0)
         return SCHED_PIECE_FIRST;
     if (cost->step_ns > 0 && cost->one_ns > 0 && cost->more_ns > 0)
-        return sched_budget_tiles(cost, alone, n_decode);
+        return sched_budget_tiles(cost, alone, n_rows, pos);
     return (int)CLAMP(budget / cost->tok_ns, 1.0, (double)SCHED_PIECE_MAX);
 }
 
@@ -184,6 +196,8 @@ static void sched_lift(struct sched *sched, const struct sched_item *items, int 
 struct sched_room {
     int of_band[SCHED_BAND_N]; /* prompt tokens until no more of that band are read, those of others included
                                 */
+    bool is_alone[SCHED_BAND_N]; /* nobody whom that band may not delay waits for the step */
+    int n_decode;
 };
 
 /* Batch streams may be late for prompts that are none. */
@@ -191,19 +205,19 @@ static struct sched_room sched_measure(const struct sched *sched, const struct s
                                        int max_tok)
 {
     bool decodes = false, hurries = false; /* anything; anything that is not batch */
-    struct sched_room room;
-    int n_decode = 0;
+    struct sched_room room = {};
 
     for (int i = 0; i < n_items; i++)
         if (sched_is_decode(&items[i])) {
-            n_decode++;
+            room.n_decode++;
             decodes = true;
             hurries |= items[i].band != SCHED_BAND_BATCH;
         }
-    for (int b = 0; b < SCHED_BAND_N; b++)
+    for (int b = 0; b < SCHED_BAND_N; b++) {
+        room.is_alone[b] = b == SCHED_BAND_BATCH ? !decodes : !hurries;
         room.of_band[b] =
-            MIN(sched_budget(&sched->cost, b == SCHED_BAND_BATCH ? !decodes : !hurries, n_decode),
-                max_tok - n_decode);
+            MIN(sched_budget(&sched->cost, room.is_alone[b], room.n_decode, 0), max_tok - room.n_decode);
+    }
     return room;
 }
 
@@ -283,17 +297,33 @@ static int sched_grant(const struct sched *sched, const struct sched_item *item,
                          : sched_cut(sched->cut_tok, item->pos, item->pos + n_prompt, n, first) - item->pos;
 }
 
+/* Prompt tokens of the item that there is time for after the granted ones. */
+static int sched_room_of(const struct sched *sched, const struct sched_room *room,
+                         const struct sched_item *item, int granted)
+{
+    const int n = room->of_band[item->band] - granted;
+
+    return MIN(n,
+               sched_budget(&sched->cost, room->is_alone[item->band], room->n_decode + granted, item->pos));
+}
+
 static void sched_grant_prompts(struct sched *sched, const struct sched_room *room,
                                 const struct sched_item *items, int n_items, int *grants)
 {
     int granted = 0, i;
 
     while ((i = sched_find_prompt(sched, room, items, n_items, grants, granted)) >= 0) {
-        grants[i] = sched_grant(sched, &items[i], room->of_band[items[i].band] - granted, !granted);
+        const int n = sched_room_of(sched, room, &items[i], granted);
+        const bool is_full =
+            n < room->of_band[items[i].band] - granted; /* its attention takes the rest of the time */
+
+        grants[i] = sched_grant(sched, &items[i], n, !granted);
         if (!grants[i])
             break; /* nobody behind it goes first */
         sched->accounts[items[i].account].granted += grants[i];
         granted += grants[i];
+        if (is_full)
+            break;
     }
 }
 

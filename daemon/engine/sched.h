@@ -36,12 +36,16 @@ struct sched_cost { /* measured, smoothed; 0: not yet */
     int tile;       /* rows; 0: it does not, and the next two are not used */
     double one_ns;  /* of a step with a piece that fits into the first tile */
     double more_ns; /* that each further tile adds */
+    double deep_ns; /* that a row of a prompt adds for each token before it: its attention */
 };
 void sched_cost_add_decode(struct sched_cost *cost, double ns);
 void sched_cost_add_piece(struct sched_cost *cost, int n_piece, double ns); /* the whole step's time */
-void sched_cost_add_rows(struct sched_cost *cost, int n_rows, double ns); /* of the same step: all its rows */
-/* Prompt tokens of one step, at least 1; n_decode: rows that it has besides. */
-int sched_budget(const struct sched_cost *cost, bool alone, int n_decode);
+/* Of the same step: all its rows; n_before: the tokens before each row of a prompt, of all of them together.
+ */
+void sched_cost_add_rows(struct sched_cost *cost, int n_rows, double n_before, double ns);
+/* Tokens of a prompt for one step, at least 1; n_rows: those that it has besides; pos: of the first of them.
+ */
+int sched_budget(const struct sched_cost *cost, bool alone, int n_rows, int pos);
 /* What one of n_decode rows costs, in prompt tokens. */
 double sched_row_price(const struct sched_cost *cost, int n_decode);
 

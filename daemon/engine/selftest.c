@@ -63,7 +63,7 @@ static int selftest_piece(struct engine *e, int n, struct fault *fault)
     if (r)
         return r;
     sched_cost_add_piece(&e->sched.cost, n, ns);
-    sched_cost_add_rows(&e->sched.cost, n, ns);
+    sched_cost_add_rows(&e->sched.cost, n, 0, ns);
     return 0;
 }
 

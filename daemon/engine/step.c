@@ -181,15 +181,20 @@ static int engine_sample(struct engine *e, int n_picks)
 static void engine_learn_cost(struct engine *e, int n_picks, uint64_t ns)
 {
     int n_piece = 0, n_rows = 0;
+    double n_before = 0;
 
     for (int i = 0; i < n_picks; i++) {
-        n_rows += e->picks[i].n_tok;
-        if (e->picks[i].n_tok > 1)
-            n_piece += e->picks[i].n_tok;
+        const int n_tok = e->picks[i].n_tok;
+
+        n_rows += n_tok;
+        if (e->items[e->picks[i].item].n_pending > 1) {
+            n_piece += n_tok;
+            n_before += n_tok * (e->items[e->picks[i].item].pos + (n_tok - 1) / 2.0);
+        }
     }
     if (n_piece) {
         sched_cost_add_piece(&e->sched.cost, n_piece, (double)ns);
-        sched_cost_add_rows(&e->sched.cost, n_rows, (double)ns);
+        sched_cost_add_rows(&e->sched.cost, n_rows, n_before, (double)ns);
     } else {
         sched_cost_add_decode(&e->sched.cost, (double)ns);
     }

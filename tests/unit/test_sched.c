@@ -79,7 +79,7 @@ static void test_sched_step_with_a_stream_takes_twice_as_long_at_most(void **sta
     check_picks(ITEMS({900, 2}), &slow, 512, PICKS({0, 20}));
     for (double step_ns = 1e5; step_ns < 1e10; step_ns *= 1.7) {
         const struct sched_cost cost = {.step_ns = step_ns, .tok_ns = 7e5};
-        const int n = sched_budget(&cost, false, 1);
+        const int n = sched_budget(&cost, false, 1, 0);
 
         assert_true(n == 1 || n * cost.tok_ns <= step_ns);
         assert_true(n == SCHED_PIECE_MAX || (n + 1) * cost.tok_ns > step_ns);
@@ -99,7 +99,7 @@ static void test_sched_step_fills_tiles(void **state)
     check_picks(ITEMS({1, 1}, {900, 2}), &wide, 512, PICKS({0, 1}, {1, 31}));
     check_picks(ITEMS({900, 2}), &wide, 512, PICKS({0, 64}));
     for (int n = 1; n < 40; n++) /* decode rows that leave less than half a tile: another one */
-        assert_int_equal(sched_budget(&cost, false, n), ROUND_UP(n + 4, 8) - n);
+        assert_int_equal(sched_budget(&cost, false, n, 0), ROUND_UP(n + 4, 8) - n);
     check_picks(ITEMS({9000, 2}), &(struct sched_cost){1e9, 1, 8, 1, 1}, 4096, PICKS({0, SCHED_PIECE_MAX}));
 }
 
@@ -118,9 +118,57 @@ static void test_sched_cost_learns_tiles(void **state)
 
         assert_true(i < 20 || n_tiles == 1);
         sched_cost_add_piece(&sched->cost, picks[1].n_tok, ns);
-        sched_cost_add_rows(&sched->cost, 1 + picks[1].n_tok, ns);
+        sched_cost_add_rows(&sched->cost, 1 + picks[1].n_tok, 0, ns);
     }
     assert_int_equal(picks[1].n_tok, 7);
+}
+
+/* A machine of tiles whose rows look back at all before them: beside a stream a step takes what it may
+ * whatever the depth, and alone no longer than anybody should wait for a cancel. */
+static void test_sched_cost_learns_depth(void **state)
+{
+    const double step_ns = 87e6, attn_ns = 1e3;
+
+    for (int alone = 0; alone < 2; alone++) {
+        struct sched *sched = start(&(struct sched_cost){.tile = 8});
+        double longest_ns = 0, at_end_ns = 0;
+
+        sched_cost_add_decode(&sched->cost, step_ns);
+        for (int pos = 0; pos < 60000;) {
+            const struct sched_item items[] = {{1, 1}, {100000 - pos, 2, 1, .pos = pos}};
+            struct sched_pick picks[2];
+            const int n = sched_step(sched, items + alone, 2 - alone, 4096, picks),
+                      n_tok = picks[n - 1].n_tok;
+            const int n_rows = n_tok + n - 1, n_tiles = CEIL_DIV(n_rows, 8);
+            const double n_before = n_tok * (pos + (n_tok - 1) / 2.0);
+            const double ns = 130e6 + 45e6 * (n_tiles - 1) + attn_ns * n_before;
+
+            assert_int_equal(n, 2 - alone);
+            sched_cost_add_piece(&sched->cost, n_tok, ns);
+            sched_cost_add_rows(&sched->cost, n_rows, n_before, ns);
+            pos += n_tok;
+            longest_ns =
+                pos > 2000 ? MAX(longest_ns, ns) : 0; /* it takes some steps to see what attention takes */
+            at_end_ns = ns;
+        }
+        assert_true(longest_ns < (alone ? 290e6 : 2.2 * step_ns));
+        assert_true(at_end_ns > (alone ? 170e6 : 1.5 * step_ns)); /* and the time is used */
+    }
+}
+
+/* Two deep prompts share a step's time, they do not take twice as much. */
+static void test_sched_step_counts_attention_once(void **state)
+{
+    const struct sched_cost cost = {
+        .step_ns = 87e6, .tok_ns = 5e6, .tile = 8, .one_ns = 130e6, .more_ns = 145e6, .deep_ns = 1e3};
+
+    check_picks(ITEMS({1, 1}, {900, 2, .pos = 30000}), &cost, 512, PICKS({0, 1}, {1, 1}));
+    check_picks(ITEMS({1, 1}, {900, 2, .pos = 10000}), &cost, 512, PICKS({0, 1}, {1, 4}));
+    check_picks(ITEMS({1, 1}, {900, 2, .pos = 100}), &cost, 512, PICKS({0, 1}, {1, 7}));
+    check_picks(ITEMS({1, 1}, {900, 2, .pos = 10000}, {900, 3, .pos = 10000}), &cost, 512,
+                PICKS({0, 1}, {1, 4}));
+    check_picks(ITEMS({900, 2, .pos = 30000}), &cost, 512, PICKS({0, 4}));
+    check_picks(ITEMS({900, 2, .pos = 1000000}), &cost, 512, PICKS({0, 1}));
 }
 
 static void test_sched_step_moves_on_even_when_a_token_is_over_budget(void **state)
@@ -368,6 +416,8 @@ int main(void)
         cmocka_unit_test(test_sched_step_with_a_stream_takes_twice_as_long_at_most),
         cmocka_unit_test(test_sched_step_fills_tiles),
         cmocka_unit_test(test_sched_cost_learns_tiles),
+        cmocka_unit_test(test_sched_cost_learns_depth),
+        cmocka_unit_test(test_sched_step_counts_attention_once),
         cmocka_unit_test(test_sched_step_moves_on_even_when_a_token_is_over_budget),
         cmocka_unit_test(test_sched_step_leaves_idle_ones_out),
         cmocka_unit_test(test_sched_step_starts_small_before_anything_was_measured),
