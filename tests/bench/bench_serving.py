@@ -16,6 +16,7 @@ import random
 import resource
 import signal
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
@@ -35,7 +36,7 @@ FIGURES = {  # name: (part, what)
     "broker_kills": ("broker", "brokers killed under six streams that are read through libqwend, every fifth with its engine"),
     "broker_kills_unresumed": ("broker", "of those streams, how many did not end as they do undisturbed"),
     "turn2_ttft_ratio": ("chat", "time to the first token of the second turn of a long chat: warm / cold (no_cache)"),
-    "restart_ttft_ratio": ("restart", "that of the second turn after a restart with cache_dir / without a restart"),
+    "restart_ttft_ratio": ("restart", "that of the second turn after a restart with cache_dir / without a restart, both of an idle daemon"),
     "trace_reprocessed_ratio": ("trace", "turns 2 to 20 of a chat: tokens read / tokens that the turn added"),
     "stall_ratio": ("stall", "longest gap of a stream while another user's long prompt is read / its median gap alone"),
     "stall_alone_ratio": ("stall", "the same for as long without the prompt: what the machine does to a stream by itself"),
@@ -48,6 +49,7 @@ FIGURES = {  # name: (part, what)
 }
 PARTS = list(dict.fromkeys(part for part, _ in FIGURES.values()))
 FRAME_S = 600.0     # for one frame: a long prompt on a slow machine
+IDLE_S = 0.3  # a processor that rested and caches that others had cost the next request some tenths of a millisecond
 PACE = 16
 WORDS = "river stone lamp paper window engine garden winter copper market signal bridge letter silver forest harbour".split()
 
@@ -93,9 +95,6 @@ class Stream:
     def ttft(self):
         return self.times[0] - self.sent
 
-    def gaps(self, begin=0.0, end=float("inf")):
-        return [b - a for a, b in zip(self.times, self.times[1:]) if a >= begin and b <= end]
-
 
 def pace(streams):
     """The median token gap, each taken over PACE tokens, since those that are read at once have gaps of nothing.  Where we
@@ -115,28 +114,6 @@ def finish(peer, *streams):
         if frame.stream in by_id:
             by_id[frame.stream].add(frame)
     return streams
-
-
-def rate_of_all(peer, streams, n_tokens):
-    """Tokens/s of all while all run, from when the last one has begun until each has had n_tokens more; then they are cancelled.
-    The time in which their prompts are read does not count: it is that of prompts."""
-    by_id = {s.id: s for s in streams}
-
-    def read_while(lacks):
-        while any(lacks(s) and not s.done() for s in streams):
-            frame = peer.next_frame(timeout=FRAME_S)
-            by_id[frame.stream].add(frame)
-
-    read_while(lambda s: not s.times)
-    begin, had = time.monotonic(), {s.id: len(s.times) for s in streams}
-    read_while(lambda s: len(s.times) - had[s.id] < n_tokens)
-    end = time.monotonic()
-    rate = sum(len(s.times) - had[s.id] for s in streams) / (end - begin)
-    for s in streams:
-        if not s.done():
-            peer.send(pb.Cancel(), s.id)
-    finish(peer, *streams)
-    return rate
 
 
 def ask(peer, body, n_tokens, **fields):
@@ -184,6 +161,40 @@ def flood(path, n_open, body, n_tokens, begin, end, stop=None, **fields):
 
 def p99(values):
     return sorted(values)[int(len(values) * 0.99)] if values else None
+
+
+# ---- a quick client
+
+class Recorder:
+    """bench_streams: streams that a C program reads, which has more time for each token than we.  .wait() and .end(): the times
+    of each request's tokens, once it has what it was to have, or now."""
+
+    def __init__(self, bench, daemon, n_streams, n_tokens, max_tokens):
+        program = os.path.join(bench.args.build, "tests/bench/bench_streams")
+        self.process = subprocess.Popen([program, daemon.socket, str(n_streams), str(n_tokens), str(max_tokens)],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self):
+        if self.process.stdout.readline() != "begun\n":
+            self.__exit__()
+            raise RuntimeError("bench_streams has no streams")
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def end(self):
+        self.process.stdin.close()
+        return self.wait()
+
+    def wait(self):
+        lines = self.process.stdout.read().split("\n")
+        if self.process.wait():
+            raise RuntimeError("bench_streams failed")
+        return [[int(t) / 1e9 for t in line.split()] for line in lines if line]
 
 
 # ---- the second user
@@ -255,13 +266,20 @@ class Bench:
     # -- batches
 
     def batch(self):
-        n_tokens = self.n(440, 440, 8)
-        with self.start(8) as daemon, qwp.Peer(daemon.socket) as peer:
-            bodies = [self.fresh(20) for _ in range(8)]
-            alone = [ask(peer, body, n_tokens, no_cache=True) for body in bodies[:3]]
-            one = statistics.median((len(s.times) - 1) / (s.times[-1] - s.times[0]) for s in alone)
-            streams = [Stream(peer, body, self.context // 2, no_cache=True) for body in bodies]
-            return {"batch8_ratio": rate_of_all(peer, streams, n_tokens) / one}
+        n_tokens = self.n(1000, 1000, 8)
+        with self.start(8) as daemon:
+            rates = [[self.rate_of_all(daemon, n, min(n_tokens, self.context // 4)) for n in (1, 8)] for _ in range(self.n(3, 5))]
+            one, eight = (statistics.median(r) for r in zip(*rates))
+            self.counts["batch8_tokens_s"] = [one, eight]
+            return {"batch8_ratio": eight / one}
+
+    def rate_of_all(self, daemon, n_streams, n_tokens):
+        """Tokens/s of all while all run, from when the last one has begun.  The time in which their prompts are read does not
+        count: it is that of prompts."""
+        with Recorder(self, daemon, n_streams, n_tokens, self.context // 2) as recorder:
+            streams = recorder.wait()
+        begin, end = max(s[0] for s in streams), max(s[-1] for s in streams)
+        return sum(1 for s in streams for t in s if t > begin) / (end - begin)
 
     def different(self):
         """Mixed requests one by one; then eight at a time, with what was cached, preempted, and with their engines killed."""
@@ -416,9 +434,11 @@ class Bench:
                     n_tokens = int(min(4096, self.context * 0.6) * min(1.0, self.args.scale * 2))
                     document = self.document(peer, n_tokens)
                     first = ask(peer, chat(document), 16)
+                    time.sleep(IDLE_S)
                     warm.append(ask(peer, chat(document, first.result.answer or "yes", "And what else?"), 4))
                     daemon.terminate()
                 with self.start(2, "--cache-dir", folder) as daemon, qwp.Peer(daemon.socket) as peer:
+                    time.sleep(IDLE_S)
                     # not the same question, whose end is known as well
                     again.append(ask(peer, chat(document, first.result.answer or "yes", "And who else?"), 4))
         self.counts["restart_tokens"] = again[-1].result.usage.prompt_tokens
@@ -442,8 +462,9 @@ class Bench:
     # -- between users
 
     def stall(self):
+        """One stream that never rests: some time alone, then beside another user's long prompt, then as long alone again."""
         with self.start(4) as daemon, qwp.Peer(daemon.socket) as peer:
-            alone = pace([ask(peer, self.fresh(10), self.n(128, 256, 16))])
+            pause = max(1.0, 64 * pace([ask(peer, self.fresh(10), 16)]))
             long = chat(self.document(peer, min(30000, self.context * 0.9) * min(1.0, self.args.scale * 2)))
 
             def read_long():
@@ -451,33 +472,18 @@ class Bench:
                     stream = ask(theirs, long, 1)
                     return [stream.sent, stream.times[0]]
 
-            def stream_while(running):
-                streams = [Stream(peer, self.fresh(10), self.context // 4)]
-                while running(streams[0]):
-                    if streams[-1].done():
-                        streams.append(Stream(peer, self.fresh(10), self.context // 4))
-                    streams[-1].add(peer.next_frame(streams[-1].id, timeout=FRAME_S))
-                if not streams[-1].done():
-                    peer.send(pb.Cancel(), streams[-1].id)
-                    finish(peer, streams[-1])
-                return streams
-
-            other = None
-
-            def reading(first):
-                nonlocal other
-                if not other and len(first.times) >= 8:
-                    other = Other(self, read_long)
-                return not other or other.running()
-
-            streams = stream_while(reading)
-            begin, end = other.wait()
-            during = [g for s in streams for g in s.gaps(begin - 1.0, end + 1.0)]
-            until = time.monotonic() + end - begin
-            before = [g for s in stream_while(lambda _: time.monotonic() < until) for g in s.gaps()]
+            with Recorder(self, daemon, 1, 0, self.context // 4) as recorder:
+                time.sleep(pause)
+                begin, end = Other(self, read_long).wait()
+                time.sleep(end - begin)
+                requests = recorder.end()
+            gaps = [(a, b) for times in requests for a, b in zip(times, times[1:])]
+            before, during, after = ([b - a for a, b in gaps if first <= b and a <= last]
+                                     for first, last in ((0.0, begin), (begin, end), (end, float("inf"))))
+            alone = statistics.median(before)
             self.counts["stall_read_s"] = end - begin
-            return {"stall_ratio": max(during) / alone if during else None,
-                    "stall_alone_ratio": max(before) / alone if before else None}
+            self.counts["stall_gap_ms"] = [alone * 1e3, *(f(g) * 1e3 for g in (during, after) for f in (statistics.median, p99, max))]
+            return {"stall_ratio": max(during) / alone, "stall_alone_ratio": max(after) / alone}
 
     def fairness(self):
         seconds = self.n(20, 60, 3)
