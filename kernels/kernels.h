@@ -29,6 +29,7 @@ struct kern_mem {
     size_t bytes;
     int fd;                                 /* what another process can map it by; -1: none.  Owned. */
     bool locked;                            /* pinned in RAM or device memory */
+    bool huge;                              /* what is written through base gets huge pages, if the system has some */
 };
 
 /* How a matrix lies in memory: as in the file (row gathers), or repacked for the backend's products. */

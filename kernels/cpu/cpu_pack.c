@@ -3,7 +3,8 @@
  * Panels are made where they stay in a core's cache, and written into the weights' memfd: the kernel then
  * takes pages as they are needed and fills them, 0.31 s a GiB on the machine that this was measured on, where
  * a write through the map takes a fault a page and clears it first, 0.61 s.  Writes to one file take turns,
- * so a team that is large enough for the map to be quicker writes through that. */
+ * so a team that is large enough for the map to be quicker writes through that; and so does everybody where
+ * the system gives huge pages, which it does at a fault and not for write(). */
 #include "cpu.h"
 
 #include <stdatomic.h>
@@ -14,6 +15,11 @@ enum {
     CPU_PACK_BYTES = 131072, /* of panels per item */
     CPU_PACK_WRITERS = 3,
 };
+
+static bool cpu_writes_fd(const struct kern_mem *mem)
+{
+    return mem && mem->fd >= 0 && !mem->huge;
+}
 
 struct cpu_pack {
     struct cpu *cpu;
@@ -79,7 +85,7 @@ static int cpu_pack_rows(const struct kern_pack *pack)
     uint8_t *to = (uint8_t *)pack->mat->data + (size_t)pack->row * row_bytes;
     const size_t bytes = (size_t)pack->n_row * row_bytes;
 
-    if (pack->mem && pack->mem->fd >= 0)
+    if (cpu_writes_fd(pack->mem))
         return cpu_write(pack->mem, to, pack->src, bytes);
     memcpy(to, pack->src, bytes);
     return 0;
@@ -97,7 +103,7 @@ int cpu_mat_pack(struct kern *kern, const struct kern_pack *pack)
         return cpu_pack_rows(pack);
     p.panel_bytes = panel_bytes(panel_kind(pack->mat->type), pack->mat->n_in);
     p.group = MAX(1, (int)(CPU_PACK_BYTES / p.panel_bytes));
-    p.through_map = !pack->mem || pack->mem->fd < 0 || pool_n_team(cpu->pool) > CPU_PACK_WRITERS;
+    p.through_map = !cpu_writes_fd(pack->mem) || pool_n_team(cpu->pool) > CPU_PACK_WRITERS;
     if (!p.through_map)
         r = cpu_pack_room(cpu, (size_t)p.group * p.panel_bytes);
     if (r < 0)

@@ -260,11 +260,11 @@ static void test_panels_keep_the_size_of_the_file(void **state)
 }
 
 /* A matrix packed at once, into plain memory, and in pieces, into memory for weights: by few threads, which
- * write to its fd, and by as many as write through the map. */
+ * write to its fd, and by as many as write through the map, as all do where there may be huge pages. */
 static void test_pieces_pack_as_the_whole(void **state)
 {
     enum { N_OUT = 16 * 40 + 5 };
-    const int ends[] = {16, 64, 64 + 16 * 30, N_OUT}, few_and_many[] = {2, 8};
+    const int ends[] = {16, 64, 64 + 16 * 30, N_OUT}, few_and_many[] = {2, 8, 2};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(kt_types); i++)
@@ -284,6 +284,7 @@ static void test_pieces_pack_as_the_whole(void **state)
             const struct kern_pack all = {.mat = &mat, .n_row = N_OUT, .src = rows};
             assert_int_equal(cpu->ops->mat_pack(cpu, &all), 0);
             assert_int_equal(cpu->ops->mem_alloc(cpu, mat.bytes + 192, KERN_MEM_WEIGHTS, &mem), 0);
+            mem.huge = j == 2;
             mat.data = mem.base + 192; /* matrices begin anywhere in a page */
             for (size_t k = 0; k < ARRAY_SIZE(ends); row = ends[k++]) {
                 const struct kern_pack piece = {.mat = &mat,
