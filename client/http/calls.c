@@ -199,20 +199,34 @@ static size_t calls_blanks_before(const char *text, size_t n)
     return n;
 }
 
-/* A whole one is held, n bytes with the blanks before it. */
+/* The last beginning of a call in a text that is not its first bytes; NULL: none. */
+static const char *calls_find_last(struct text text)
+{
+    const char *last = NULL;
+
+    while ((text.at = calls_find(&text, calls_open)))
+        last = text.at++;
+    return last;
+}
+
+/* A whole one is held, n bytes with the blanks before it.  A beginning that a text is about may stand before
+ * the call's own, which is the last one then. */
 static int calls_close_one(struct calls *calls, size_t n, const struct calls_sink *sink)
 {
-    const char *text = (const char *)buf_head(&calls->held);
+    const char *text = (const char *)buf_head(&calls->held), *last;
     const struct text inside = {text + calls->n_blanks + CALLS_OPEN, text + n - CALLS_CLOSE};
     _cleanup_(freep) char *arguments = NULL;
     char name[CALLS_NAME_BYTES + 1];
 
     calls->inside = false;
-    if (calls->n == CALLS_MAX || !calls_read(calls, inside, name, &arguments))
-        return calls_say(calls, n, sink);
-    buf_consume(&calls->held, n);
-    calls->n++;
-    return sink->on_call(sink->arg, name, arguments, strlen(arguments));
+    if (calls->n < CALLS_MAX && calls_read(calls, inside, name, &arguments)) {
+        buf_consume(&calls->held, n);
+        calls->n++;
+        return sink->on_call(sink->arg, name, arguments, strlen(arguments));
+    }
+    last = calls->n < CALLS_MAX ? calls_find_last(inside) : NULL;
+    return calls_say(calls, last ? calls_blanks_before(text, (size_t)(last - text)) : n,
+                     sink); /* and from there anew */
 }
 
 /* Text up to the beginning of a call goes out. */
