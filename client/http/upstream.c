@@ -41,6 +41,8 @@ struct transfer {
     struct sse sse;
     const char *trouble;      /* with what came: it is of no use */
     bool paused, ended, done; /* ended: told; done: [DONE] came */
+    uint64_t leave_ns; /* done: until when the end of its body is waited for, which leaves its connection to
+                          the next */
     qwend_usage usage;
 };
 
@@ -112,10 +114,18 @@ static void upstream_on_reap(int fd, short what, void *arg)
 {
     struct upstream *up = arg;
     struct transfer *transfer;
+    bool some_stay = false;
 
-    LIST_FOREACH (transfer, &up->transfers, node)
-        if (!transfer->call)
+    LIST_FOREACH (transfer, &up->transfers, node) {
+        if (transfer->call)
+            continue;
+        if (clock_now_ns() < transfer->leave_ns)
+            some_stay = true;
+        else
             transfer_free(transfer);
+    }
+    if (some_stay)
+        loop_arm_ms(up->reap, UPSTREAM_LEAVE_MS);
 }
 
 static void transfer_tell(struct transfer *transfer, const qwend_event *event)
@@ -200,6 +210,8 @@ static size_t transfer_on_bytes(char *data, size_t size, size_t n, void *arg)
     struct transfer *transfer = arg;
     long status = 0;
 
+    if (transfer->done && transfer->ended)
+        return size * n; /* what comes behind the end is nobody's */
     if (!transfer->call)
         return CURL_WRITEFUNC_ERROR;
     if (transfer->paused)
@@ -209,6 +221,11 @@ static size_t transfer_on_bytes(char *data, size_t size, size_t n, void *arg)
         return CURL_WRITEFUNC_ERROR; /* an error's text may quote the prompt, or have no end */
     if (!transfer->done && sse_push(&transfer->sse, data, size * n, transfer_on_data, transfer))
         transfer->trouble = "the upstream's answer has a line that is too long";
+    if (transfer->done && !transfer->trouble && transfer->usage.finish) {
+        transfer->leave_ns = clock_now_ns() + UPSTREAM_LEAVE_MS * 1000000ull;
+        transfer_end(transfer, NULL); /* not when the body ends, which some leave open */
+        return size * n;
+    }
     return transfer->call && !transfer->trouble ? size * n : CURL_WRITEFUNC_ERROR;
 }
 
@@ -243,6 +260,8 @@ static void upstream_check(struct upstream *up)
             continue;
         curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, (char **)&transfer);
         transfer_on_done(transfer, message->data.result);
+        transfer->leave_ns = 0;
+        loop_defer(up->reap);
     }
 }
 

@@ -14,6 +14,7 @@ enum {
     UPSTREAM_REST_MS = 15000,
     UPSTREAM_CONNECT_S = 5,
     UPSTREAM_SILENT_S = 60,
+    UPSTREAM_LEAVE_MS = 1000, /* after [DONE], until the body's end: its connection is of use then */
 };
 enum upstream_policy { UPSTREAM_LOCAL_ONLY, UPSTREAM_LOCAL_FIRST, UPSTREAM_FIRST };
 

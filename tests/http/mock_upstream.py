@@ -24,11 +24,12 @@ def stream():
 
 class Upstream:
     """Listens on a Unix socket.  `answer`: bytes, sent as they are before the connection is closed, and `may_close` is waited for
-    before that; `requests`: what came."""
+    before that; `requests`: what came.  hangs: it never closes a connection itself, and n_left() tells when others have."""
 
-    def __init__(self, folder, answer=None):
+    def __init__(self, folder, answer=None, hangs=False):
         self.path = os.path.join(folder, f"up-{id(self)}.sock")
         self.answer, self.requests = stream() if answer is None else answer, []
+        self.hangs, self.left = hangs, threading.Semaphore(0)
         self.may_close = threading.Event()
         self.may_close.set()
         self.listener = socket.socket(socket.AF_UNIX)
@@ -42,8 +43,22 @@ class Upstream:
                 connection, _ = self.listener.accept()
             except OSError:
                 return
+            if self.hangs:
+                threading.Thread(target=self._hang, args=(connection,), daemon=True).start()
+                continue
             with connection:
                 self._answer(connection)
+
+    def _hang(self, connection):
+        with connection:
+            self._answer(connection)
+            while connection.recv(65536):
+                pass
+        self.left.release()
+
+    def n_left(self, n):
+        """Whether n connections have been closed by the other side; waited for."""
+        return all(self.left.acquire(timeout=20) for _ in range(n))
 
     def _answer(self, connection):
         data = b""

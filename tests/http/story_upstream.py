@@ -188,6 +188,20 @@ def a_slow_reader_holds_the_upstream_too():
             assert said.count("y") >= 400 * 9000 and said.endswith("[DONE]\n\n")
 
 
+def an_answer_ends_when_the_upstream_says_so():
+    """Not when its connection does: some keep that open."""
+    words = b"".join(b"data: " + json.dumps(chunk(*c)).encode() + b"\n\n" for c in (({"content": "y"},), ({}, "stop"))) + b"data: [DONE]\n\n"
+    with Fake() as d, d.serving():
+        up = Upstream(d.folder, b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + words, hangs=True)
+        with told(d, up, "upstream-first") as http:
+            begin = time.monotonic()
+            for _ in range(3):
+                assert content(http.post(CHAT, BODY)) == "y"
+                assert http.post(CHAT, {**BODY, "stream": True}).body.endswith(b"[DONE]\n\n")
+            assert time.monotonic() - begin < 30, "it waited for the silence to end"
+            assert up.n_left(6), "their connections are not given up"
+
+
 def servers(d, *ups, options=(), **keys):
     """A gateway with these servers as sections; keys: of section [http]."""
     path = os.path.join(d.folder, f"conf-{id(ups)}")
@@ -357,7 +371,8 @@ STORIES = [
     one_that_keeps_failing_is_left_alone, one_that_refuses_what_is_asked_is_well,
     local_first_asks_it_when_the_daemon_cannot, the_models_name_says_which_server, they_are_asked_in_turn_and_the_daemon_between,
     a_conversation_stays_where_it_is, a_server_that_is_unwell_is_passed_over, what_has_left_is_counted_for_each_user,
-    servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too, what_cannot_be_asked_is_refused_at_the_start,
+    servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too,
+    an_answer_ends_when_the_upstream_says_so, what_cannot_be_asked_is_refused_at_the_start,
 ]
 
 if __name__ == "__main__":
