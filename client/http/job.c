@@ -8,7 +8,8 @@
 #include "daemon/util/log.h"
 #include "proto/status.h"
 
-enum { JOB_PIECE_BYTES = 6 << 20 }; /* a Delta of 64 KiB, escaped, twice; or a whole answer's tail */
+/* A call of 1 MiB, escaped twice, three times; or a whole answer's tail. */
+enum { JOB_PIECE_BYTES = 16 << 20 };
 
 /* Everything goes but the memory, which may still be on the stack. */
 static void job_close(struct job *job)
@@ -79,15 +80,33 @@ static uint64_t job_held_bytes(const struct job *job)
     return n + (job->up_body ? job->n_up_body : 0) + (job->req ? job->n_body : 0);
 }
 
+/* Whether a piece has room: its buffer grows to twice its size at most.  False: the client was told, and the
+ * job is over. */
+static bool job_has_room(struct job *job, const struct jout *j)
+{
+    const size_t n = buf_size(j->buf);
+    struct refusal refusal;
+
+    if (!j->r && (n <= CONN_UNSENT_HIGH || conn_charge(job->conn, job_held_bytes(job) + 2 * n)))
+        return true;
+    if (j->r > 0)
+        refuse(&refusal, 500, "answer_too_long", NULL, "a piece of the answer has more than %d bytes",
+               JOB_PIECE_BYTES);
+    else
+        refuse(&refusal, 503, "out_of_memory", NULL,
+               "there is no room for a piece of the answer of %zu bytes", n);
+    job_fail(job, &refusal);
+    return false;
+}
+
 /* What a dialect wrote goes out. */
 static void job_send(struct job *job, struct jout *j)
 {
     struct conn *conn = job->conn;
 
-    if (j->r)
-        conn_kill(conn);
-    else
-        conn_stream_put(conn, buf_head(j->buf), buf_size(j->buf));
+    if (job->over || !job_has_room(job, j))
+        return;
+    conn_stream_put(conn, buf_head(j->buf), buf_size(j->buf));
     if (!conn->dead && !conn_charge(conn, job_held_bytes(job)))
         conn_kill(conn);
     job->spoke = true;

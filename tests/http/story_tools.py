@@ -75,6 +75,11 @@ def what_is_no_call_is_told_as_text():
     for text in ("<tool_call>\nnonsense\n</tool_call> and more", "a <tool_call>\n<function=read>\n<parameter=path>\nx", "<tool_cal"):
         with saying(text) as d, d.serving(), Gateway(d) as http:
             assert chat_calls(http) == (text, [], "stop")
+    for text in ("Say <tool_call><function= first.", "<tool_call>\n<function=read> a <tool_call> <function=x> b "):
+        for step in (1, 400):   # a call stands behind what a text has of one
+            with saying(text + "\n" + write_call("read", path="x"), step) as d, d.serving(), Gateway(d) as http:
+                got = chat_calls(http)
+                assert got == (text.rstrip(), [("read", {"path": "x"})], "tool_calls"), got
     with saying(TWO) as d, d.serving(), Gateway(d) as http:         # cut within the first one
         text, calls, reason = chat_calls(http, max_tokens=5)
         assert (text, calls, reason) == (TWO[:25], [], "length"), (text, calls, reason)
@@ -109,6 +114,21 @@ def responses_have_calls():
         assert [e["item"] for e in done] == events[-1][1]["response"]["output"]
         kinds = [n.removeprefix("response.") for n, e in events if e.get("output_index") == 2]
         assert kinds == ["output_item.added", "function_call_arguments.delta", "function_call_arguments.done", "output_item.done"], kinds
+
+
+def a_long_call_comes_whole_or_is_refused():
+    body = {"input": "x", "tools": FLAT, "max_output_tokens": 10 ** 6}
+    with saying(write_call("read", path='"' * 900_000), 4000) as d, d.serving():      # three times, escaped twice
+        with Gateway(d, "--max-mib", "256") as http:
+            name, end = http.post(RESPONSES, {**body, "stream": True}).events()[-1]
+            assert name == "response.completed" and json.loads(end["response"]["output"][0]["arguments"]) == {"path": '"' * 900_000}
+        with Gateway(d) as http:
+            name, end = http.post(RESPONSES, {**body, "stream": True}).events()[-1]
+            assert name == "response.failed" and end["response"]["error"]["code"] == "out_of_memory", end
+    with saying(write_call("read", path="\x01" * 1_000_000), 4000) as d, d.serving(), Gateway(d, "--max-mib", "256") as http:
+        name, end = http.post(RESPONSES, {**body, "stream": True}).events()[-1]
+        assert name == "response.failed" and end["response"]["error"]["code"] == "answer_too_long", end
+        assert http.ask("GET", "/health").status == 200
 
 
 def ollamas_chats_have_calls():
@@ -181,7 +201,8 @@ def sdks_make_calls_of_them():
 
 
 STORIES = [
-    chats_have_calls, what_is_no_call_is_told_as_text, messages_have_calls, responses_have_calls, ollamas_chats_have_calls, calls_have_caps,
+    chats_have_calls, what_is_no_call_is_told_as_text, messages_have_calls, responses_have_calls, a_long_call_comes_whole_or_is_refused,
+    ollamas_chats_have_calls, calls_have_caps,
     tools_and_what_came_of_them_are_read, sdks_make_calls_of_them,
 ]
 
