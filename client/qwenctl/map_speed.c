@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "file.h"
@@ -42,9 +43,11 @@ static json_t *speed_load(const char *path)
 {
     _cleanup_(freep) char *text = NULL;
     json_t *all = NULL;
+    struct stat st;
     size_t n;
 
-    if (!file_read(path, SPEED_FILE_BYTES, &text, &n))
+    if (!stat(path, &st) && S_ISREG(st.st_mode) && /* a pipe there would be waited for */
+        !file_read(path, SPEED_FILE_BYTES, &text, &n))
         all = json_loadb(text, n, 0, NULL);
     if (json_is_object(all))
         return all;

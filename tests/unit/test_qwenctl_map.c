@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "client/qwenctl/map.h"
@@ -404,6 +405,12 @@ static void test_speed_is_found_again(void **state)
         assert_true(map_speed_find(&found));
         assert_true(found.read_ms == 9);
     }
+    unlink(path);
+    assert_int_equal(mkfifo(path, 0600), 0); /* nobody waits for a pipe either */
+    kept = found = speed_of("m1", 9);
+    assert_false(map_speed_find(&found));
+    map_speed_keep(&kept);
+    assert_true(map_speed_find(&found));
     unlink(path);
     path[strlen(path) - strlen("/speeds.json")] = 0;
     assert_int_equal(rmdir(path), 0);
