@@ -4,6 +4,7 @@ A story starts its own daemon on its own socket in its own folder, so that stori
 Nothing here waits by sleeping: the broker's stderr is read line by line, and whoever waits, waits for a line.
 Meson sets QWEND_BUILD (the build folder) and QWEND_GOLDEN (tests/golden) for the stories.
 """
+import json
 import os
 import re
 import shutil
@@ -21,6 +22,12 @@ def golden(path):
 
 def tiny_model():
     return golden("models/d1-k256/d1-k256-Q4_K_M.gguf")
+
+
+def sanitized():
+    """Whether the build is one for sanitizers: several times as slow, with more memory."""
+    with open(os.path.join(os.environ["QWEND_BUILD"], "meson-info/intro-buildoptions.json"), encoding="utf-8") as f:
+        return any(o["name"] == "b_sanitize" and o["value"] not in ("none", []) for o in json.load(f))
 
 
 class Qwend:

@@ -11,7 +11,7 @@ import time
 import qwp
 from fake import Fake
 from gateway import Gateway, chat
-from harness import WAIT_S
+from harness import WAIT_S, sanitized
 from other_user import OTHER_UID, fork_as
 from qwp import pb
 
@@ -76,11 +76,6 @@ def json_has_caps():
         assert code(http.post(CHAT, {"messages": [{"role": "user", "content": ""}] * 4097})) == (400, "invalid_value")
         assert code(http.post(CHAT, chat("x", logit_bias={str(i): 1 for i in range(513)}))) == (400, "invalid_value")
         assert code(http.post(CHAT, chat("x", stop=["a" * 257]))) == (400, "invalid_value")
-
-
-def sanitized():
-    with open(os.path.join(os.environ["QWEND_BUILD"], "meson-info/intro-buildoptions.json"), encoding="utf-8") as f:
-        return any(o["name"] == "b_sanitize" and o["value"] not in ("none", []) for o in json.load(f))
 
 
 def requests_of_a_connection_have_a_cap():

@@ -9,8 +9,7 @@ import sys
 import qwp
 from fake import Fake, expected
 from gateway import Connection, Gateway, chat
-from harness import Qwend, golden
-from story_caps import sanitized
+from harness import Qwend, golden, sanitized
 
 CHAT = "/v1/chat/completions"
 GET = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -11,9 +11,8 @@ import openmetrics
 import qwp
 from fake import Fake
 from gateway import Gateway, chat
-from harness import WAIT_S
+from harness import WAIT_S, sanitized
 from mock_upstream import Upstream, chunk, stream
-from story_caps import sanitized
 
 CHAT = "/v1/chat/completions"
 REMOTE = "Remote \u00e9 answer"
