@@ -44,6 +44,7 @@ enum {
     CAP_PUBLICS = 16,
     CAP_REQUESTS = 4096,       /* listed at a time */
     CAP_SAMPLE_REQUESTS = 128, /* more than a terminal shows */
+    CAP_READING = 128,         /* two of each slot */
 };
 
 static const struct wire_table {
@@ -165,6 +166,7 @@ static const struct wire_table {
       {"pieces", CAP_PIECES, 0},
       {"logprobs", CAP_LOGPROBS, 0},
       {"stop", 0, CAP_STOP}}},
+    {&qwe__beat__descriptor, {{"reading", CAP_READING, 0}}},
     {&qwe__refused__descriptor, {{"text", 0, CAP_LINE}, {"details", CAP_DETAILS, 0}}},
     /* the broker's journal */
     {&qwl__opened__descriptor,

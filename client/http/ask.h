@@ -55,6 +55,7 @@ struct ask {
     int64_t text_ms;                      /* the answer ends so long after its first token; 0: it does not */
     bool only_reads;                      /* the prompt, for the cache */
     bool fits;                            /* max_tokens may be more than the context has room for */
+    bool wants_progress;                  /* while a long prompt is read */
     bool wants_ids, shows_ids;            /* of the answer's tokens; of those in log-probabilities */
     json_t *fields;                       /* owned; of the answer these alone; NULL: all */
     size_t n_body;                        /* bytes that it was read from */

@@ -28,6 +28,7 @@ static const struct ask_field chat_fields[] = {
      .offset = offsetof(struct ask, top_logprobs),
      .lo = 0,
      .hi = ASK_TOP_LOGPROBS},
+    {.name = "return_progress", .kind = ASK_BOOL, .offset = offsetof(struct ask, wants_progress)},
     {.name = "prediction", .kind = ASK_REFUSED, .why = "answers are not predicted by clients"},
     ASK_END,
 };
@@ -114,6 +115,18 @@ static void chat_delta(struct job *job, struct choice *choice, const qwend_event
     else
         jout_text(j, "content", event->text, event->n);
     chat_close_delta(job, j, event, NULL);
+}
+
+static void chat_progress(struct job *job, const qwend_event *event, struct jout *j)
+{
+    jout_bytes(j, "data: ", 6);
+    j->more = false;
+    chat_put_head(job, j, "chat.completion.chunk");
+    jout_close(j, ']');
+    job_put_progress(job, event, j);
+    jout_close(j, '}');
+    jout_bytes(j, "\n\n", 2);
+    j->more = false;
 }
 
 static void chat_put_call(const struct job *job, const struct choice *choice, size_t i, bool is_chunk,
@@ -206,6 +219,7 @@ static const struct dialect chat_dialect = {
     .stream_type = "text/event-stream",
     .begin = chat_begin,
     .delta = chat_delta,
+    .progress = chat_progress,
     .call = chat_call,
     .end = chat_end,
     .finish = chat_finish,

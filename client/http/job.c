@@ -5,6 +5,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "daemon/util/clock.h"
 #include "daemon/util/log.h"
 #include "proto/status.h"
 
@@ -345,6 +346,28 @@ static void job_on_usage(struct job *job, struct choice *choice, const qwend_usa
         job_end(job);
 }
 
+void job_put_progress(const struct job *job, const qwend_event *event, struct jout *j)
+{
+    jout_open(j, "prompt_progress", '{');
+    jout_int(j, "total", event->prompt_tokens);
+    jout_int(j, "cache", job->cached_tokens);
+    jout_int(j, "processed", event->from_token);
+    jout_int(j, "time_ms", (int64_t)((clock_now_ns() - job->read_ns) / 1000000u));
+    jout_close(j, '}');
+}
+
+/* Of the first choice: the others have the same prompt. */
+static void job_on_read(struct job *job, const struct choice *choice, const qwend_event *event)
+{
+    _cleanup_(buf_deinit) struct buf piece = BUF_INIT(JOB_PIECE_BYTES);
+    struct jout j = {.buf = &piece};
+
+    if (!job->wants_progress || !job->stream || !job->dialect->progress || choice->index || !job_begin(job))
+        return;
+    job->dialect->progress(job, event, &j);
+    job_send(job, &j);
+}
+
 void job_on_choice(struct choice *choice, const qwend_event *event)
 {
     struct job *job = choice->job;
@@ -360,10 +383,14 @@ void job_on_choice(struct choice *choice, const qwend_event *event)
     case QWEND_EV_STARTED:
         job->prompt_tokens = event->prompt_tokens;
         job->cached_tokens = event->cached_tokens;
+        job->read_ns = clock_now_ns();
         if (!job->up_body)
             job_settle_way(job);
         if (job->stream)
             job_begin(job);
+        return;
+    case QWEND_EV_READ:
+        job_on_read(job, choice, event);
         return;
     case QWEND_EV_REASONING:
         job_on_text(job, choice, event);
@@ -424,6 +451,7 @@ static struct job *job_new(struct conn *conn, const struct dialect *dialect, con
                         .logprobs = ask->logprobs,
                         .wants_ids = ask->wants_ids,
                         .shows_ids = ask->shows_ids,
+                        .wants_progress = ask->wants_progress,
                         .text_ms = ask->text_ms,
                         .n = (int)ask->n,
                         .has_seed = ask->has_seed,

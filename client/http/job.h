@@ -41,10 +41,11 @@ struct job {
     struct list node; /* of the ended */
     const struct dialect *dialect;
     struct owner *owner;
-    bool stream, include_usage, logprobs, wants_ids, shows_ids, begun, spoke, paused, over;
+    bool stream, include_usage, logprobs, wants_ids, shows_ids, wants_progress, begun, spoke, paused, over;
     int n, n_over;
     struct choice choices[ASK_CHOICES];
     uint32_t prompt_tokens, cached_tokens;
+    uint64_t read_ns; /* when the first choice's prompt began to be read */
     int64_t created_s;
     char id[33];                 /* of the first choice's request at the daemon */
     struct event *ping, *enough; /* enough: text_ms after the first token */
@@ -77,6 +78,8 @@ struct dialect {
     void (*begin)(struct job *job, struct jout *j);
     /* text of a channel, or log-probabilities alone */
     void (*delta)(struct job *job, struct choice *choice, const qwend_event *event, struct jout *j);
+    /* a long prompt is being read; NULL: it cannot say so */
+    void (*progress)(struct job *job, const qwend_event *event, struct jout *j);
     /* the last of choice->uses; NULL: it knows none */
     void (*call)(struct job *job, struct choice *choice, struct jout *j);
     void (*end)(struct job *job, struct choice *choice, struct jout *j);
@@ -109,6 +112,8 @@ void job_put_call_id(struct jout *j, const char *key, const char *head, const st
                      const struct choice *choice, size_t i);
 const char *job_model(const struct job *job);
 void job_put_logprobs(const struct job *job, struct jout *j,
-                      const qwend_event *event);                     /* OpenAI's objects, with commas */
+                      const qwend_event *event); /* OpenAI's objects, with commas */
+void job_put_progress(const struct job *job, const qwend_event *event,
+                      struct jout *j);                               /* "prompt_progress": llama.cpp's */
 void job_put_ids(struct jout *j, const qwend_event *event);          /* with commas */
 uint32_t job_tokens(const struct job *job, uint32_t *ret_reasoning); /* written by all choices */

@@ -97,6 +97,7 @@ static const struct ask_field native_fields[] = {
     {.name = "max_completion_tokens", .kind = ASK_READ, .read = native_read_predict},
     {.name = "n", .kind = ASK_READ, .read = ask_read_one},
     {.name = "n_cmpl", .kind = ASK_READ, .read = ask_read_one},
+    {.name = "return_progress", .kind = ASK_BOOL, .offset = offsetof(struct ask, wants_progress)},
     {.name = "return_tokens", .kind = ASK_BOOL, .offset = offsetof(struct ask, wants_ids)},
     {.name = "response_fields", .kind = ASK_READ, .read = native_read_wanted},
     {.name = "post_sampling_probs", .kind = ASK_REFUSED, .why = "probabilities are those before the filters"},
@@ -231,6 +232,22 @@ static void native_delta(struct job *job, struct choice *choice, const qwend_eve
     jout_bytes(j, "\n\n", 2);
 }
 
+static void native_progress(struct job *job, const qwend_event *event, struct jout *j)
+{
+    jout_bytes(j, "data: ", 6);
+    j->more = false;
+    jout_open(j, NULL, '{');
+    jout_int(j, "index", 0);
+    jout_text(j, "content", "", 0);
+    jout_open(j, "tokens", '[');
+    jout_close(j, ']');
+    jout_bool(j, "stop", false);
+    job_put_progress(job, event, j);
+    jout_close(j, '}');
+    jout_bytes(j, "\n\n", 2);
+    j->more = false;
+}
+
 static void native_end(struct job *job, struct choice *choice, struct jout *j)
 {
     static const struct buf nothing = {};
@@ -254,6 +271,7 @@ static const struct dialect native_dialect = {
     .stream_type = "text/event-stream",
     .begin = native_begin,
     .delta = native_delta,
+    .progress = native_progress,
     .end = native_end,
     .finish = native_finish,
     .whole = native_whole,

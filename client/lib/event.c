@@ -119,13 +119,16 @@ static int event_event(const Qwp__Event *message, qwend_event *event)
 {
     event->text = message->text;
     event->n = message->text ? strlen(message->text) : 0;
-    event->from_token = message->from_token;
+    event->from_token = message->kind == QWP__EVENT__KIND__READ ? message->read_tokens : message->from_token;
+    event->prompt_tokens = message->prompt_tokens;
     if (message->kind == QWP__EVENT__KIND__ENGINE_RESTART)
         event->type = QWEND_EV_RESTART;
     else if (message->kind == QWP__EVENT__KIND__RESUMED)
         event->type = QWEND_EV_RESUMED;
     else if (message->kind == QWP__EVENT__KIND__PREEMPTED)
         event->type = QWEND_EV_PREEMPTED;
+    else if (message->kind == QWP__EVENT__KIND__READ)
+        event->type = QWEND_EV_READ;
     else
         return 0; /* draining: this stream is served to its end */
     return 1;

@@ -91,7 +91,7 @@ static void open_name_clean(const char *name, char ret_name[CONN_CLIENT_BYTES + 
 
 static int open_hello(qwend *q, const char *client_name)
 {
-    char *capabilities[] = {(char *)"preempt"};
+    char *capabilities[] = {(char *)"preempt", (char *)"progress"};
     Qwp__Hello hello = QWP__HELLO__INIT;
     int r;
 

@@ -106,7 +106,8 @@ typedef enum {
     QWEND_EV_SAMPLE,            /* sample; of qwend_subscribe() only, whose END has no usage */
     QWEND_EV_PREEMPTED,         /* a batch request gave its slot to an interactive one; the stream will go on */
     QWEND_EV_REPLY,             /* text, n; or ids, n_ids; or status: of qwend_begin_*() and qwend_use() only; the stream is over */
-    QWEND_EV_USE                /* text; position; load_permille: of qwend_use() only */
+    QWEND_EV_USE,               /* text; position; load_permille: of qwend_use() only */
+    QWEND_EV_READ               /* prompt_tokens, from_token of them read by now: about once a second while a long prompt is */
 } qwend_event_type;
 typedef enum { QWEND_FINISH_STOP = 1, QWEND_FINISH_LENGTH, QWEND_FINISH_TOOL, QWEND_FINISH_CANCEL, QWEND_FINISH_DEADLINE } qwend_finish;
 typedef struct {

@@ -172,6 +172,10 @@ static void record_members(struct run *run, struct json *json, const qwend_event
         json_uint(json, "prompt", event->prompt_tokens);
         json_uint(json, "cached", event->cached_tokens);
         break;
+    case QWEND_EV_READ:
+        json_uint(json, "prompt", event->prompt_tokens);
+        json_uint(json, "read", event->from_token);
+        break;
     case QWEND_EV_RESUMED:
         json_uint(json, "from_token", event->from_token);
         break;
@@ -225,7 +229,7 @@ int record_event(struct run *run, struct record *record, const qwend_event *even
         [RUN_EV_SENT] = "start",        [QWEND_EV_QUEUED] = "queue",      [QWEND_EV_STARTED] = "read",
         [QWEND_EV_REASONING] = "think", [QWEND_EV_ANSWER] = "text",       [QWEND_EV_TOOL_CALL] = "tool",
         [QWEND_EV_RESTART] = "restart", [QWEND_EV_RESUMED] = "resume",    [QWEND_EV_END] = "end",
-        [QWEND_EV_ERROR] = "error",     [QWEND_EV_PREEMPTED] = "preempt",
+        [QWEND_EV_ERROR] = "error",     [QWEND_EV_PREEMPTED] = "preempt", [QWEND_EV_READ] = "progress",
     };
     bool last = event->type == QWEND_EV_END || event->type == QWEND_EV_ERROR;
     struct record_line line;

@@ -50,10 +50,23 @@ static void run_say_started(struct run *run, const qwend_event *event)
 {
     const uint32_t n = event->prompt_tokens - event->cached_tokens;
 
+    run->cached_tokens = event->cached_tokens;
+    run->read_ns = tick_ns();
     if (run->ui->verbose)
         ui_note(run->ui, "reading %u tokens, %u of them from the cache", event->prompt_tokens,
                 event->cached_tokens);
     wait_say(&run->wait, n < RUN_READ_TOK || run->ui->verbose ? RUN_WONDER_MS : 0, "reading %u tokens", n);
+}
+
+/* Its share, and when the rest will be read if it goes on like this. */
+static void run_say_read(struct run *run, const qwend_event *event)
+{
+    const double n = event->prompt_tokens - MIN(run->cached_tokens, event->prompt_tokens);
+    const double done = event->from_token - MIN(run->cached_tokens, event->from_token);
+    const double left_s = done > 0 ? (double)(tick_ns() - run->read_ns) / 1e9 * (n - done) / done : 0;
+
+    if (left_s >= 1)
+        wait_add(&run->wait, ": %.0f %%, %.0f s left", 100 * done / n, left_s);
 }
 
 static void run_say_end(struct run *run, const qwend_usage *usage)
@@ -104,6 +117,9 @@ static void run_say(struct run *run, const qwend_event *event)
         break;
     case QWEND_EV_STARTED:
         run_say_started(run, event);
+        break;
+    case QWEND_EV_READ:
+        run_say_read(run, event);
         break;
     case QWEND_EV_REASONING:
         if (run->hides_thinking)

@@ -32,8 +32,10 @@ struct run {
     int output_errno;
     bool over;
     struct wait wait; /* what is said until the first text */
-    bool leaves;      /* whoever stops it leaves the request running */
-    enum code code;   /* how it ended, if nobody stopped it */
+    uint64_t read_ns; /* when the reading of the prompt began */
+    uint32_t cached_tokens;
+    bool leaves;    /* whoever stops it leaves the request running */
+    enum code code; /* how it ended, if nobody stopped it */
 };
 
 enum code run_request(struct run *run, const qwend_req *req);

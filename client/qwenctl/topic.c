@@ -41,6 +41,7 @@ static void topic_put_events(FILE *out)
           "  {\"e\":\"start\",\"id\",\"model\",\"seed\"}        sent; seed is a string, if given\n"
           "  {\"e\":\"queue\",\"pos\"}                      waits; load_permille while loading\n"
           "  {\"e\":\"read\",\"prompt\",\"cached\"}           its turn; tokens\n"
+          "  {\"e\":\"progress\",\"prompt\",\"read\"}         of a long prompt, about once a second\n"
           "  {\"e\":\"think\",\"t\"}                        reasoning\n"
           "  {\"e\":\"text\",\"t\"}                         answer; logprobs with --logprobs\n"
           "  {\"e\":\"tool\",\"t\"}                         a tool call as the model wrote it\n"

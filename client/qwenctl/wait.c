@@ -29,6 +29,7 @@ void wait_init(struct wait *wait, struct ui *ui)
 
 static void wait_begin(struct wait *wait, unsigned after_ms)
 {
+    wait->more[0] = 0;
     wait->since_ns = tick_ns();
     wait->draw_ns = wait->since_ns + (after_ms ? after_ms : WAIT_STILL_MS) * 1000000ull;
     wait->frame = 0;
@@ -55,6 +56,15 @@ void wait_go_on(struct wait *wait, unsigned after_ms, const char *text)
         wait_say(wait, after_ms, "%s", text);
 }
 
+void wait_add(struct wait *wait, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(wait->more, sizeof(wait->more), fmt, ap);
+    va_end(ap);
+}
+
 void wait_end(struct wait *wait)
 {
     wait->is_on = false;
@@ -77,6 +87,6 @@ void wait_turn(struct wait *wait)
     if (!wait->is_on || !ui_has_progress(wait->ui) || now_ns < wait->draw_ns)
         return;
     wait->draw_ns = now_ns + WAIT_DRAW_MS * 1000000ull;
-    ui_progress(wait->ui, "%s %s %llu s", wait->text, wait_mark(wait->frame++),
+    ui_progress(wait->ui, "%s%s %s %llu s", wait->text, wait->more, wait_mark(wait->frame++),
                 (unsigned long long)((now_ns - wait->since_ns) / 1000000000u));
 }

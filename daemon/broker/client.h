@@ -54,10 +54,10 @@ struct client {
     struct peer peer;
     uint64_t id;
     enum client_state state;
-    const struct policy_class *class; /* borrowed from the broker's policy */
-    bool is_admin, dead;              /* is_admin: sees and cancels everybody's requests */
-    bool knows_preempt;               /* Hello has the capability */
-    char name[CLIENT_NAME_BYTES];     /* as it calls itself; printable, perhaps cut */
+    const struct policy_class *class;   /* borrowed from the broker's policy */
+    bool is_admin, dead;                /* is_admin: sees and cancels everybody's requests */
+    bool knows_preempt, knows_progress; /* Hello has the capability */
+    char name[CLIENT_NAME_BYTES];       /* as it calls itself; printable, perhaps cut */
     struct client_stream streams[POLICY_STREAMS_MAX];
     unsigned n_streams;
     uint32_t last_stream;

@@ -125,6 +125,7 @@ static void dispatch_on_hello(struct dispatch_call *call)
     }
     dispatch_keep_name(call->client, hello->client);
     call->client->knows_preempt = dispatch_has_capability(hello, "preempt");
+    call->client->knows_progress = dispatch_has_capability(hello, "progress");
     client_welcome(call->client);
     report_welcome(call->client);
 }

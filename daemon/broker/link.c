@@ -57,6 +57,12 @@ static int link_on_beat(struct link_call *call)
 
     broker->supervise.cache_used_bytes = beat->cache_used_bytes;
     broker->supervise.cache_dir_used_bytes = beat->cache_dir_used_bytes;
+    for (size_t i = 0; i + 1 < beat->n_reading; i += 2) {
+        struct request *request = broker_find_request(broker, beat->reading[i]);
+
+        if (request)
+            request_on_read(request, beat->reading[i + 1]);
+    }
     if (beat->has_read_ns && beat->has_step_ns)
         forecast_note_beat(&broker->forecast, beat->read_ns, beat->step_ns);
     supervise_on_progress(&broker->supervise, true);

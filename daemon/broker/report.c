@@ -14,9 +14,9 @@ void report_welcome(struct client *client)
 {
     struct broker *broker = client->broker;
     const Qwe__Ready *ready = broker->supervise.ready;
-    char *capabilities[] = {(char *)"memfd", (char *)"preempt", (char *)"deadline", (char *)"account",
-                            (char *)"score", (char *)"admin",   (char *)"attach",   (char *)"fim",
-                            (char *)"use",   (char *)"restart"};
+    char *capabilities[] = {(char *)"memfd", (char *)"preempt",  (char *)"deadline", (char *)"account",
+                            (char *)"score", (char *)"admin",    (char *)"attach",   (char *)"fim",
+                            (char *)"use",   (char *)"progress", (char *)"restart"};
     Qwp__Limits limits = QWP__LIMITS__INIT;
     Qwp__Welcome welcome = QWP__WELCOME__INIT;
 
@@ -239,6 +239,8 @@ void report_fill_request(struct request *request, Qwp__RequestInfo *info)
     info->age_s = clock_ms(clock_now_ns() - request->received_ns) / 1e3;
     info->priority = request->priority;
     info->replays = request->replays;
+    info->has_read_tokens = info->state == QWP__REQUEST_INFO__STATE__PREFILL && request->has_started;
+    info->read_tokens = request->read_tokens;
     info->has_cached_tokens = request->has_started;
     info->cached_tokens = request->cached_tokens;
     info->has_tokens_s = true;

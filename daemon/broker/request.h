@@ -63,10 +63,11 @@ struct request {
     /* how far it is */
     struct stream out;
     uint32_t prompt_tokens, cached_tokens, n_reasoning, n_answer;
-    bool has_started;   /* the two above are known */
-    Qwp__Finish finish; /* once REQUEST_DONE */
-    char *stop;         /* owned; the stop string that ended it, or NULL */
-    uint8_t *error;     /* owned; a packed Error that ended it while it was detached, or NULL */
+    bool has_started;     /* the first two are known */
+    uint32_t read_tokens; /* of the prompt's, as the engine that has it said last */
+    Qwp__Finish finish;   /* once REQUEST_DONE */
+    char *stop;           /* owned; the stop string that ended it, or NULL */
+    uint8_t *error;       /* owned; a packed Error that ended it while it was detached, or NULL */
     size_t n_error;
     uint32_t replays, idle_deaths; /* deaths lived through; since the last new token */
     struct preempt preempt;
@@ -144,6 +145,7 @@ void request_pause(struct request *request, bool paused);
 void request_preempt(struct request *request);
 void request_park(struct request *request); /* until its reader reads */
 int request_on_started(struct request *request, const Qwe__Started *started);
+void request_on_read(struct request *request, uint32_t n_tok); /* so much of its prompt is read by now */
 int request_on_emit(struct request *request, const Qwe__Emit *emit, const uint8_t *raw, size_t n_raw);
 void request_on_refused(struct request *request, const Qwe__Refused *refused);
 void request_error_from_refused(const Qwe__Refused *refused, Qwp__Error *error); /* borrows from refused */

@@ -117,6 +117,7 @@ int request_on_started(struct request *request, const Qwe__Started *started)
     if (!request_is_in_engine(request))
         return 0;
     preempt_begin(&request->preempt, started->cached_tokens, clock_now_ns());
+    request->read_tokens = MIN(started->cached_tokens, started->prompt_tokens);
     if (request->has_started)
         return 0; /* a replay reads the same prompt again; nobody pays twice */
     request->has_started = true;
@@ -134,6 +135,16 @@ int request_on_started(struct request *request, const Qwe__Started *started)
     request_journal_started(request);
     request_tell_accepted(request, 0);
     return 0;
+}
+
+/* Of a prompt that is read for the first time: what a replay reads again is of no interest. */
+void request_on_read(struct request *request, uint32_t n_tok)
+{
+    if (request->state != REQUEST_PREFILL || !request->has_started || n_tok <= request->read_tokens)
+        return;
+    request->read_tokens = MIN(n_tok, request->prompt_tokens);
+    if (request->client && request->client->knows_progress)
+        request_tell_event(request, QWP__EVENT__KIND__READ);
 }
 
 /* Room for n more ids.  > 0: the uid may hold no more. */

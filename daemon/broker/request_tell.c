@@ -67,6 +67,9 @@ void request_tell_event(struct request *request, Qwp__Event__Kind kind)
     event.kind = kind;
     event.has_from_token = kind == QWP__EVENT__KIND__RESUMED;
     event.from_token = (uint32_t)request->n_ids;
+    event.has_read_tokens = event.has_prompt_tokens = kind == QWP__EVENT__KIND__READ;
+    event.read_tokens = request->read_tokens;
+    event.prompt_tokens = request->prompt_tokens;
     (void)client_offer(request->client, request->stream, MSG_EVENT, 0, &event.base);
 }
 

@@ -167,9 +167,26 @@ int engine_emit(struct engine *e, const struct seq *seq, const struct sample_cho
     return uplink_put(&e->up, seq->handle, MSG_E_EMIT, &emit.base);
 }
 
+/* [2 n_slots], pairs of a handle and how far its prompt is read. */
+static size_t engine_list_reading(const struct engine *e, uint32_t *ret_reading)
+{
+    size_t n = 0;
+
+    for (int i = 0; i < e->n_slots; i++) {
+        const struct seq *seq = e->seqs[i];
+
+        if (!seq || seq->waits || seq->n_read >= seq->n_prompt)
+            continue;
+        ret_reading[n++] = seq->handle;
+        ret_reading[n++] = (uint32_t)seq->n_read;
+    }
+    return n;
+}
+
 int engine_put_beat(struct engine *e, uint64_t now_ns)
 {
     Qwe__Beat beat = QWE__BEAT__INIT;
+    uint32_t reading[2 * SCHED_ITEMS_MAX];
 
     const uint64_t cache_bytes = e->prefix ? prefix_used_bytes(e->prefix) : 0;
     const uint64_t disk_bytes = e->spill ? spill_used_bytes(e->spill) : 0;
@@ -188,5 +205,7 @@ int engine_put_beat(struct engine *e, uint64_t now_ns)
     beat.has_read_ns = beat.has_step_ns = 1;
     beat.read_ns = (uint64_t)e->sched.cost.tok_ns;
     beat.step_ns = (uint64_t)e->sched.cost.step_ns;
+    beat.reading = reading;
+    beat.n_reading = engine_list_reading(e, reading);
     return uplink_put(&e->up, 0, MSG_E_BEAT, &beat.base);
 }

@@ -27,6 +27,26 @@ def until(p, stream, match):
     return p.wait_for(pb.Sample, stream, match=look).msg
 
 
+def a_prompt_that_is_read_says_how_far_it_is():
+    with Fake(reads=1, delay_ms=60000) as d, d.serving(capabilities=["progress"]) as p, d.peer() as q:
+        assert "progress" in p.welcome.capabilities
+        stream = p.generate(prompt("x" * 100), max_tokens=5)
+        event = p.wait_for(pb.Event, stream).msg
+        assert event.kind == pb.Event.READ and event.read_tokens == event.prompt_tokens // 2 > 0, event
+        p.wait_for(pb.Delta, stream)        # the engine's next step is a minute off
+        other = q.generate(prompt("y" * 50), max_tokens=5)
+        q.wait_for(pb.Accepted, other, match=lambda a: a.prompt_tokens)
+        writes, reads = p.call(pb.ListRequests(), pb.Requests).requests
+        assert writes.state == pb.RequestInfo.DECODE and not writes.HasField("read_tokens"), writes
+        assert reads.state == pb.RequestInfo.PREFILL and reads.read_tokens == reads.prompt_tokens // 2 > 0, reads
+        q.send(pb.Cancel(), other)
+        kinds = []
+        while (frame := q.next_frame(other)).type is not pb.Usage:
+            kinds.append(frame.type)
+        assert pb.Event not in kinds, kinds     # it did not say that it knows them
+        p.call(pb.Cancel(mine=True), pb.Cancelled)
+
+
 def refused(p, code, **fields):
     try:
         p.expect(pb.Sample, p.open(pb.Subscribe(**fields)))
@@ -166,4 +186,4 @@ if __name__ == "__main__":
         cancel_ends_it_and_another_may_begin, intervals_out_of_range_are_refused_with_the_range,
         the_ninth_subscription_of_a_user_is_refused_and_one_that_left_makes_room,
         who_does_not_read_misses_samples_and_holds_none, a_list_that_is_too_long_says_what_it_left_out,
-        others_requests_are_not_shown, a_watcher_does_not_hold_up_the_end]))
+        others_requests_are_not_shown, a_watcher_does_not_hold_up_the_end, a_prompt_that_is_read_says_how_far_it_is]))

@@ -34,6 +34,26 @@ class Waiting(Case):
             self.assertEqual(self.still(terminal), said + b'Hello\r\n')
             os.unlink(self.env['QWEND_SOCKET'])
 
+    def test_how_far_a_prompt_is_read_is_said(self):
+        hold, read = self.gate()
+        wait, go_on = self.gate('second')
+        self.serve(f'accept\nawait Generate\nsend Accepted position=0 prompt_tokens=40000 cached_tokens=10000\n{hold}'
+                   f'send Event kind=READ read_tokens=10003 prompt_tokens=40000\n{wait}say "Hello"\n' + END + 'eof\n')
+        terminal = self.terminal('ask', 'hi')
+        terminal.until(b'qwenctl: reading 30000 tokens')
+        read()
+        terminal.until(b'\r\x1b[Kqwenctl: reading 30000 tokens: 0 %, ')
+        terminal.until(b' s left ')
+        go_on()
+        self.assertEqual(terminal.end(), 0)
+        self.assertTrue(terminal.seen.endswith(b'\r\x1b[KHello\r\n'), terminal.seen)
+
+    def test_how_far_it_is_is_a_line_of_ndjson(self):
+        self.serve('accept\nawait Generate\nsend Accepted position=0 prompt_tokens=40 cached_tokens=10\n'
+                   'send Event kind=READ read_tokens=30 prompt_tokens=40\nsay "Hello"\n' + END + 'eof\n')
+        done = self.run_ctl('ask', '--ndjson', 'hi')
+        self.assertIn(b'{"e":"progress","prompt":40,"read":30}\n', done.stdout)
+
     def gate(self, name='gate'):
         """A line for a script that holds it, and what lets it go on."""
         path = os.path.join(self.folder, name)

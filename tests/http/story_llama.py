@@ -7,7 +7,8 @@ import json
 import sys
 
 import qwp
-from gateway import Gateway
+from fake import Fake
+from gateway import Gateway, chat
 from harness import Qwend, golden
 
 ASKED = "<|im_start|>user\nWhat is 7 + 8?<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
@@ -48,6 +49,17 @@ def completions_have_the_members_that_are_looked_for():
     assert (limit["content"], limit["stop_type"]) == ("1", "limit")
     for n in ({"n": 1}, {"n_cmpl": 1}, {"top_k": -1}, {"seed": -1}, {"lora": []}, {"grammar": ""}, {"n_keep": 4, "id_slot": -1}):
         assert post("/completion", {**BODY, **n}).json["content"] == "15", n
+
+
+def the_reading_of_a_prompt_is_told_to_who_asks():
+    with Fake(reads=1) as d, d.serving(), Gateway(d) as http:
+        for path, body in (("/v1/chat/completions", chat("x" * 100)), ("/completion", {"prompt": "x" * 100, "n_predict": 3})):
+            body = {**body, "stream": True, "max_tokens": 3}
+            told = [e["prompt_progress"] for _, e in http.post(path, {**body, "return_progress": True}).events() if "prompt_progress" in (e or ())]
+            fits(told[0], {"total": int, "cache": int, "processed": int, "time_ms": int})
+            assert len(told) == 1 and told[0]["processed"] == told[0]["total"] // 2 > 0, told
+            quiet = http.post(path, body).events()
+            assert not any("prompt_progress" in (e or ()) for _, e in quiet), quiet
 
 
 def tokens_come_where_they_are_wanted():
@@ -133,7 +145,7 @@ def what_would_change_the_answer_is_refused():
 
 
 STORIES = [
-    completions_have_the_members_that_are_looked_for, tokens_come_where_they_are_wanted, the_answer_can_be_cut_to_what_is_wanted,
+    completions_have_the_members_that_are_looked_for, the_reading_of_a_prompt_is_told_to_who_asks, tokens_come_where_they_are_wanted, the_answer_can_be_cut_to_what_is_wanted,
     biases_come_in_pairs_or_by_id, an_editors_requests_are_answered, templates_and_tokens_are_told, what_would_change_the_answer_is_refused,
 ]
 

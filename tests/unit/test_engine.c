@@ -137,6 +137,34 @@ static void test_engine_ready_says_what_was_loaded(void **state)
     peer_free(peer);
 }
 
+/* A prompt of more than one step. */
+static void test_engine_beat_says_how_far_a_prompt_is_read(void **state)
+{
+    struct peer *peer = peer_start(test_model, test_backend, CONTEXT, SLOTS);
+    int32_t ids[700];
+    const struct peer_request q = {
+        .handle = 9, .prompt = ids, .n_prompt = (int)ARRAY_SIZE(ids), .max_tokens = 1};
+
+    for (int i = 0; i < (int)ARRAY_SIZE(ids); i++)
+        ids[i] = 300 + i % 7;
+    peer->e.sched.cost = (struct sched_cost){}; /* as much as is read before anything was measured */
+    peer_submit(peer, &q);
+    while (!peer->n_beats)
+        peer_turn(peer);
+    assert_int_equal(peer->n_reading, 2);
+    assert_int_equal(peer->reading[0], 9);
+    assert_in_range(peer->reading[1], 1, ARRAY_SIZE(ids) - 1);
+    peer->n_beats = 0;
+    peer->e.beat_ns = 0;
+    peer_finish(peer, 9);
+    assert_true(peer->n_beats > 0);
+    peer->e.beat_ns = 0; /* nothing is left to read at the last one */
+    peer_submit(peer, &(struct peer_request){.handle = 10, .prompt = ids, .n_prompt = 5, .max_tokens = 1});
+    peer_finish(peer, 10);
+    assert_int_equal(peer->n_reading, 0);
+    peer_free(peer);
+}
+
 static void test_engine_greedy_equals_golden(void **state)
 {
     struct peer *peer = peer_start(golden_model, test_backend, CONTEXT, SLOTS);
@@ -681,6 +709,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_engine_ready_says_what_was_loaded),
+        cmocka_unit_test(test_engine_beat_says_how_far_a_prompt_is_read),
         cmocka_unit_test(test_engine_greedy_equals_golden),
         cmocka_unit_test(test_engine_answer_is_the_text_of_its_ids),
         cmocka_unit_test(test_engine_replay_continues_where_the_last_engine_died),

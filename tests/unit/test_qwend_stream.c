@@ -14,6 +14,7 @@ static void test_stream_delivers_every_event(void **state)
         "send Accepted position=0\n"
         "send Accepted position=0 prompt_tokens=12 cached_tokens=8\n"
         "send Accepted position=0 prompt_tokens=12 cached_tokens=8\n"
+        "send Event kind=READ read_tokens=10 prompt_tokens=12\n"
         "think \"Hm\\n\"\nsay \"H\xc3\xa9\"\ntool \"{}\"\n"
         "send Event kind=ENGINE_RESTART\nsend Event kind=RESUMED from_token=5\n"
         "send Event kind=DRAINING\nsend Event kind=PREEMPTED\n"
@@ -34,6 +35,9 @@ static void test_stream_delivers_every_event(void **state)
     event = peer_next(stream, QWEND_EV_STARTED);
     assert_int_equal(event.prompt_tokens, 12);
     assert_int_equal(event.cached_tokens, 8);
+    event = peer_next(stream, QWEND_EV_READ);
+    assert_int_equal(event.from_token, 10);
+    assert_int_equal(event.prompt_tokens, 12);
     event = peer_next(stream, QWEND_EV_REASONING);
     assert_string_equal(event.text, "Hm\n");
     assert_int_equal(event.n, 3);

@@ -63,7 +63,7 @@ class Core:
         self.frame_bytes, self.n_streams_max, self.credit_bytes_max, self.body_bytes = (FRAME_BYTES, STREAMS,
                                                                                       CREDIT_BYTES_MAX, BODY_BYTES)
         self.next_number = 1
-        self.put(0, CLASSES["Hello"](version_min=1, version_max=1, client=self.client, capabilities=["preempt"]))
+        self.put(0, CLASSES["Hello"](version_min=1, version_max=1, client=self.client, capabilities=["preempt", "progress"]))
 
     def _may_go_on(self, stream):
         return stream.request_id is not None and not stream.over and not stream.cancelled and (stream.detachable or self.restarts)
@@ -351,6 +351,8 @@ class Core:
             return Event("restart")
         if kind == "resumed":
             return Event("resumed", from_token=message.from_token or 0)
+        if kind == "read":
+            return Event("read", read_tokens=message.read_tokens or 0, prompt_tokens=message.prompt_tokens or 0)
         return Event("preempted") if kind == "preempted" else None      # draining: this stream is served to its end
 
     @staticmethod

@@ -6,7 +6,7 @@ ENUMS = {  # name: {value: number}
     "Priority": {"PRIORITY_INTERACTIVE": 1, "PRIORITY_NORMAL": 2, "PRIORITY_BATCH": 3},
     "Thinking": {"THINKING_OFF": 1, "THINKING_ON": 2},
     "Special": {"SPECIAL_ALL": 1, "SPECIAL_USER": 2, "SPECIAL_NONE": 3},
-    "Event.Kind": {"ENGINE_RESTART": 1, "RESUMED": 2, "DRAINING": 3, "PREEMPTED": 4},
+    "Event.Kind": {"ENGINE_RESTART": 1, "RESUMED": 2, "DRAINING": 3, "PREEMPTED": 4, "READ": 5},
     "Fim.Order": {"PREFIX_FIRST": 1, "SUFFIX_FIRST": 2},
     "PublicPrefix.State": {"WAITING": 1, "READY": 2, "REFUSED": 3},
     "StatusReply.State": {"STARTING": 1, "LOADING": 2, "SERVING": 3, "DEGRADED": 4, "DRAINING": 5, "FAILED": 6},
@@ -73,6 +73,8 @@ MESSAGES = {  # name: (field, number, type, repeated, packed)...
         ("kind", 1, "Event.Kind", False, False),
         ("from_token", 2, "uint32", False, False),
         ("text", 3, "string", False, False),
+        ("read_tokens", 4, "uint32", False, False),
+        ("prompt_tokens", 5, "uint32", False, False),
     ),
     "LogitBias": (
         ("id", 1, "uint32", False, False),
@@ -302,6 +304,7 @@ MESSAGES = {  # name: (field, number, type, repeated, packed)...
         ("replays", 11, "uint32", False, False),
         ("cached_tokens", 12, "uint32", False, False),
         ("tokens_s", 13, "double", False, False),
+        ("read_tokens", 14, "uint32", False, False),
     ),
     "Requests": (
         ("requests", 1, "RequestInfo", True, False),

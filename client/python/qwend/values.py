@@ -57,6 +57,7 @@ class Event:
 
     queued      position (requests that start before this one), loading, load_permille
     started     prompt_tokens, cached_tokens
+    read        read_tokens of prompt_tokens are read, about once a second while a long prompt is
     reasoning, answer, tool_call
                 text; ids with want_ids; logprobs with logprobs: records of id, logprob, text (bytes), top
     restart     the engine died; the stream goes on
