@@ -116,11 +116,28 @@ int spill_refuse(struct spill *s, const struct spill_entry *entry, const struct 
     return SPILL_E_BAD;
 }
 
+/* The one that was used longest ago. */
+static void spill_drop_foreign(struct spill *s)
+{
+    char name[SPILL_NAME_BYTES];
+    int oldest = 0;
+
+    for (int i = 1; i < s->n_foreign; i++)
+        if (s->foreign[i].used_ns < s->foreign[oldest].used_ns)
+            oldest = i;
+    spill_name_put(s->foreign[oldest].uid, s->foreign[oldest].id, name);
+    (void)unlinkat(s->dir_fd, name, 0);
+    s->foreign_bytes -= s->foreign[oldest].bytes;
+    s->foreign[oldest] = s->foreign[--s->n_foreign];
+}
+
 bool spill_make_room(struct spill *s, uint32_t uid, uint64_t bytes, uint64_t spare, uint64_t keep_from)
 {
     const struct spill_entry *victim;
     bool fits;
 
+    while (s->n_foreign && s->index->bytes + s->foreign_bytes + bytes > s->index->max_bytes)
+        spill_drop_foreign(s);
     while ((victim = spill_index_victim(s->index, uid, bytes, spill_now_ns(), spare, keep_from, &fits)))
         spill_remove(s, victim->id);
     return fits;
@@ -200,8 +217,13 @@ void spill_forget(struct spill *s, uint32_t uid, const int32_t *ids, int n_ids)
 
 struct spill_list {
     struct spill_entry entries[SPILL_FILES_MAX];
-    int n, n_other, n_lost;
+    int n, n_lost;
 };
+
+static uint64_t spill_used_ns(const struct stat *st)
+{
+    return (uint64_t)MAX(st->st_mtim.tv_sec, 0) * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
+}
 
 static int spill_list_check(const struct spill *s, const char *name, struct spill_entry *ret_entry,
                             struct fault *fault)
@@ -223,12 +245,26 @@ static int spill_list_check(const struct spill *s, const char *name, struct spil
         .parent = header.parent,
         .ids_sum = header.ids_sum,
         .bytes = (uint64_t)st.st_size,
-        .used_ns = (uint64_t)MAX(st.st_mtim.tv_sec, 0) * 1000000000u + (uint64_t)st.st_mtim.tv_nsec,
+        .used_ns = spill_used_ns(&st),
         .uid = uid,
         .n_base = header.n_base,
         .n_tok = header.n_tok,
     };
     return SPILL_OK;
+}
+
+/* False: there is no room for so many. */
+static bool spill_list_foreign(struct spill *s, const char *name, uint32_t uid, uint64_t id)
+{
+    struct stat st;
+
+    if (s->n_foreign == SPILL_FILES_MAX || fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return false;
+    s->foreign[s->n_foreign++] = (struct spill_foreign){
+        .id = id, .bytes = (uint64_t)st.st_size, .used_ns = spill_used_ns(&st), .uid = uid};
+    s->foreign_bytes += (uint64_t)st.st_size;
+    s->next_id = MAX(s->next_id, id + 1);
+    return true;
 }
 
 static void spill_list_file(struct spill *s, const char *name, struct spill_list *list)
@@ -250,9 +286,8 @@ static void spill_list_file(struct spill *s, const char *name, struct spill_list
     if (list->n < SPILL_FILES_MAX)
         r = spill_list_check(s, name, &list->entries[list->n], &fault);
     list->n += !r;
-    if (!r)
+    if (!r || (r == SPILL_E_OTHER && list->n < SPILL_FILES_MAX && spill_list_foreign(s, name, uid, id)))
         return;
-    list->n_other += r == SPILL_E_OTHER;
     is_gone = unlinkat(s->dir_fd, name, 0) == 0;
     if (r != SPILL_E_OTHER)
         log_warn("cache file %s/%s: %s; %s", s->folder, name, fault.text, is_gone ? "removed" : "left alone");
@@ -274,7 +309,7 @@ static void spill_list_take(struct spill *s, struct spill_list *list)
     for (int i = 0; i < list->n; i++) {
         const struct spill_entry *entry = &list->entries[i];
 
-        s->next_id = entry->id + 1;
+        s->next_id = MAX(s->next_id, entry->id + 1);
         if (!spill_index_add(s->index, entry))
             continue;
         list->n_lost++;
@@ -314,10 +349,11 @@ static int spill_list_all(struct spill *s, struct fault *fault)
         return r;
     spill_list_take(s, list);
     (void)spill_make_room(s, 0, 0, 0, UINT64_MAX);
-    log_info("cache folder %s: %d files with %" PRIu64 " of %" PRIu64 " MiB; removed %d of another model or "
-             "engine, %d that went on behind one that is gone",
-             s->folder, s->index->n, s->index->bytes >> 20, s->index->max_bytes >> 20, list->n_other,
-             list->n_lost);
+    log_info("cache folder %s: %d files with %" PRIu64 " of %" PRIu64 " MiB, %d with %" PRIu64
+             " MiB of other models or "
+             "engines; removed %d that went on behind one that is gone",
+             s->folder, s->index->n, s->index->bytes >> 20, s->index->max_bytes >> 20, s->n_foreign,
+             s->foreign_bytes >> 20, list->n_lost);
     return SPILL_OK;
 }
 
@@ -370,8 +406,9 @@ int spill_open(const struct spill_config *config, struct fault *fault, struct sp
     s->shape.state_bytes = n_part * (uint64_t)state_n_slot_parts(config->state);
     s->n_host = MAX(MAX(n_page, n_part), (size_t)64 << 10);
     s->host = malloc(s->n_host);
+    s->foreign = calloc(SPILL_FILES_MAX, sizeof(*s->foreign));
     s->folder = strdup(config->folder);
-    if (!s->host || !s->folder)
+    if (!s->host || !s->folder || !s->foreign)
         return err_origin(-ENOMEM);
     r = spill_index_new(config->max_bytes, &s->index);
     if (!r)
@@ -392,6 +429,7 @@ struct spill *spill_free(struct spill *s)
     closep(&s->dir_fd);
     free(s->folder);
     free(s->index);
+    free(s->foreign);
     free(s->host);
     free(s);
     return NULL;
@@ -399,7 +437,7 @@ struct spill *spill_free(struct spill *s)
 
 uint64_t spill_used_bytes(const struct spill *s)
 {
-    return s->index->bytes;
+    return s->index->bytes + s->foreign_bytes;
 }
 
 uint64_t spill_max_bytes(const struct spill *s)

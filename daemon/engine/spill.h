@@ -7,10 +7,11 @@
  * read back is read for one request before its first step, between the steps of the others.
  *
  * One file per checkpoint (spill_file.h): giving one up is an unlink, and a write that is cut short harms
- * nothing else.  At the start only the headers are read.  A file is checked when it is used: its tokens one
- * by one against the request's, the rest by sums, all of it before the request's first step.  What is wrong
- * with one is said in one line, and it is removed.  A fault of the folder (full, read-only, broken) ends the
- * writing, with one line, and nothing else.
+ * nothing else.  At the start only the headers are read.  Files of another model or engine stay until their
+ * room is wanted, and are the first to go then: an administrator may have that served again.  A file is
+ * checked when it is used: its tokens one by one against the request's, the rest by sums, all of it before
+ * the request's first step.  What is wrong with one is said in one line, and it is removed.  A fault of the
+ * folder (full, read-only, broken) ends the writing, with one line, and nothing else.
  *
  * Nothing here allocates but spill_open(). */
 #pragma once

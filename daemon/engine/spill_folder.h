@@ -30,13 +30,23 @@ struct spill_in {
     uint64_t offset;
 };
 
+/* A file of another model or engine.  Whoever has that served again finds it; until then it is the first to
+ * go. */
+struct spill_foreign {
+    uint64_t id, bytes, used_ns;
+    uint32_t uid;
+};
+
 struct spill {
     int dir_fd;
     char *folder;
     struct state *state; /* borrowed */
     struct spill_shape shape;
     struct spill_index *index;
-    uint64_t next_id;
+    struct spill_foreign *foreign; /* owned, [SPILL_FILES_MAX], the first n_foreign are there */
+    int n_foreign;
+    uint64_t foreign_bytes;
+    uint64_t next_id; /* above all that are there */
     bool writes;
     uint8_t *host; /* [n_host] one part on its way */
     size_t n_host;

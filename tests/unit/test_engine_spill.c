@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include "daemon/engine/spill_folder.h"
 #include "proto/wire.h"
 
 /* hooks, put in the way by the linker */
@@ -124,17 +125,52 @@ static void test_spill_is_not_shared(void **state)
     message.kv_type = "f32";
     peer = peer_start_with(&message);
     q.terms = NULL;
-    assert_int_equal(n_files(), 0);
+    assert_int_equal(n_files(), 1); /* the other one's stays */
     assert_int_equal(run(peer, q, 1)->cached_tokens, 0);
     stop(peer);
-    assert_int_equal(n_files(), 1);
+    assert_int_equal(n_files(), 2);
     message.model_path = malloc(4200);
     snprintf(message.model_path, 4200, "%s/models/d1-k256/d1-k256-Q4_0.gguf", test_golden);
     peer = peer_start_with(&message);
-    assert_int_equal(n_files(), 0);
+    assert_int_equal(n_files(), 2);
     assert_int_equal(run(peer, q, 1)->cached_tokens, 0);
-    peer_free(peer);
+    stop(peer);
+    assert_int_equal(n_files(), 3);
     free(message.model_path);
+    assert_int_equal(cached_of(ids, 300, 1000), 299); /* who comes back finds its own */
+}
+
+/* Files of others have the room that nobody wants: they go before anything of the engine's own. */
+static void test_spill_gives_up_other_models_files_first(void **state)
+{
+    static int32_t ids[12][CONTEXT];
+    Qwe__Start message = start_message(test_folder);
+    uint64_t foreign;
+    struct peer *peer;
+
+    message.has_cache_dir_mib = 1;
+    message.cache_dir_mib = 2;
+    for (int round = 0; round < 2; round++) {
+        message.kv_type = round ? "f32" : "f16";
+        peer = peer_start_with(&message);
+        foreign = peer->e.spill->foreign_bytes;
+        assert_true(round ? foreign > 1 << 19 : !foreign);
+        for (uint32_t i = 0; i < ARRAY_SIZE(ids); i++) {
+            struct peer_request q = ids_request(ids[i], 300);
+
+            fill_ids(ids[i], CONTEXT, 100 * (uint32_t)round + i);
+            q.logprobs = 0;
+            run(peer, q, i + 1);
+            peer->e.saver.rest_ns = 0;
+            for (int k = 0; k < 5; k++)
+                assert_int_equal(peer_turn(peer), 0);
+            assert_true(spill_used_bytes(peer->e.spill) <= 2 << 20);
+            assert_true(peer->e.spill->foreign_bytes <= foreign);
+            foreign = peer->e.spill->foreign_bytes;
+        }
+        assert_true(!round || !foreign); /* its own fill it */
+        stop(peer);
+    }
 }
 
 static void test_spill_uses_nothing_of_a_damaged_file(void **state)
@@ -533,6 +569,7 @@ static int all_tests(void)
         cmocka_unit_test_setup(test_spill_changes_no_bit, setup),
         cmocka_unit_test_setup(test_spill_keeps_a_chat_as_a_chain, setup),
         cmocka_unit_test_setup(test_spill_is_not_shared, setup),
+        cmocka_unit_test_setup(test_spill_gives_up_other_models_files_first, setup),
         cmocka_unit_test_setup(test_spill_uses_nothing_of_a_damaged_file, setup),
         cmocka_unit_test_setup(test_spill_takes_nothing_for_a_file_that_is_none, setup),
         cmocka_unit_test_setup(test_spill_looks_at_a_file_when_it_is_used, setup),
