@@ -94,8 +94,8 @@ def nothing_of_one_models_cache_is_the_others():
             cold = ask(peer, AFTER)
             assert outcome(cold) == fresh and cold.usage.cached_tokens <= n_demo, cold.usage
             use(peer, tiny_model())
-            again = ask(peer, AFTER)        # the other model's engine has removed the first one's files
-            assert outcome(again) == want and again.usage.cached_tokens <= n_tiny, again.usage
+            again = ask(peer, AFTER)        # what the first one left was there all the time
+            assert outcome(again) == want and again.usage.cached_tokens > n_tiny, again.usage
 
 
 def qwenctl_names_models_and_marks_the_served_one():

@@ -33,6 +33,10 @@ def codex(*items, **fields):
             "text": {"verbosity": "low"}, "client_metadata": {"x-codex-installation-id": "i"}, **fields}
 
 
+def codex_results(output):
+    return [{"type": "function_call_output", "call_id": item["call_id"], "output": "It is done."} for item in output if item["type"] == "function_call"]
+
+
 def codex_again(output):
     """What Codex sends back of a response: no ids, no status."""
     return [{**{k: v for k, v in item.items() if k not in ("id", "status")},

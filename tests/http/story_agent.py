@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """story_agent.py - coding agents: turns shaped as Claude Code's and Codex's, whose prompts' heads change and are read once all the
 same; the order of the events that they read; what of their requests is refused, and what is named as ignored."""
+import json
 import sys
 
 import qwp
-from agents import asks, claude, claude_again, claude_now, codex, codex_again, said
+from agents import asks, claude, claude_again, claude_now, codex, codex_again, codex_results, said
 from gateway import Gateway
 from harness import Qwend, golden
 
@@ -29,7 +30,10 @@ def message(http, body):
             blocks.append(dict(data["content_block"]))
         elif name == "content_block_delta":
             kind = data["delta"]["type"].removesuffix("_delta")
-            blocks[data["index"]][kind] += data["delta"][kind]
+            if kind == "input_json":
+                blocks[data["index"]]["input"] = json.loads(data["delta"]["partial_json"])
+            else:
+                blocks[data["index"]][kind] += data["delta"][kind]
         usage.update(data.get("message", data).get("usage") or {})
     return blocks, usage
 
@@ -39,12 +43,13 @@ def share(usage):
 
 
 def claude_turns(http, shape, heads):
-    """How much of each turn was in the cache.  heads: what is different in them."""
+    """How much of each turn was in the cache.  heads: what is different in them.  What the model says is not sent back: it is
+    too small to know when to call a tool, and to stop."""
     messages, shares = [asks(SUM)], []
     for i, head in enumerate(heads):
-        blocks, usage = message(http, shape(*messages, cch=f"{i:05x}", **head))
+        usage = message(http, shape(*messages, cch=f"{i:05x}", max_tokens=40, **head))[1]
         shares.append(share(usage))
-        messages += [claude_again(blocks), asks(f"And plus {i}?")]
+        messages += [claude_again([{"type": "text", "text": f"It is {15 + i}."}]), asks(f"And plus {i}?")]
     print(f"# {', '.join(f'{100 * s:.1f} %' for s in shares)} of each turn were reused", flush=True)
     return shares
 
@@ -95,17 +100,20 @@ def without_that_little_is_reused():
 def response(http, body):
     """The last event's response, after a look at the order of all; and the names that were ignored."""
     events, ignored = stream(http, RESPONSES, body)
-    kinds, items = [name for name, _ in events], {}
+    kinds, items, types = [name for name, _ in events], {}, {}
     assert all(name == data["type"] and data["sequence_number"] == i for i, (name, data) in enumerate(events))
     assert kinds[:2] == ["response.created", "response.in_progress"] and kinds[-1] == "response.completed", kinds
     for _, data in events[2:-1]:
         kind, order = data["type"].removeprefix("response."), items.setdefault(data["output_index"], [])
+        if kind == "output_item.added":
+            types[data["output_index"]] = data["item"]["type"]
         if not kind.endswith(".delta") or order[-1] != kind:        # of deltas there are any number
             order.append(kind)
     for index, order in items.items():
-        text = "reasoning_text" if index == 0 and len(items) == 2 else "output_text"
-        assert order == ["output_item.added", "content_part.added", f"{text}.delta", f"{text}.done", "content_part.done",
-                         "output_item.done"], order
+        text = {"reasoning": "reasoning_text", "message": "output_text"}.get(types[index])
+        inner = ["content_part.added", f"{text}.delta", f"{text}.done", "content_part.done"] if text else \
+            ["function_call_arguments.delta", "function_call_arguments.done"]
+        assert order == ["output_item.added", *inner, "output_item.done"], order
     done = [data["item"] for name, data in events if name == "response.output_item.done"]
     assert done == events[-1][1]["response"]["output"]
     return events[-1][1]["response"], ignored
@@ -115,8 +123,8 @@ def codex_reads_its_events_and_goes_on():
     with Gateway(QWEND) as http:
         first, ignored = response(http, codex(said("user", SUM)))
         assert set(ignored) == {"tools.custom", "tools.web_search", "reasoning.summary", "store", "prompt_cache_key", "text.verbosity", "client_metadata"}, ignored
-        assert [o["type"] for o in first["output"]] == ["reasoning", "message"], first
-        later = [said("user", SUM), *codex_again(first["output"]), said("developer", "It is 2026-11-26 09:00:00 UTC."),
+        assert [o["type"] for o in first["output"]] in (["reasoning", "message"], ["reasoning", "function_call"]), first
+        later = [said("user", SUM), *codex_again(first["output"]), *codex_results(first["output"]), said("developer", "It is 2026-11-26 09:00:00 UTC."),
                  said("user", "And plus 1?")]
         second, _ = response(http, codex(*later))
         usage = second["usage"]
@@ -141,7 +149,7 @@ def more_tokens_than_there_are_may_be_asked_for():
     asked = claude_now(asks(SUM), stream=False, temperature=0)          # 32,000 of them
     with Gateway(QWEND) as http:
         got = http.post(MESSAGES, asked).json
-        assert got["stop_reason"] == "end_turn", got
+        assert got["stop_reason"] in ("end_turn", "tool_use"), got      # its answer, whatever that is
         n_prompt = got["usage"]["input_tokens"] + got["usage"]["cache_read_input_tokens"]
     with Qwend(golden("demo.gguf"), "--context", str(n_prompt + 5)) as tight, Gateway(tight) as http:
         tight.wait_line("serves")

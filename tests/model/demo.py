@@ -15,7 +15,7 @@ import unittest
 PROBE, GOLDEN = sys.argv[1:3]
 FILES = ("demo.gguf", "demo-Q4_K_M.gguf")
 N = 40
-THINKING = {"add": 0.95, "sub": 0.95, "mul": 0.9, "sort": 0.85, "dates": 0.85, "units": 0.85, "count": 0.8, "reverse": 0.8}
+THINKING = {"add": 0.95, "sub": 0.95, "mul": 0.9, "sort": 0.75, "dates": 0.85, "units": 0.85, "count": 0.8, "reverse": 0.8}
 DIRECT = {"mul": 0.5, "mul3x2": 0.2}  # at most
 
 

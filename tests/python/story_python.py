@@ -14,7 +14,8 @@ from fakesd import Service
 from harness import Qwend, golden
 from qwend import errors
 
-LONG = {"max_tokens": 600, "ignore_eos": True, "thinking": False, "temperature": 0.0}
+# hot, so that it is long whatever the model would rather say
+LONG = {"max_tokens": 600, "ignore_eos": True, "thinking": False, "temperature": 3.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0, "seed": 7}
 TIGHT = {**LONG, "credit_bytes": 64}    # the model waits for the reader after some ten tokens
 QUESTION = "Why is the sky blue?"
 WAIT_S = 60

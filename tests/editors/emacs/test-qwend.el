@@ -41,15 +41,15 @@
        (kill-buffer buffer))))
 
 (ert-deftest qwend-1-a-completion-is-shown-and-taken ()
-  (with-file "a.py" "def area(w, h):\n    return "
-    (type "w")
+  (with-file "a.py" "def sort(n):\n    "
+    (type "s")
     (should (wait-for #'shown))
     (let ((text (shown)))
       (type (substring text 0 1))
       (should (wait-for #'shown))
       (should (equal (shown) (substring text 1)))
       (qwend-accept)
-      (should (string-suffix-p (concat "return w" text) (buffer-string)))
+      (should (string-suffix-p (concat "    s" text) (buffer-string)))
       (should-not (shown)))))
 
 (ert-deftest qwend-2-a-newer-key-supersedes-and-moving-hides ()

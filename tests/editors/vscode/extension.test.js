@@ -11,7 +11,7 @@ const AUTOMATIC = { triggerKind: 1 }, INVOKED = { triggerKind: 0 };
 async function withExtension(settings, work) {
     const stub = makeVscode({ path: process.env.QWENCTL, socket: process.env.QWEND_SOCKET, completion: true, ignore: [], ...settings });
     const extension = loadExtension(EXTENSION, stub);
-    const document = new Document('/w/a.py', 'def area(w, h):\n    return w');
+    const document = new Document('/w/a.py', 'def sort(n):\n    s');
     stub.workspace.textDocuments.push(document);
     await extension.activate({ subscriptions: [] });
     try {

@@ -124,7 +124,7 @@ def verb_facts():
     for row in braces(text, text.index("cmd_rows[] = {")):
         name, args, summary = re.findall(STRING, row)[:3]
         yield fact(
-            "verb", f"qwenctl {name}", f"qwenctl {name}: {summary[0].lower()}{summary[1:]}.", [core(summary)]
+            "verb", f"qwenctl {name}", sentence(f"qwenctl {name}: {summary[0].lower()}{summary[1:]}"), [core(summary)]
         )
         yield fact("which-verb", summary[0].lower() + summary[1:], f"qwenctl {name}.", [f"qwenctl {name}"])
         if args:
@@ -157,15 +157,19 @@ def table(path, *heads):
 
 
 def plain(cell):
-    """A cell without Markdown."""
-    cell = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell.strip())
-    return cell.replace("`", "").replace("**", "")
+    """A cell without Markdown, and without what refers to other pages: (§4), (below), (LIBQWEND)."""
+    cell = re.sub(r" \(\[[^\]]*\]\([^)]*\)\)", "", cell.strip())
+    cell = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", cell)
+    return re.sub(r" \((?:§[\d.]+|below)\)", "", cell).replace("`", "").replace("**", "")
+
+
+def sentence(text):
+    return text if text.endswith("?") else f"{text}."
 
 
 def status_facts():
     for code, name, when, _ in table("docs/PROTOCOL.md", "code", "name", "when"):
-        said = re.split(r"[;:,]", when)[0].strip() if len(when) > 70 else when
-        yield fact("status", f"{code} {name}", f"{code} {name}: {said}.", [core(said)])
+        yield fact("status", f"{code} {name}", f"{code} {name}: {shorten(when, 70)}.", [core(shorten(when, 70))])
         yield fact("status-number", name, f"{name} is error {code}.", [code])
         yield fact("status-name", code, f"Error {code} is {name}.", [name.lower()])
 
@@ -173,7 +177,7 @@ def status_facts():
 def key_facts():
     for name, default, meaning in table("docs/OPERATIONS.md", "key", "default", "meaning"):
         yield fact("key", name, f"{name}: {shorten(meaning)}.", [core(shorten(meaning))])
-        default = "none, it must be set" if default == "none" else default
+        default = "none, it must be set" if "; needed" in meaning else default
         yield fact(
             "default", name, f"The default of {name} is {default}.", [f"is {default.split(',')[0].lower()}"]
         )
@@ -181,13 +185,21 @@ def key_facts():
 
 
 def shorten(text, most=80):
-    """Whole clauses up to about `most` characters: a small model learns short answers."""
-    out = ""
-    for part in re.split(r"(?<=[;,:]) ", text):
-        if out and len(out) + len(part) > most:
-            break
-        out = f"{out} {part}".strip()
-    return out.strip(" ;,:.")
+    """Whole clauses up to about `most` characters: a small model learns short answers.  What is behind a colon is
+    taken whole or not at all, and only a first clause that is too long by itself is cut at a comma."""
+
+    def fill(parts):
+        out = ""
+        for part in parts:
+            if out and len(out) + len(part) > most:
+                break
+            out = f"{out} {part}".strip()
+        return out.strip(" ;,:.")
+
+    out = fill(re.split(r"(?<=;) |(?<=[.:]) (?=[A-Z])", text))
+    if len(out) > most:
+        out = out.split(": ")[0]
+    return out if len(out) <= most else fill(re.split(r"(?<=,) ", out))
 
 
 def file_facts():
