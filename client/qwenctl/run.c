@@ -67,6 +67,8 @@ static void run_say_read(struct run *run, const qwend_event *event)
 
     if (left_s >= 1)
         wait_add(&run->wait, ": %.0f %%, %.0f s left", 100 * done / n, left_s);
+    else if (n > 0)
+        wait_add(&run->wait, ": %.0f %%", 100 * done / n);
 }
 
 static void run_say_end(struct run *run, const qwend_usage *usage)

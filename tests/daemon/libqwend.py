@@ -8,7 +8,7 @@ import qwend_pb2 as pb
 
 LIBRARY = os.path.join(os.environ["QWEND_BUILD"], "client/lib/libqwend.so.0")
 ANSWER, ERROR, END = 4, 9, 8
-OPT_MAX_TOKENS, OPT_THINKING, OPT_TEMPERATURE, OPT_SEED, OPT_IGNORE_EOS, OPT_CREDIT_BYTES, OPT_DETACHABLE = 1, 2, 3, 11, 18, 19, 24
+OPT_MAX_TOKENS, OPT_THINKING, OPT_TEMPERATURE, OPT_TOP_K, OPT_TOP_P, OPT_MIN_P, OPT_SEED, OPT_IGNORE_EOS, OPT_CREDIT_BYTES, OPT_DETACHABLE = 1, 2, 3, 4, 5, 6, 11, 18, 19, 24
 NONBLOCK = 1
 
 
@@ -34,14 +34,14 @@ class Client:
                 break
         assert r == 0, (r, self.lib.qwend_error(None))
 
-    def generate(self, text, n, detachable=1, credit=None, seed=1, temperature=None, more=None):
+    def generate(self, text, n, detachable=1, credit=None, seed=1, floats=None, more=None):
         req = ctypes.c_void_p(self.lib.qwend_req_new())
         assert self.lib.qwend_req_message(req, 2, text.encode(), ctypes.c_size_t(-1)) == 0
         options = {OPT_MAX_TOKENS: n, OPT_SEED: seed, OPT_DETACHABLE: detachable, **(more or {})}
         if credit:
             options[OPT_CREDIT_BYTES] = credit
-        if temperature is not None:
-            assert self.lib.qwend_req_set_f(req, OPT_TEMPERATURE, ctypes.c_double(temperature)) == 0
+        for opt, value in (floats or {}).items():
+            assert self.lib.qwend_req_set_f(req, opt, ctypes.c_double(value)) == 0
         for opt, value in options.items():
             assert self.lib.qwend_req_set_i(req, opt, ctypes.c_int64(value)) == 0
         assert self.lib.qwend_generate(self.q, req, None, None, ctypes.byref(self.stream)) == 0

@@ -11,7 +11,7 @@ import qwp
 from fake import gather
 from fakesd import Kills, Service
 from harness import golden
-from libqwend import END, OPT_IGNORE_EOS, OPT_THINKING, Client
+from libqwend import END, OPT_IGNORE_EOS, OPT_MIN_P, OPT_TEMPERATURE, OPT_THINKING, OPT_TOP_K, OPT_TOP_P, Client
 from qwp import pb
 from story_cache import RULES
 from story_public import READY, Site, cached, settled
@@ -19,14 +19,15 @@ from story_public import READY, Site, cached, settled
 KILLS = int(os.environ.get("QWEND_KILLS", "20"))
 UPGRADES = 10
 TOKENS = 300
-ASKED = [("Why is the sky blue?", {"temperature": 0.0}), ("What is a file?", {"temperature": 0.0}),
-         ("Write a poem about rain.", {"temperature": 1.0, "seed": 11}), ("Why do cats purr?", {"temperature": 0.8, "seed": 23}),
-         ("List the planets.", {"temperature": 1.2, "seed": 5}), ("Who wrote Hamlet?", {"temperature": 0.0})]
+# hot, so that they are long and differ whatever the model would rather say
+HOT = {OPT_TEMPERATURE: 3.0, OPT_TOP_P: 1.0, OPT_MIN_P: 0.0}
+ASKED = [("Why is the sky blue?", 1), ("What is a file?", 2), ("Write a poem about rain.", 11), ("Why do cats purr?", 23),
+         ("List the planets.", 5), ("Who wrote Hamlet?", 7)]
 
 
 def ask(d, i, detachable, on_text=lambda: None):
-    client, (text, options) = Client(d), ASKED[i]
-    client.generate(text, TOKENS, detachable, more={OPT_IGNORE_EOS: 1, OPT_THINKING: 0}, **options)
+    client, (text, seed) = Client(d), ASKED[i]
+    client.generate(text, TOKENS, detachable, seed=seed, floats=HOT, more={OPT_IGNORE_EOS: 1, OPT_THINKING: 0, OPT_TOP_K: 0})
     answer, ended = "", None
     while ended is None:
         more, ended = client.read(1)
