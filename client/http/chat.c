@@ -44,22 +44,33 @@ static void chat_put_head(struct job *job, struct jout *j, const char *object)
     jout_open(j, "choices", '[');
 }
 
-static void chat_put_tail(struct job *job, struct jout *j)
+/* A chunk up to its choices. */
+static void chat_open_chunk(struct job *job, struct jout *j)
 {
-    jout_close(j, ']');
-    if (job->include_usage)
-        jout_null(j, "usage");
+    jout_bytes(j, "data: ", 6);
+    j->more = false;
+    chat_put_head(job, j, "chat.completion.chunk");
+}
+
+static void chat_close_chunk(struct jout *j)
+{
     jout_close(j, '}');
     jout_bytes(j, "\n\n", 2);
     j->more = false;
 }
 
+static void chat_put_tail(struct job *job, struct jout *j)
+{
+    jout_close(j, ']');
+    if (job->include_usage)
+        jout_null(j, "usage");
+    chat_close_chunk(j);
+}
+
 /* A chunk of one choice, open inside of its delta. */
 static void chat_open_delta(struct job *job, int index, struct jout *j)
 {
-    jout_bytes(j, "data: ", 6);
-    j->more = false;
-    chat_put_head(job, j, "chat.completion.chunk");
+    chat_open_chunk(job, j);
     jout_open(j, NULL, '{');
     jout_int(j, "index", index);
     jout_open(j, "delta", '{');
@@ -119,14 +130,10 @@ static void chat_delta(struct job *job, struct choice *choice, const qwend_event
 
 static void chat_progress(struct job *job, const qwend_event *event, struct jout *j)
 {
-    jout_bytes(j, "data: ", 6);
-    j->more = false;
-    chat_put_head(job, j, "chat.completion.chunk");
+    chat_open_chunk(job, j);
     jout_close(j, ']');
     job_put_progress(job, event, j);
-    jout_close(j, '}');
-    jout_bytes(j, "\n\n", 2);
-    j->more = false;
+    chat_close_chunk(j);
 }
 
 static void chat_put_call(const struct job *job, const struct choice *choice, size_t i, bool is_chunk,
@@ -162,12 +169,10 @@ static void chat_end(struct job *job, struct choice *choice, struct jout *j)
 static void chat_finish(struct job *job, struct jout *j)
 {
     if (job->include_usage) {
-        jout_bytes(j, "data: ", 6);
-        chat_put_head(job, j, "chat.completion.chunk");
+        chat_open_chunk(job, j);
         jout_close(j, ']');
         openai_put_usage(job, j);
-        jout_close(j, '}');
-        jout_bytes(j, "\n\n", 2);
+        chat_close_chunk(j);
     }
     jout_bytes(j, "data: [DONE]\n\n", 14);
 }
