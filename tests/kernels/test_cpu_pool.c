@@ -74,22 +74,6 @@ static void test_threads_that_take_no_part_end_with_the_others(void **state)
 
 enum { DIM = 256, N_TOK_MAX = 512, LAYERS = 8 };
 
-static const struct kern_shape shape = {
-    .dim = DIM,
-    .n_ff = DIM,
-    .n_vocab = DIM,
-    .n_qh = 1,
-    .n_kvh = 1,
-    .d_attn = 16,
-    .n_kh = 1,
-    .n_vh = 1,
-    .d_delta = 16,
-    .conv_k = 4,
-    .max_tok = N_TOK_MAX,
-    .max_ctx = 64,
-    .kv_type = KERN_KV_F16,
-};
-
 /* A step of a model of square projections, and how many of its phases were shared. */
 static uint64_t step_run(struct kern *kern, const struct kt_mat *m, int n_tok, float *ret_x)
 {
@@ -117,9 +101,11 @@ static uint64_t step_run(struct kern *kern, const struct kt_mat *m, int n_tok, f
 static struct kern *open_two_threads(bool share_all)
 {
     const struct kern_options options = {.backend = "cpu", .n_threads = 2, .share_all = share_all};
+    struct kern_shape shape = kt_shape(DIM, DIM, N_TOK_MAX);
     struct fault fault = {0};
     struct kern *kern = NULL;
 
+    shape.n_vocab = DIM;
     assert_int_equal(kern_open(&options, &fault, &kern), KERN_OK);
     assert_int_equal(kern->ops->plan(kern, &shape), 0);
     kern->timed = true;
