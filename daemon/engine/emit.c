@@ -187,7 +187,6 @@ int engine_put_beat(struct engine *e, uint64_t now_ns)
 {
     Qwe__Beat beat = QWE__BEAT__INIT;
     uint32_t reading[2 * SCHED_ITEMS_MAX];
-
     const uint64_t cache_bytes = e->prefix ? prefix_used_bytes(e->prefix) : 0;
     const uint64_t disk_bytes = e->spill ? spill_used_bytes(e->spill) : 0;
     const bool is_same = cache_bytes == e->beat_cache_bytes && disk_bytes == e->beat_disk_bytes;

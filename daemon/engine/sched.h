@@ -33,7 +33,7 @@ struct sched_cost { /* measured, smoothed; 0: not yet */
     double step_ns; /* of a step that only decodes */
     double tok_ns;  /* that one prompt token adds to a step */
     /* Of a backend that computes rows in tiles (kernels.h, row_tile): */
-    int tile;       /* rows; 0: it does not, and the next two are not used */
+    int tile;       /* rows; 0: it does not, and the next three are not used */
     double one_ns;  /* of a step with a piece that fits into the first tile */
     double more_ns; /* that each further tile adds */
     double deep_ns; /* that a row of a prompt adds for each token before it: its attention */

@@ -350,8 +350,7 @@ static int spill_list_all(struct spill *s, struct fault *fault)
     spill_list_take(s, list);
     (void)spill_make_room(s, 0, 0, 0, UINT64_MAX);
     log_info("cache folder %s: %d files with %" PRIu64 " of %" PRIu64 " MiB, %d with %" PRIu64
-             " MiB of other models or "
-             "engines; removed %d that went on behind one that is gone",
+             " MiB of other models or engines; removed %d that went on behind one that is gone",
              s->folder, s->index->n, s->index->bytes >> 20, s->index->max_bytes >> 20, s->n_foreign,
              s->foreign_bytes >> 20, list->n_lost);
     return SPILL_OK;
