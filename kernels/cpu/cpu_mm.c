@@ -107,16 +107,22 @@ struct cpu_mm {
     int n_items[KERN_PROJ_MAX];
 };
 
-/* Sums of n_panel panels from p0 on with rows t0.. into own->sums[i_sums]. */
-static void cpu_mm_sums(const struct cpu_mm *mm, const struct kern_mat *mat, int p0, int n_panel, int t0,
-                        int n_tok, const struct cpu_thread *own, int i_sums)
+static const uint8_t *cpu_mm_panel(const struct kern_mat *mat, int p)
+{
+    return mat->data + (size_t)p * panel_bytes(panel_kind(mat->type), mat->n_in);
+}
+
+/* Sums of n_panel panels from p0 on with rows t0.. into own->sums[i_sums]; next as in mm_args. */
+static void cpu_mm_sums(const struct cpu_mm *mm, const struct kern_mat *mat, int p0, int n_panel,
+                        const uint8_t *next, int t0, int n_tok, const struct cpu_thread *own, int i_sums)
 {
     const enum panel_kind kind = panel_kind(mat->type);
     const enum act_kind act = panel_infos[kind].act;
     const size_t tile = act_tile_bytes(act, mat->n_in), size = panel_bytes(kind, mat->n_in);
     const struct mm_args args = {
-        .panels = mat->data + (size_t)p0 * size,
+        .panels = cpu_mm_panel(mat, p0),
         .panel_bytes = size,
+        .next = next,
         .n_panel = n_panel,
         .n_in = mat->n_in,
         .n_tok = n_tok,
@@ -157,12 +163,13 @@ static void cpu_mm_item(void *ctx, int item, int thread)
 
     while (item >= mm->n_items[i])
         item -= mm->n_items[i++];
-    const int p0 = item * mm->group[i], n_panel = MIN(mm->group[i], panel_n(mm->mats[i]->n_out) - p0);
+    const struct kern_mat *mat = mm->mats[i], *up = mm->then == CPU_SWIGLU ? mm->mats[1] : NULL;
+    const int p0 = item * mm->group[i], n_panel = MIN(mm->group[i], panel_n(mat->n_out) - p0);
     for (int t = 0; t < mm->n_tok; t += CPU_ROW_BLOCK) {
         const int n_tok = MIN(CPU_ROW_BLOCK, mm->n_tok - t);
-        cpu_mm_sums(mm, mm->mats[i], p0, n_panel, t, n_tok, own, 0);
-        if (mm->then == CPU_SWIGLU)
-            cpu_mm_sums(mm, mm->mats[1], p0, n_panel, t, n_tok, own, 1);
+        cpu_mm_sums(mm, mat, p0, n_panel, up ? cpu_mm_panel(up, p0) : NULL, t, n_tok, own, 0);
+        if (up)
+            cpu_mm_sums(mm, up, p0, n_panel, cpu_mm_panel(mat, p0 + n_panel), t, n_tok, own, 1);
         cpu_mm_then(mm, i, p0, n_panel, t, n_tok, own->sums);
     }
 }

@@ -10,6 +10,7 @@
 struct mm_args {
     const uint8_t *panels; /* first panel */
     size_t panel_bytes;
+    const uint8_t *next; /* what the thread reads after them, to be fetched ahead; NULL: what follows them */
     int n_panel, n_in, n_tok;
     const uint8_t *act; /* the tile of the first row */
     size_t tile_bytes;

@@ -4,7 +4,7 @@
 #include "isa_fn.h"
 
 enum { MM_B_PANELS = 4 };
-enum { MM_B_AHEAD = 9216 }; /* bytes of prefetch, as in mm_k.c */
+enum { MM_B_AHEAD_BYTES = 9216 }; /* as in mm_k.c */
 
 VEC bool mm_b_is_nibble(enum panel_kind kind)
 {
@@ -21,25 +21,31 @@ VEC vb mm_b_codes(enum panel_kind kind, const uint8_t *main, int quad)
     return vb_and(quad < 4 ? both : vb_srl16(both, 4), vb_set1(0x0f));
 }
 
-/* s[m] += codes . x of row row0 + m */
-VEC void mm_b_products(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const struct act32 *x,
-                       int row0, vi *s)
+VEC vi mm_b_dot(enum panel_kind kind, bool few, vi acc, vb w, const int8_t *x, int quad)
+{
+    if (few && (VEC_DOT_BYTE || kind != PANEL_Q8))
+        return vi_dot_u8_few(acc, w, x, quad);
+    return kind == PANEL_Q8 ? vi_dot_off128(acc, w, x, quad) : vi_dot_u8(acc, w, x, quad);
+}
+
+/* s[m] += codes . x of row row0 + m; ahead: NULL, or a block to be fetched */
+VEC void mm_b_products(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *ahead,
+                       const struct act32 *x, int row0, vi *s)
 {
 #pragma GCC unroll 8
     for (int q = 0; q < 8; q++) {
         const vb w = mm_b_codes(kind, main, q);
-        if (ahead && 64 * q < panel_infos[kind].main_bytes)
-            __builtin_prefetch(main + ahead + 64 * q);
+        if (ahead)
+            vec_prefetch_line(ahead, q, panel_infos[kind].main_bytes / 64);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
-            s[m] = kind == PANEL_Q8 ? vi_dot_off128(s[m], w, x->q[row0 + m], q)
-                                    : vi_dot_u8(s[m], w, x->q[row0 + m], q);
+            s[m] = mm_b_dot(kind, ahead && n_row < VEC_ROWS, s[m], w, x->q[row0 + m], q);
     }
 }
 
 #ifdef VEC_PAIRS
 /* The same for an even number of rows, by twos. */
-VEC void mm_b_products_pairs(enum panel_kind kind, int n_row, const uint8_t *main, int ahead,
+VEC void mm_b_products_pairs(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *ahead,
                              const struct act32 *x, int row0, vi *s)
 {
 #pragma GCC unroll 4
@@ -51,8 +57,8 @@ VEC void mm_b_products_pairs(enum panel_kind kind, int n_row, const uint8_t *mai
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
             w[i] = mm_b_codes(kind, main, q + i);
-            if (ahead && 64 * (q + i) < panel_infos[kind].main_bytes)
-                __builtin_prefetch(main + ahead + 64 * (q + i));
+            if (ahead)
+                vec_prefetch_line(ahead, q + i, panel_infos[kind].main_bytes / 64);
             w[i] = kind == PANEL_Q8 ? vec_off128(w[i]) : w[i];
         }
 #pragma GCC unroll 4
@@ -73,8 +79,8 @@ VEC vi mm_b_start(enum panel_kind kind, int32_t sum)
     return kind == PANEL_Q8 ? vi_set1(-VEC_OFF128_BIAS * sum) : vi_zero();
 }
 
-VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const uint8_t *side,
-                    const struct act32 *x, int row0, vf *f)
+VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *ahead,
+                    const uint8_t *side, const struct act32 *x, int row0, vf *f)
 {
     const vf d = vf_load_f16((const uint16_t *)side);
     const bool has_min = kind == PANEL_Q8M || kind == PANEL_Q4M;
@@ -103,11 +109,12 @@ VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, int ah
 VEC void mm_b_few(enum panel_kind kind, int n_row, const struct mm_args *a)
 {
     const int n_block = a->n_in / 32, size = panel_infos[kind].main_bytes,
-              side_size = panel_infos[kind].side_bytes;
+              side_size = panel_infos[kind].side_bytes, n_ahead = MM_B_AHEAD_BYTES / size;
 
     for (int p = 0; p < a->n_panel; p++) {
-        const uint8_t *main = a->panels + (size_t)p * a->panel_bytes,
-                      *side = main + (size_t)n_block * (size_t)size;
+        const uint8_t *panel = a->panels + (size_t)p * a->panel_bytes, *main = panel,
+                      *side = panel + (size_t)n_block * (size_t)size,
+                      *next = p + 1 < a->n_panel || !a->next ? panel + a->panel_bytes : a->next;
         const struct act32 *x = (const struct act32 *)a->act;
         vf f[VEC_ROWS];
 
@@ -115,7 +122,10 @@ VEC void mm_b_few(enum panel_kind kind, int n_row, const struct mm_args *a)
         for (int m = 0; m < n_row; m++)
             f[m] = vf_set1(0.0f);
         for (int b = 0; b < n_block; b++, main += size, side += side_size, x++) {
-            mm_b_block(kind, n_row, main, MM_B_AHEAD, side, x, 0, f);
+            const int at = b + n_ahead;
+            const uint8_t *ahead = at < n_block ? main + n_ahead * size : next + (at - n_block) * size;
+            vec_prefetch(next + (side - panel));
+            mm_b_block(kind, n_row, main, ahead, side, x, 0, f);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
@@ -139,7 +149,7 @@ VEC void mm_b_rows(enum panel_kind kind, const struct mm_args *a, int p, int b0,
     for (int m = 0; m < VEC_ROWS; m++)
         f[m] = b0 ? vf_load(out + (int64_t)m * a->ld) : vf_set1(0.0f);
     for (int b = b0; b < MIN(b0 + 8, n_block); b++, main += size, side += side_size, x++)
-        mm_b_block(kind, VEC_ROWS, main, 0, side, x, t0 % ACT_TILE, f);
+        mm_b_block(kind, VEC_ROWS, main, NULL, side, x, t0 % ACT_TILE, f);
 #pragma GCC unroll 8
     for (int m = 0; m < VEC_ROWS; m++)
         vf_store(out + (int64_t)m * a->ld, f[m]);

@@ -8,28 +8,21 @@
 #include "mm_k.h"
 
 enum { MM_K_PANELS = 4 }; /* panels that share one walk over the rows */
-enum {
-    MM_K_AHEAD = 6144, /* bytes, for up to two rows; 4.6-9.2 KiB within 5 %, 2.3 KiB a third slower */
-    MM_K_AHEAD_MANY = 18432
-}; /* see mm_k_prefetch() */
+/* Blocks of prefetch: for few rows 7 to 10 KB (one block is a fifth slower for one row, eight for three),
+ * less where many rows keep a block busy for longer. */
+enum { MM_K_AHEAD = 3, MM_K_AHEAD_MANY = 2 };
 
 /* A share of the block ahead with each of the 64 quads of a block, since all at once its lines wait for each
- * other and the products for them: then memory and products took their times one after the other.  One thread
- * of a Zen 5, Q4_K, n_in = 4096, from memory, GB/s with 1, 4 and 8 rows: 30, 21, 14.6 with all of a block at
- * once and two blocks ahead; 30.6, 23.6, 18.5 spread; 30.7, 27.5, 20.2 spread over twice the
- * distance, 31.0, 30.3, 21.1 over four times (Q6_K: 34.0 and 32.0 with one row).  Into L2 alone instead of L1
- * too: up to 10 % slower. */
-VEC void mm_k_prefetch(enum panel_kind kind, const uint8_t *main, int ahead, int quad)
+ * other and the products for them: then memory and products took their times one after the other. */
+VEC void mm_k_prefetch(enum panel_kind kind, const uint8_t *ahead, int quad)
 {
-    const int n_line = panel_infos[kind].main_bytes / 64;
-
-    if (ahead && quad < n_line)
-        __builtin_prefetch(main + ahead + 64 * quad);
+    if (ahead)
+        vec_prefetch_line(ahead, quad, panel_infos[kind].main_bytes / 64);
 }
 
 #ifdef VEC_PAIRS
 /* mm_k_group() of an even number of rows, by twos; total is woven until the block is done. */
-VEC void mm_k_group_pairs(enum panel_kind kind, int n_row, const uint8_t *main, int ahead,
+VEC void mm_k_group_pairs(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *ahead,
                           const struct act256 *x, int g, int quad, int n_quad, vi scale, vb table, vi *total)
 {
     vi s[VEC_ROWS], scales[2] = {scale, scale};
@@ -43,7 +36,7 @@ VEC void mm_k_group_pairs(enum panel_kind kind, int n_row, const uint8_t *main, 
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
             w[i] = mm_k_codes(kind, main, g, q + i, table);
-            mm_k_prefetch(kind, main, ahead, 8 * g + q + i);
+            mm_k_prefetch(kind, ahead, 8 * g + q + i);
             w[i] = kind == PANEL_IQ4XS ? vec_off128(w[i]) : w[i];
         }
 #pragma GCC unroll 4
@@ -57,10 +50,25 @@ VEC void mm_k_group_pairs(enum panel_kind kind, int n_row, const uint8_t *main, 
 }
 #endif
 
-/* total[m] += scale_g sum_k code x, for n_quad quads from quad on. */
-VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const struct act256 *x,
-                    int g, int quad, int n_quad, vi scale, vb table, vi *total)
+VEC vi mm_k_dot(enum panel_kind kind, bool few, vi acc, vb w, const int8_t *x, int quad)
 {
+    if (few && (VEC_DOT_BYTE || kind != PANEL_IQ4XS))
+        return vi_dot_u8_few(acc, w, x, quad);
+    return kind == PANEL_IQ4XS ? vi_dot_off128(acc, w, x, quad) : vi_dot_u8(acc, w, x, quad);
+}
+
+/* 16 times the Q4_K codes of quad of odd group g: one instruction less than the codes, and one row has little
+ * else to do.  A sum of 32 such products is below 2^20. */
+VEC vb mm_k_top_codes(const uint8_t *main, int g, int quad)
+{
+    return vb_and_load(main + PANEL_K_QS + ((g >> 1) * 8 + quad) * 64, vb_set1(0xf0));
+}
+
+/* total[m] += scale_g sum_k code x, for n_quad quads from quad on. */
+VEC void mm_k_group(enum panel_kind kind, int n_row, bool few, const uint8_t *main, const uint8_t *ahead,
+                    const struct act256 *x, int g, int quad, int n_quad, vi scale, vb table, vi *total)
+{
+    const bool top = VEC_DOT_BYTE && kind == PANEL_Q4K && n_row == 1 && g & 1;
     vi s[VEC_ROWS];
 
     vec_put_by(total);
@@ -75,21 +83,20 @@ VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, int ah
         s[m] = vi_zero();
 #pragma GCC unroll 8
     for (int q = quad; q < quad + n_quad; q++) {
-        const vb w = mm_k_codes(kind, main, g, q, table);
-        mm_k_prefetch(kind, main, ahead, 8 * g + q);
+        const vb w = top ? mm_k_top_codes(main, g, q) : mm_k_codes(kind, main, g, q, table);
+        mm_k_prefetch(kind, ahead, 8 * g + q);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
-            s[m] = kind == PANEL_IQ4XS ? vi_dot_off128(s[m], w, x[m].q + g * 32, q)
-                                       : vi_dot_u8(s[m], w, x[m].q + g * 32, q);
+            s[m] = mm_k_dot(kind, few, s[m], w, x[m].q + g * 32, q);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
-        total[m] = vi_add(total[m], vi_mul(s[m], scale));
+        total[m] = vi_add(total[m], vi_mul(top ? vi_sra(s[m], 4) : s[m], scale));
 }
 
 /* One block of one panel with n_row rows: f[m] += block . x[m] */
-VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ahead, const uint8_t *side,
-                    const struct act256 *x, vf *f)
+VEC void mm_k_block(enum panel_kind kind, int n_row, bool few, const uint8_t *main, const uint8_t *ahead,
+                    const uint8_t *side, const struct act256 *x, vf *f)
 {
     const struct mm_k_scales s = mm_k_scales(kind, main, side);
     const vb table = mm_k_table(kind, 128);
@@ -102,10 +109,11 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ah
 #pragma GCC unroll 8
     for (int g = 0; g < 8; g++) {
         if (kind == PANEL_Q6K) {
-            mm_k_group(kind, n_row, main, ahead, x, g, 0, 4, mm_k_scale(kind, &s, 2 * g), table, total);
-            mm_k_group(kind, n_row, main, ahead, x, g, 4, 4, mm_k_scale(kind, &s, 2 * g + 1), table, total);
+            mm_k_group(kind, n_row, few, main, ahead, x, g, 0, 4, mm_k_scale(kind, &s, 2 * g), table, total);
+            mm_k_group(kind, n_row, few, main, ahead, x, g, 4, 4, mm_k_scale(kind, &s, 2 * g + 1), table,
+                       total);
         } else {
-            mm_k_group(kind, n_row, main, ahead, x, g, 0, 8, mm_k_scale(kind, &s, g), table, total);
+            mm_k_group(kind, n_row, few, main, ahead, x, g, 0, 8, mm_k_scale(kind, &s, g), table, total);
         }
     }
 #ifdef VEC_PAIRS
@@ -127,11 +135,12 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, int ah
 VEC void mm_k_few(enum panel_kind kind, int n_row, const struct mm_args *a)
 {
     const int n_block = a->n_in / 256, size = panel_infos[kind].main_bytes,
-              side_size = panel_infos[kind].side_bytes, ahead = n_row > 2 ? MM_K_AHEAD_MANY : MM_K_AHEAD;
+              side_size = panel_infos[kind].side_bytes;
 
     for (int p = 0; p < a->n_panel; p++) {
-        const uint8_t *main = a->panels + (size_t)p * a->panel_bytes,
-                      *side = main + (size_t)n_block * (size_t)size;
+        const uint8_t *panel = a->panels + (size_t)p * a->panel_bytes, *main = panel,
+                      *side = panel + (size_t)n_block * (size_t)size,
+                      *next = p + 1 < a->n_panel || !a->next ? panel + a->panel_bytes : a->next;
         const struct act256 *x = (const struct act256 *)a->act;
         vf f[VEC_ROWS];
 
@@ -139,9 +148,10 @@ VEC void mm_k_few(enum panel_kind kind, int n_row, const struct mm_args *a)
         for (int m = 0; m < n_row; m++)
             f[m] = vf_set1(0.0f);
         for (int b = 0; b < n_block; b++, main += size, side += side_size, x += ACT_TILE) {
-            __builtin_prefetch(side +
-                               a->panel_bytes); /* too far from what is read here to be fetched with it */
-            mm_k_block(kind, n_row, main, ahead, side, x, f);
+            const int at = b + MM_K_AHEAD;
+            const uint8_t *ahead = at < n_block ? main + MM_K_AHEAD * size : next + (at - n_block) * size;
+            vec_prefetch(next + (side - panel)); /* too far from what is read here to be fetched with it */
+            mm_k_block(kind, n_row, true, main, ahead, side, x, f);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
@@ -151,7 +161,7 @@ VEC void mm_k_few(enum panel_kind kind, int n_row, const struct mm_args *a)
 
 /* VEC_ROWS rows from t0 with one block of n_panel panels. */
 VEC void mm_k_rows(enum panel_kind kind, const struct mm_args *a, int p0, int n_panel, int b, int t0,
-                   int ahead)
+                   bool ahead)
 {
     const int n_block = a->n_in / 256, size = panel_infos[kind].main_bytes,
               side_size = panel_infos[kind].side_bytes;
@@ -159,15 +169,16 @@ VEC void mm_k_rows(enum panel_kind kind, const struct mm_args *a, int p0, int n_
                              b * ACT_TILE + t0 % ACT_TILE;
 
     for (int p = p0; p < p0 + n_panel; p++) {
-        const uint8_t *panel = a->panels + (size_t)p * a->panel_bytes;
-        const uint8_t *side = panel + (size_t)n_block * (size_t)size + b * side_size;
+        const uint8_t *panel = a->panels + (size_t)p * a->panel_bytes,
+                      *main = panel + (size_t)b * (size_t)size,
+                      *side = panel + (size_t)n_block * (size_t)size + b * side_size;
         float *out = a->out + (int64_t)t0 * a->ld + p * PANEL_ROWS;
         vf f[VEC_ROWS];
 
 #pragma GCC unroll 8
         for (int m = 0; m < VEC_ROWS; m++)
             f[m] = b ? vf_load(out + (int64_t)m * a->ld) : vf_set1(0.0f);
-        mm_k_block(kind, VEC_ROWS, panel + (size_t)b * (size_t)size, ahead, side, x, f);
+        mm_k_block(kind, VEC_ROWS, false, main, ahead ? main + MM_K_AHEAD_MANY * size : NULL, side, x, f);
 #pragma GCC unroll 8
         for (int m = 0; m < VEC_ROWS; m++)
             vf_store(out + (int64_t)m * a->ld, f[m]);
@@ -179,9 +190,9 @@ VEC void mm_k_many(enum panel_kind kind, const struct mm_args *a)
     for (int p = 0; p < a->n_panel; p += MM_K_PANELS) {
         const int n_panel = MIN(MM_K_PANELS, a->n_panel - p);
         for (int b = 0; b < a->n_in / 256; b++) {
-            mm_k_rows(kind, a, p, n_panel, b, 0, MM_K_AHEAD);
+            mm_k_rows(kind, a, p, n_panel, b, 0, true);
             for (int t = VEC_ROWS; t < a->n_tok; t += VEC_ROWS)
-                mm_k_rows(kind, a, p, n_panel, b, t, 0);
+                mm_k_rows(kind, a, p, n_panel, b, t, false);
         }
     }
 }

@@ -66,9 +66,9 @@ VEC vb mm_k_pair(enum panel_kind kind, const struct mm_k_scales *s, int i)
 VEC vb mm_k_codes(enum panel_kind kind, const uint8_t *main, int g, int quad, vb table)
 {
     const int qs = kind == PANEL_Q6K ? PANEL_Q6_QS : kind == PANEL_IQ4XS ? PANEL_IQ4_QS : PANEL_K_QS;
-    vb v = vb_load(main + qs + ((g >> 1) * 8 + quad) * 64);
+    const uint8_t *at = main + qs + ((g >> 1) * 8 + quad) * 64;
+    const vb low = vb_set1(0x0f), v = g & 1 ? vb_and(vb_srl16(vb_load(at), 4), low) : vb_and_load(at, low);
 
-    v = vb_and(g & 1 ? vb_srl16(v, 4) : v, vb_set1(0x0f));
     if (kind == PANEL_IQ4XS)
         return vb_lookup(table, v);
     if (kind == PANEL_Q5K) {

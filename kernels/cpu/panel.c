@@ -6,15 +6,6 @@
 #include "kernels/blocks.h"
 #include "kernels/half.h"
 
-const struct panel_info panel_infos[PANEL_KIND_N] = {
-    [PANEL_Q4K] = {ACT_K256, 256, 2240, 64}, [PANEL_Q5K] = {ACT_K256, 256, 2752, 64},
-    [PANEL_Q6K] = {ACT_K256, 256, 3328, 32}, [PANEL_IQ4XS] = {ACT_K256, 256, 2112, 64},
-    [PANEL_Q8] = {ACT_B32, 32, 512, 32},     [PANEL_Q4] = {ACT_B32, 32, 256, 32},
-    [PANEL_Q8M] = {ACT_B32, 32, 512, 64},    [PANEL_Q4M] = {ACT_B32, 32, 256, 64},
-    [PANEL_F32] = {ACT_F32, 1, 64, 0},       [PANEL_F16] = {ACT_F32, 1, 32, 0},
-    [PANEL_BF16] = {ACT_F32, 1, 32, 0},
-};
-
 enum panel_kind panel_kind(enum quant_type type)
 {
     switch (type) {
