@@ -10,6 +10,7 @@
 #include <assert.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -27,6 +28,8 @@ struct pool_worker {
     struct pool *pool; /* borrowed */
     pthread_t thread;
     int id;
+    _Atomic pid_t tid; /* 0: not running yet */
+    int not_on;        /* the core it was told to keep off; -1: none */
 };
 
 struct pool_range {
@@ -38,6 +41,7 @@ struct pool {
     struct team team;
     bool looks;        /* asks team_n_cpus() now and then */
     int64_t looked_ns; /* when it did last */
+    cpu_set_t cpus;    /* that it may use; looked at at the same times */
     /* What a hand-over moves from core to core is this cache line and a thread's range. */
     _Alignas(64) _Atomic uint32_t epoch; /* futex: workers sleep here */
     _Atomic uint32_t n_left;             /* futex: the caller sleeps here; items not done yet */
@@ -155,6 +159,7 @@ static void *pool_worker_main(void *arg)
     struct pool *pool = worker->pool;
     uint32_t seen = 0;
 
+    atomic_store(&worker->tid, (pid_t)syscall(SYS_gettid));
     for (;;) {
         pool_await_place(pool, worker->id);
         pool_await_epoch(pool, worker->id, seen);
@@ -176,11 +181,36 @@ static void pool_split(struct pool *pool, int n_items)
     }
 }
 
+/* A kernel in a virtual machine takes an idle core for one that its host has taken away, and wakes a worker
+ * on the core of who calls it, where it waits until that one sleeps: a step of two threads is done by one. So
+ * workers keep off the caller's core; of the others the kernel chooses. */
+static void pool_keep_off(struct pool *pool, int n_wanted)
+{
+    const int cpu = sched_getcpu();
+    cpu_set_t cpus = pool->cpus;
+
+    if (cpu < 0 || cpu >= CPU_SETSIZE)
+        return;
+    CPU_CLR(cpu, &cpus);
+    if (!CPU_COUNT(&cpus))
+        return;
+    for (int i = 0; i < MIN(n_wanted, pool->n_workers); i++) {
+        struct pool_worker *worker = &pool->workers[i];
+        const pid_t tid = atomic_load(&worker->tid);
+        if (tid && worker->not_on != cpu) {
+            worker->not_on = cpu;
+            (void)sched_setaffinity(tid, sizeof(cpus), &cpus); /* where that is forbidden it works too */
+        }
+    }
+}
+
 static void pool_next_epoch(struct pool *pool, int n_wanted)
 {
     atomic_fetch_add(&pool->epoch, 1);
-    if (atomic_load(&pool->n_asleep))
-        pool_futex_wake(&pool->epoch, n_wanted);
+    if (!atomic_load(&pool->n_asleep))
+        return;
+    pool_keep_off(pool, n_wanted);
+    pool_futex_wake(&pool->epoch, n_wanted);
 }
 
 static void pool_await_items(struct pool *pool)
@@ -235,6 +265,20 @@ static void pool_set_team(struct pool *pool)
     pool_futex_wake(&pool->n_team, POOL_THREADS_MAX);
 }
 
+/* The caller's, which is told nothing here. */
+static void pool_look_at_cpus(struct pool *pool)
+{
+    cpu_set_t cpus;
+
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
+        CPU_ZERO(&cpus); /* there are more than a set holds */
+    if (CPU_EQUAL(&cpus, &pool->cpus))
+        return;
+    pool->cpus = cpus;
+    for (int i = 0; i < pool->n_workers; i++)
+        pool->workers[i].not_on = -1;
+}
+
 void pool_begin_step(struct pool *pool)
 {
     enum { LOOK_NS = 1000000000 };
@@ -246,6 +290,7 @@ void pool_begin_step(struct pool *pool)
     if (pool->looks && now - pool->looked_ns >= LOOK_NS) {
         n_cpus = team_n_cpus();
         pool->looked_ns = now;
+        pool_look_at_cpus(pool);
     }
     team_on_step(&pool->team, n_cpus, now);
     pool_set_team(pool);
@@ -312,7 +357,7 @@ static int pool_start(struct pool *pool)
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool->n_workers < pool->n_threads - 1 && r == 0) {
         struct pool_worker *worker = &pool->workers[pool->n_workers];
-        *worker = (struct pool_worker){.pool = pool, .id = pool->n_workers + 1};
+        *worker = (struct pool_worker){.pool = pool, .id = pool->n_workers + 1, .not_on = -1};
         r = pthread_create(&worker->thread, NULL, pool_worker_main, worker);
         if (r == 0) {
             pthread_setname_np(worker->thread, "qwend-kernels");
@@ -340,6 +385,7 @@ int pool_new(int n_threads, int n_cpus, struct pool **ret_pool)
         .looked_ns = pool_now_ns(),
     };
     pool->n_team = (uint32_t)pool->team.n;
+    pool_look_at_cpus(pool);
     r = pool_start(pool);
     if (r < 0)
         return r;

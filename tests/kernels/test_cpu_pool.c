@@ -225,6 +225,47 @@ static void test_small_steps_wake_nobody(void **state)
     kern_free(kern);
 }
 
+struct meeting {
+    _Atomic int n_there;
+    _Atomic pid_t worker;
+};
+
+static void meeting_item(void *ctx, int item _unused_, int thread)
+{
+    struct meeting *meeting = ctx;
+
+    if (thread)
+        atomic_store(&meeting->worker, gettid());
+    atomic_fetch_add(&meeting->n_there, 1);
+    while (atomic_load(&meeting->n_there) < 2)
+        sched_yield();
+}
+
+/* Woken there, it would begin when the caller sleeps. */
+static void test_a_woken_worker_keeps_off_the_callers_core(void **state)
+{
+    struct meeting meeting = {0};
+    struct pool *pool = NULL;
+    cpu_set_t before, mine, workers;
+    bool asleep = false;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(before), &before), 0);
+    if (CPU_COUNT(&before) < 2)
+        skip();
+    assert_int_equal(pool_new(2, 2, &pool), 0);
+    do {
+        sched_yield();
+        others_switches(&asleep);
+    } while (!asleep);
+    pool_run(pool, meeting_item, &meeting, 2);
+    assert_int_equal(sched_getaffinity(meeting.worker, sizeof(workers), &workers), 0);
+    assert_int_equal(CPU_COUNT(&workers), CPU_COUNT(&before) - 1);
+    assert_int_equal(sched_getaffinity(0, sizeof(mine), &mine), 0);
+    assert_true(CPU_EQUAL(&mine, &before));
+    pool_free(pool);
+}
+
 /* the team */
 
 #define MS INT64_C(1000000)
@@ -342,6 +383,7 @@ int main(void)
         cmocka_unit_test(test_one_item_is_the_callers),
         cmocka_unit_test(test_stages_count_what_was_done),
         cmocka_unit_test(test_small_steps_wake_nobody),
+        cmocka_unit_test(test_a_woken_worker_keeps_off_the_callers_core),
         cmocka_unit_test(test_a_team_is_no_larger_than_its_cores),
         cmocka_unit_test(test_a_team_that_is_held_up_shrinks_and_tries_again),
         cmocka_unit_test(test_a_team_that_loses_less_than_a_thread_brings_stays),
