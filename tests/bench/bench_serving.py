@@ -49,7 +49,7 @@ FIGURES = {  # name: (part, what)
 }
 PARTS = list(dict.fromkeys(part for part, _ in FIGURES.values()))
 FRAME_S = 600.0     # for one frame: a long prompt on a slow machine
-IDLE_S = 0.3  # a processor that rested and caches that others had cost the next request some tenths of a millisecond
+IDLE_S = 1.5  # cores that worked half a second ago answer 0.5 to 1 ms sooner: both sides have rested for as long
 PACE = 16
 WORDS = "river stone lamp paper window engine garden winter copper market signal bridge letter silver forest harbour".split()
 
