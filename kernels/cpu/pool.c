@@ -184,7 +184,7 @@ static void pool_split(struct pool *pool, int n_items)
 /* A kernel in a virtual machine takes an idle core for one that its host has taken away, and wakes a worker
  * on the core of who calls it, where it waits until that one sleeps: a step of two threads is done by one. So
  * workers keep off the caller's core; of the others the kernel chooses. */
-static void pool_keep_off(struct pool *pool, int n_wanted)
+static void pool_keep_off(struct pool *pool)
 {
     const int cpu = sched_getcpu();
     cpu_set_t cpus = pool->cpus;
@@ -194,7 +194,7 @@ static void pool_keep_off(struct pool *pool, int n_wanted)
     CPU_CLR(cpu, &cpus);
     if (!CPU_COUNT(&cpus))
         return;
-    for (int i = 0; i < MIN(n_wanted, pool->n_workers); i++) {
+    for (int i = 0; i < MIN(pool->team.n - 1, pool->n_workers); i++) {
         struct pool_worker *worker = &pool->workers[i];
         const pid_t tid = atomic_load(&worker->tid);
         if (tid && worker->not_on != cpu) {
@@ -207,10 +207,8 @@ static void pool_keep_off(struct pool *pool, int n_wanted)
 static void pool_next_epoch(struct pool *pool, int n_wanted)
 {
     atomic_fetch_add(&pool->epoch, 1);
-    if (!atomic_load(&pool->n_asleep))
-        return;
-    pool_keep_off(pool, n_wanted);
-    pool_futex_wake(&pool->epoch, n_wanted);
+    if (atomic_load(&pool->n_asleep))
+        pool_futex_wake(&pool->epoch, n_wanted);
 }
 
 static void pool_await_items(struct pool *pool)
@@ -245,6 +243,8 @@ void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items)
     pool->ctx = ctx;
     atomic_store(&pool->n_left, (uint32_t)n_items);
     pool_split(pool, n_items);
+    if (atomic_load(&pool->n_asleep))
+        pool_keep_off(pool);
     pool_next_epoch(pool, MIN(n_items, pool->team.n) - 1);
     pool_work(pool, 0);
     pool_await_items(pool);
