@@ -163,9 +163,10 @@ static void *pool_worker_main(void *arg)
     for (;;) {
         pool_await_place(pool, worker->id);
         pool_await_epoch(pool, worker->id, seen);
+        seen = atomic_load(&pool->epoch); /* before stop, which is set before the last epoch: that one is
+                                             not waited out */
         if (atomic_load(&pool->stop))
             return NULL;
-        seen = atomic_load(&pool->epoch);
         pool_work(pool, worker->id);
     }
 }

@@ -70,6 +70,21 @@ static void test_threads_that_take_no_part_end_with_the_others(void **state)
     }
 }
 
+/* A worker on its way from the last phase to the next meets the end: whoever missed it slept for ever, in one
+ * of some thousand. */
+static void test_a_pool_ends_right_behind_its_last_phase(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        struct pool *pool = NULL;
+        struct tally tally = {.n_threads = 2};
+        assert_int_equal(pool_new(2, 2, &pool), 0);
+        pool_run(pool, tally_item, &tally, 2);
+        pool_free(pool);
+        assert_int_equal(atomic_load(&tally.n[0]) + atomic_load(&tally.n[1]), 2);
+    }
+}
+
 /* steps */
 
 enum { DIM = 256, N_TOK_MAX = 512, LAYERS = 8 };
@@ -379,6 +394,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_item_is_done_once),
         cmocka_unit_test(test_threads_that_take_no_part_end_with_the_others),
+        cmocka_unit_test(test_a_pool_ends_right_behind_its_last_phase),
         cmocka_unit_test(test_a_small_step_is_the_callers_alone),
         cmocka_unit_test(test_one_item_is_the_callers),
         cmocka_unit_test(test_stages_count_what_was_done),
