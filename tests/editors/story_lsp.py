@@ -242,7 +242,8 @@ def an_edit_of_an_older_version_is_not_made():
 def an_explanation_is_a_message_where_nobody_shows_it():
     with Fake(slots=1) as d, started(d) as e:
         told = e.result(e.command("qwend.explain", A, (0, 0), (1, 0)))
-        assert len(told["text"]) > 300 and e.note("window/showMessage")["params"]["message"] == told["text"]
+        shown = e.note("window/showMessage")["params"]["message"]
+        assert len(told["text"]) > 300 and shown == told["text"], (shown, told)
 
 
 def an_answer_that_was_cut_edits_nothing():
