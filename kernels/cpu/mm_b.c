@@ -21,13 +21,6 @@ VEC vb mm_b_codes(enum panel_kind kind, const uint8_t *main, int quad)
     return vb_and(quad < 4 ? both : vb_srl16(both, 4), vb_set1(0x0f));
 }
 
-VEC vi mm_b_dot(enum panel_kind kind, bool few, vi acc, vb w, const int8_t *x, int quad)
-{
-    if (few && (VEC_DOT_BYTE || kind != PANEL_Q8))
-        return vi_dot_u8_few(acc, w, x, quad);
-    return kind == PANEL_Q8 ? vi_dot_off128(acc, w, x, quad) : vi_dot_u8(acc, w, x, quad);
-}
-
 /* s[m] += codes . x of row row0 + m; ahead: NULL, or a block to be fetched */
 VEC void mm_b_products(enum panel_kind kind, int n_row, const uint8_t *main, const uint8_t *ahead,
                        const struct act32 *x, int row0, vi *s)
@@ -39,7 +32,7 @@ VEC void mm_b_products(enum panel_kind kind, int n_row, const uint8_t *main, con
             vec_prefetch_line(ahead, q, panel_infos[kind].main_bytes / 64);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
-            s[m] = mm_b_dot(kind, ahead && n_row < VEC_ROWS, s[m], w, x->q[row0 + m], q);
+            s[m] = vec_dot_codes(kind == PANEL_Q8, ahead && n_row < VEC_ROWS, s[m], w, x->q[row0 + m], q);
     }
 }
 

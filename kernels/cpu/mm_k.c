@@ -50,13 +50,6 @@ VEC void mm_k_group_pairs(enum panel_kind kind, int n_row, const uint8_t *main, 
 }
 #endif
 
-VEC vi mm_k_dot(enum panel_kind kind, bool few, vi acc, vb w, const int8_t *x, int quad)
-{
-    if (few && (VEC_DOT_BYTE || kind != PANEL_IQ4XS))
-        return vi_dot_u8_few(acc, w, x, quad);
-    return kind == PANEL_IQ4XS ? vi_dot_off128(acc, w, x, quad) : vi_dot_u8(acc, w, x, quad);
-}
-
 /* 16 times the Q4_K codes of quad of odd group g: one instruction less than the codes, and one row has little
  * else to do.  A sum of 32 such products is below 2^20. */
 VEC vb mm_k_top_codes(const uint8_t *main, int g, int quad)
@@ -87,7 +80,7 @@ VEC void mm_k_group(enum panel_kind kind, int n_row, bool few, const uint8_t *ma
         mm_k_prefetch(kind, ahead, 8 * g + q);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
-            s[m] = mm_k_dot(kind, few, s[m], w, x[m].q + g * 32, q);
+            s[m] = vec_dot_codes(kind == PANEL_IQ4XS, few, s[m], w, x[m].q + g * 32, q);
     }
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)

@@ -6,13 +6,16 @@
  * linked into another's.
  *
  *   vf  16 f32     vi  16 i32     vb  64 bytes, four per lane (same register type as vi)
- *   vi_dot_u8(acc, w, x, quad): w with the four bytes from x + 4 quad, in every lane; w <= 127, any byte
- * where VEC_DOT_BYTE vb_and_load(p, mask): vb_and(vb_load(p), mask) vf_fma(a, b, c) = a b + c, vf_fnma(a, b,
- * c) = c - a b, rounded once vf_sum, vf_max_lane: lane i with lane i + 8, then + 4, + 2, + 1 vf_min(a, b) = a
- * < b ? a : b, vf_max(a, b) = a > b ? a : b (so a NaN in a gives b) */
+ *   vi_dot_u8(acc, w, x, quad): w with the four bytes from x + 4 quad, in every lane
+ *     w <= 127; any byte where VEC_DOT_BYTE
+ *   vi_dot_u8_few(): the same for few rows, vb_and_load(p, mask): vb_and(vb_load(p), mask)
+ *   vf_fma(a, b, c) = a b + c, vf_fnma(a, b, c) = c - a b, rounded once
+ *   vf_sum, vf_max_lane: lane i with lane i + 8, then + 4, + 2, + 1
+ *   vf_min(a, b) = a < b ? a : b, vf_max(a, b) = a > b ? a : b (so a NaN in a gives b) */
 #pragma once
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -35,6 +38,27 @@
 #include "vec_neon.h"
 #else
 #include "vec_scalar.h"
+#endif
+
+#if KERN_VEC /* else the integer products are exact.c's */
+#ifndef VEC_FUSED
+VEC vb vb_and_load(const uint8_t *p, vb mask)
+{
+    return vb_and(vb_load(p), mask);
+}
+VEC vi vi_dot_u8_few(vi acc, vb w, const int8_t *x, int quad)
+{
+    return vi_dot_u8(acc, w, x, quad);
+}
+#endif
+
+/* is_off128: w as vi_dot_off128() has it. */
+VEC vi vec_dot_codes(bool is_off128, bool few, vi acc, vb w, const int8_t *x, int quad)
+{
+    if (few && (VEC_DOT_BYTE || !is_off128))
+        return vi_dot_u8_few(acc, w, x, quad);
+    return is_off128 ? vi_dot_off128(acc, w, x, quad) : vi_dot_u8(acc, w, x, quad);
+}
 #endif
 
 /* What stands at p waits in memory until it is used again, where the compiler would rather keep it in

@@ -167,10 +167,6 @@ VEC vb vb_load(const uint8_t *p)
 {
     return (vb){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 32))};
 }
-VEC vb vb_and_load(const uint8_t *p, vb mask)
-{
-    return vb_and(vb_load(p), mask);
-}
 VEC vb vb_set1(int byte)
 {
     return (vb){_mm256_set1_epi8((char)byte), _mm256_set1_epi8((char)byte)};
@@ -198,10 +194,6 @@ VEC vi vi_dot_u8(vi acc, vb w, const int8_t *x, int quad) /* + sum of 4 products
     const __m256i x4 = vec_broadcast32(x + 4 * quad);
 
     return (vi){vec_dot_u8(acc.a, w.a, x4), vec_dot_u8(acc.b, w.b, x4)};
-}
-VEC vi vi_dot_u8_few(vi acc, vb w, const int8_t *x, int quad)
-{
-    return vi_dot_u8(acc, w, x, quad);
 }
 /* The sign moves from the weight to the activation, which is never -128; |w - 128| <= 128 keeps pairs below
  * 2^15. */

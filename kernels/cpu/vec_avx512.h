@@ -11,6 +11,8 @@ typedef __m512i vb;
  * registers. */
 enum { VEC_ROWS = 8, VEC_COLS = 4, VEC_HEADS = 4, VEC_OFF128_BIAS = 128, VEC_DOT_BYTE = 1 };
 
+#define VEC_FUSED /* vb_and_load() and vi_dot_u8_few() of its own */
+
 /* floats */
 VEC vf vf_set1(float x)
 {

@@ -193,10 +193,6 @@ VEC vb vb_load(const uint8_t *p)
 {
     VEC_EACH(vb, vreinterpretq_s32_u8(vld1q_u8(p + 16 * i)));
 }
-VEC vb vb_and_load(const uint8_t *p, vb mask)
-{
-    return vb_and(vb_load(p), mask);
-}
 VEC vb vb_set1(int byte)
 {
     VEC_EACH(vb, vreinterpretq_s32_u8(vdupq_n_u8((uint8_t)byte)));
@@ -229,10 +225,6 @@ VEC vi vi_dot_u8(vi acc, vb w, const int8_t *x, int quad) /* + sum of 4 products
     const int8x16_t x16 = vld1q_s8(x + 16 * (quad / 4));
 
     VEC_EACH(vi, vec_dot(acc.v[i], vec_s8(w.v[i]), x16, quad % 4));
-}
-VEC vi vi_dot_u8_few(vi acc, vb w, const int8_t *x, int quad)
-{
-    return vi_dot_u8(acc, w, x, quad);
 }
 VEC vb vec_off128(vb w)
 {
