@@ -152,6 +152,15 @@ void hostmem_free(struct kern *kern _unused_, struct kern_mem *mem)
     *mem = (struct kern_mem){.fd = -1};
 }
 
+/* Without it (before Linux 5.14, or where memory is short) the first use does. */
+void hostmem_populate(struct kern *kern _unused_, void *at, size_t bytes)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t from = (uintptr_t)at & ~(page - 1), to = ROUND_UP((uintptr_t)at + bytes, page);
+
+    (void)madvise((void *)from, to - from, MADV_POPULATE_WRITE);
+}
+
 int hostmem_copy_in(struct kern *kern _unused_, void *dst, const void *src_host, size_t bytes)
 {
     if (bytes)

@@ -185,6 +185,9 @@ struct kern_ops {
     int (*mem_adopt)(struct kern *kern, int fd, size_t bytes, enum kern_mem_use use, struct kern_mem *ret_mem);
     int (*mem_seal)(struct kern *kern, struct kern_mem *mem);        /* weights complete: read-only from here, here and elsewhere */
     void (*mem_free)(struct kern *kern, struct kern_mem *mem);       /* all-zero mem allowed */
+    /* A part of state memory, or of plan()'s scratch (NULL, 0), gets its pages now, not in the step that uses it first; what
+     * is there stays.  For any thread, beside steps.  NULL: memory has them from the start. */
+    void (*populate)(struct kern *kern, void *at, size_t bytes);
     uint64_t (*free_bytes)(struct kern *kern);                       /* what states may take, scratch set aside; NULL: main memory's */
     int (*copy_in)(struct kern *kern, void *dst, const void *src_host, size_t bytes);
     int (*copy_out)(struct kern *kern, void *dst_host, const void *src, size_t bytes); /* waits for the ops before it */

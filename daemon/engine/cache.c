@@ -44,6 +44,12 @@ static int engine_cache_share(struct engine *e, struct seq *seq, const struct pr
     return r;
 }
 
+int engine_save_state(struct engine *e, int ckpt, int slot)
+{
+    ahead_on_use(&e->ahead, STATE_CKPTS, ckpt + 1);
+    return state_save(e->state, ckpt, slot);
+}
+
 /* Between marks lie at least so many tokens. */
 static bool engine_cache_is_far(const struct seq *seq, int pos, int n_tok)
 {
@@ -146,7 +152,7 @@ int engine_cache_keep(struct engine *e, struct seq *seq, uint64_t file)
         prefix_set_file(e->prefix, ckpt, file);
     else
         e->saver.is_done = false;
-    return state_save(e->state, ckpt, seq->slot);
+    return engine_save_state(e, ckpt, seq->slot);
 }
 
 int engine_cache_on_read(struct engine *e, struct seq *seq)

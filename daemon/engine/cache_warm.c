@@ -77,7 +77,7 @@ static int engine_warm_keep(struct engine *e)
     if (r == PREFIX_OK) {
         prefix_set_file(e->prefix, ckpt, w->id);
         prefix_set_old(e->prefix, ckpt, (uint64_t)w->n_read); /* they come the last one used first */
-        r = state_save(e->state, ckpt, 0);
+        r = engine_save_state(e, ckpt, 0);
         w->n_read++;
     }
     if (r < 0)

@@ -43,6 +43,7 @@ void engine_deinit(struct engine *e)
     free(e->stops_at);
     free(e->stops_fim);
     free(e->tables);
+    ahead_deinit(&e->ahead);
     engine_publish_close(e);
     engine_disk_close(e);
     prefix_free(e->prefix);

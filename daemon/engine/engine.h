@@ -8,6 +8,7 @@
 
 #include "daemon/model/model.h"
 #include "daemon/model/tokenizer.h"
+#include "ahead.h"
 #include "engine.pb-c.h"
 #include "pages.h"
 #include "prefix.h"
@@ -36,6 +37,7 @@ struct engine {
     bool *banned, *stops_at,
         *stops_fim; /* [n_vocab] never chosen; ends an answer; ends one that fills a gap */
     int pages_per_slot;
+    struct ahead ahead;
     struct pages pages;    /* all of the state's: as many as slots can use, and the cache's beside them */
     int32_t *tables;       /* [n_slots][pages_per_slot] which pages each slot's sequence has */
     struct prefix *prefix; /* NULL: off */
@@ -144,6 +146,7 @@ int engine_cache_keep(struct engine *e, struct seq *seq,
                       uint64_t file);                           /* where it is; file: has the same; 0: none */
 int engine_cache_cut(const struct seq *seq, int n_tok);         /* n_tok, or fewer: to the next mark */
 int engine_cache_on_read(struct engine *e, struct seq *seq);    /* n_read has moved */
+int engine_save_state(struct engine *e, int ckpt, int slot);
 int engine_cache_on_end(struct engine *e, struct seq *seq);     /* its answer is whole */
 int engine_cache_on_preempt(struct engine *e, struct seq *seq); /* it will come again */
 int engine_cache_forget(struct engine *e, const struct seq *seq); /* its numbers broke */

@@ -236,6 +236,7 @@ static int engine_submit_seq(struct engine *e, struct engine_submit *s, int slot
     if (engine_submit_scores(s))
         score_begin(seq, &s->prompt.continuation, (int)s->forced.n);
     e->seqs[slot] = seq;
+    ahead_on_use(&e->ahead, STATE_SLOTS, slot + 1);
     seq->slot = slot;
     seq->warms = !s->max_tokens;
     seq->order = e->next_order++;

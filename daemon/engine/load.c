@@ -671,6 +671,8 @@ int engine_load(struct engine *e, const Qwe__Start *start, int fd)
     if (!r)
         r = engine_disk_open(e, start, kv_name);
     if (!r)
+        r = ahead_init(&e->ahead, e->state);
+    if (!r)
         r = engine_selftest(e, &load.fault);
     if (r)
         return engine_load_failed(&load, r);

@@ -29,6 +29,7 @@ int32_t pages_take(struct pages *pages)
     assert(pages->n_free > 0);
     page = pages->free[--pages->n_free];
     pages->refs[page] = 1;
+    pages->n_used = MAX(pages->n_used, page + 1);
     return page;
 }
 

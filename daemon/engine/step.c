@@ -215,6 +215,7 @@ int engine_step(struct engine *e)
     if (e->kern->cut_tok > 1)
         engine_order_picks(e, n_picks);
     n_rows = engine_pack(e, n_picks, &batch);
+    ahead_on_use(&e->ahead, STATE_PAGES, e->pages.n_used);
     r = engine_forward(e, &batch, n_rows);
     if (r)
         return r; /* the backend is unusable: this process ends, the broker replays */

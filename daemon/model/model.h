@@ -72,6 +72,14 @@ int state_save(struct state *state, int ckpt,
 int state_load(struct state *state, int slot, int ckpt); /* and back */
 int state_copy_page(struct state *state, int32_t to, int32_t from);
 
+/* Memory that was never written takes its pages at the first use, unless they were given before: of all
+ * scratch, one slot, one checkpoint, one KV page.  For any thread, beside steps; only where the backend can.
+ */
+enum state_part { STATE_SCRATCH, STATE_SLOTS, STATE_CKPTS, STATE_PAGES, STATE_PART_N };
+bool state_can_populate(const struct state *state);
+int state_n_parts(const struct state *state, enum state_part part);
+void state_populate(struct state *state, enum state_part part, int i);
+
 /* To the host and back, in parts: a page of all attention layers, one DeltaNet layer of a checkpoint or slot.
  * Bytes as the backend has them: of use to the same backend with the same shapes only. */
 size_t state_page_part_bytes(const struct state *state);

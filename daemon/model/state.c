@@ -247,6 +247,58 @@ int state_copy_page(struct state *s, int32_t to, int32_t from)
     return 0;
 }
 
+/* pages before their first use */
+
+bool state_can_populate(const struct state *s)
+{
+    return s->kern->ops->populate;
+}
+
+int state_n_parts(const struct state *s, enum state_part part)
+{
+    const int n[STATE_PART_N] = {
+        [STATE_SCRATCH] = 1,
+        [STATE_SLOTS] = s->size.n_slots,
+        [STATE_CKPTS] = s->size.n_ckpts,
+        [STATE_PAGES] = s->size.n_pages,
+    };
+
+    return n[part];
+}
+
+static void state_populate_slot(struct state *s, int slot)
+{
+    for (int i = 0; i < s->config->n_delta; i++)
+        s->kern->ops->populate(s->kern, state_delta(s, i) + (size_t)slot * s->slot_bytes, s->slot_bytes);
+}
+
+static void state_populate_page(struct state *s, int page)
+{
+    for (int i = 0; i < s->config->n_attn; i++)
+        s->kern->ops->populate(s->kern, state_kv(s, i) + (size_t)page * s->page_bytes, s->page_bytes);
+}
+
+void state_populate(struct state *s, enum state_part part, int i)
+{
+    switch (part) {
+    case STATE_SCRATCH:
+        s->kern->ops->populate(s->kern, s->act.base, s->act.bytes);
+        s->kern->ops->populate(s->kern, NULL, 0);
+        break;
+    case STATE_SLOTS:
+        state_populate_slot(s, i);
+        break;
+    case STATE_CKPTS:
+        state_populate_slot(s, s->size.n_slots + i);
+        break;
+    case STATE_PAGES:
+        state_populate_page(s, i);
+        break;
+    case STATE_PART_N:
+        break;
+    }
+}
+
 /* to the host and back */
 
 size_t state_page_part_bytes(const struct state *s)

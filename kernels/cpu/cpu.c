@@ -164,8 +164,9 @@ static int cpu_plan(struct kern *kern, const struct kern_shape *shape)
     struct cpu *cpu = cpu_of(kern);
     const struct kern_shape *s = shape;
     struct cpu_arena arena = {0};
+    int r;
 
-    if (cpu->arena || s->max_tok < 1 || s->max_ctx < 1 || s->conv_k < 1 || s->n_qh % s->n_kvh ||
+    if (cpu->arena.base || s->max_tok < 1 || s->max_ctx < 1 || s->conv_k < 1 || s->n_qh % s->n_kvh ||
         s->n_vh % s->n_kh)
         return err_origin(-EINVAL);
     if (s->d_attn % 16 || s->d_delta % 16 || (s->kv_type == KERN_KV_Q8_0 && s->d_attn % 32))
@@ -175,11 +176,22 @@ static int cpu_plan(struct kern *kern, const struct kern_shape *shape)
     cpu->kern.shape = *s;
     cpu->n_in_max = MAX(MAX(s->dim, s->n_ff), MAX(s->n_qh * s->d_attn, s->n_vh * s->d_delta));
     cpu_carve_all(cpu, &arena);
-    arena = (struct cpu_arena){.base = cpu->arena = aligned_alloc(64, arena.used)};
-    if (!cpu->arena)
-        return err_origin(-ENOMEM);
+    r = hostmem_alloc(kern, arena.used, KERN_MEM_STATE, &cpu->arena);
+    if (r < 0)
+        return r;
+    arena = (struct cpu_arena){.base = cpu->arena.base};
     cpu_carve_all(cpu, &arena);
     return 0;
+}
+
+static void cpu_populate(struct kern *kern, void *at, size_t bytes)
+{
+    const struct kern_mem *arena = &cpu_of(kern)->arena;
+
+    if (at)
+        hostmem_populate(kern, at, bytes);
+    else if (arena->base)
+        hostmem_populate(kern, arena->base, arena->bytes);
 }
 
 /* matrices */
@@ -200,7 +212,7 @@ static void cpu_free(struct kern *kern)
 
     pool_free(cpu->pool);
     free(cpu->pack);
-    free(cpu->arena);
+    hostmem_free(kern, &cpu->arena);
     free(cpu);
 }
 
@@ -211,6 +223,7 @@ static const struct kern_ops cpu_ops = {
     .mem_adopt = hostmem_adopt,
     .mem_seal = hostmem_seal,
     .mem_free = hostmem_free,
+    .populate = cpu_populate,
     .copy_in = hostmem_copy_in,
     .copy_out = hostmem_copy_out,
     .clear = hostmem_clear,

@@ -61,7 +61,7 @@ struct cpu {
     uint8_t *pack; /* owned, [n_threads][pack_bytes], grows with what is packed */
     size_t pack_bytes;
     int n_in_max;
-    void *arena;                /* everything below */
+    struct kern_mem arena;      /* everything below */
     struct cpu_thread *threads; /* [n_threads] */
     uint8_t *act[ACT_KIND_N];   /* tiles of max_tok rows of n_in_max */
     float *ff;                  /* [max_tok][n_ff] silu(gate) * up */

@@ -534,6 +534,12 @@ static int ref_top(struct kern *kern _unused_, const struct kern_top *op)
 
 /* opening */
 
+static void ref_populate(struct kern *kern, void *at, size_t bytes)
+{
+    if (at)
+        hostmem_populate(kern, at, bytes);
+}
+
 static void ref_free(struct kern *kern)
 {
     struct ref *ref = ref_of(kern);
@@ -556,6 +562,7 @@ static const struct kern_ops ref_ops = {
     .mem_adopt = hostmem_adopt,
     .mem_seal = hostmem_seal,
     .mem_free = hostmem_free,
+    .populate = ref_populate,
     .copy_in = hostmem_copy_in,
     .copy_out = hostmem_copy_out,
     .clear = hostmem_clear,

@@ -467,6 +467,41 @@ static void test_state_memory_is_zero_and_cleared(void **state)
     kern_free(kern);
 }
 
+static int n_resident(const uint8_t *base, size_t bytes)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    unsigned char there[1024];
+    int n = 0;
+
+    assert_in_range(bytes / page, 1, sizeof(there));
+    assert_int_equal(mincore((void *)base, bytes, there), 0);
+    for (size_t i = 0; i < bytes / page; i++)
+        n += there[i] & 1;
+    return n;
+}
+
+/* Of a kernel with huge pages more than was asked for may be there. */
+static void test_state_memory_has_its_pages_before_the_first_use(void **state)
+{
+    enum { BYTES = 4 << 20 };
+    const int n_pages = BYTES / (int)sysconf(_SC_PAGESIZE);
+    struct kern *kern = kt_open("ref", NULL, 1);
+    struct kern_mem mem;
+
+    (void)state;
+    assert_int_equal(kern->ops->mem_alloc(kern, BYTES, KERN_MEM_STATE, &mem), 0);
+    assert_int_equal(n_resident(mem.base, BYTES), 0);
+    memcpy(mem.base + BYTES - 100, "kept", 5);
+    const int n_before = n_resident(mem.base, BYTES);
+    assert_in_range(n_before, 1, n_pages - 1);
+    kern->ops->populate(kern, mem.base + 5, BYTES - 10);
+    assert_int_equal(n_resident(mem.base, BYTES), n_pages);
+    assert_string_equal((char *)mem.base + BYTES - 100, "kept");
+    kern->ops->populate(kern, NULL, 0); /* the scratch of a plan that was not made */
+    kern->ops->mem_free(kern, &mem);
+    kern_free(kern);
+}
+
 /* opening */
 
 static void check_refusal(const struct kern_options *options, int code, const char *says)
@@ -585,6 +620,7 @@ int main(void)
         cmocka_unit_test(test_sealed_weights_cannot_change_and_can_be_adopted),
         cmocka_unit_test(test_adopt_refuses_unsealed_and_wrong_size),
         cmocka_unit_test(test_state_memory_is_zero_and_cleared),
+        cmocka_unit_test(test_state_memory_has_its_pages_before_the_first_use),
         cmocka_unit_test(test_top_is_the_best_first_and_of_equal_ones_the_lower_id),
         cmocka_unit_test(test_top_tells_what_is_no_row_of_logits),
         cmocka_unit_test(test_open_refusals_say_what_there_is),

@@ -22,6 +22,7 @@ static void test_pages_are_each_taken_once(void **state)
         seen[page] = true;
     }
     assert_int_equal(pages.n_free, 0);
+    assert_int_equal(pages.n_used, 5);
     pages_deinit(&pages);
 }
 
@@ -41,6 +42,7 @@ static void test_pages_are_free_when_the_last_holder_is_gone(void **state)
     pages_drop(&pages, page);
     assert_int_equal(pages.n_free, 2);
     assert_int_equal(pages_take(&pages), page); /* what is warm is taken first */
+    assert_int_equal(pages.n_used, 1);
     pages_deinit(&pages);
 }
 
