@@ -1,9 +1,10 @@
 /* attn.c - rope, KV pages, and attention of the query heads that share a KV head.
  *
- * Compiled once per instruction set.  Pages are visited in absolute order with an online softmax, and a row
- * sees the same operations whatever else is in the step: heads of one row are done together (they see the
- * same positions), rows one after the other, page by page, so that a page comes from memory once for all of
- * them. In K a lane is a position, in V a channel, so neither product sums across lanes. */
+ * Compiled once per instruction set.  The pages of a section (isa.h) are visited in order with an online
+ * softmax, and a row sees the same operations whatever else is in the step: heads of one row are done
+ * together (they see the same positions), rows one after the other, page by page, so that a page comes from
+ * memory once for all of them. In K a lane is a position, in V a channel, so neither product sums across
+ * lanes. */
 #include "isa_fn.h"
 
 #include "kernels/half.h"
@@ -201,41 +202,111 @@ VEC void attn_page(enum kern_kv_type type, int n_head, const struct attn_args *a
         attn_mix(type, n_head, 1, a, v, n, i, a->score, sum, acc);
 }
 
-/* out = acc / total, gated */
-VEC void attn_finish(int n_head, const struct attn_args *a, int h0, int row, const struct attn_sum *sum,
-                     const float *acc)
+/* joining */
+
+/* sum and joined become those of all sections so far, from those of the ones before and of one more. */
+VEC void attn_add(int d, struct attn_sum *sum, float *joined, const struct attn_sum *more, const float *acc)
+{
+    const float most = more->most > sum->most ? more->most : sum->most;
+    const vf old = vf_exp(vf_set1(sum->most - most)), new = vf_exp(vf_set1(more->most - most));
+
+    for (int i = 0; i < d; i += 16)
+        vf_store(joined + i, vf_fma(vf_load(joined + i), old, vf_mul(vf_load(acc + i), new)));
+    sum->total = vf_fma(sum->total, old, vf_mul(more->total, new));
+    sum->most = most;
+}
+
+/* out = joined / total, gated; of one head */
+VEC void attn_finish(const struct attn_args *a, int row, int head, const struct attn_sum *sum,
+                     const float *joined)
 {
     const int d = a->head.d;
-    const float *gates = a->gate + 2 * row * a->stride + h0 * a->gate_stride;
-    float *out = a->out + row * a->stride + h0 * d;
+    const float *gates = a->gate + 2 * row * a->stride + head * a->gate_stride;
+    float *out = a->out + row * a->stride + head * d;
 
-    for (int h = 0; h < n_head; h++)
-        for (int i = 0; i < d; i += 16) {
-            const vf mixed = vf_div(vf_load(acc + h * d + i), sum[h].total);
-            const vf gate = vf_sigmoid(vf_load(gates + h * a->gate_stride + i));
-            vf_store(out + h * d + i, vf_mul(mixed, gate));
+    for (int i = 0; i < d; i += 16) {
+        const vf mixed = vf_div(vf_load(joined + i), sum->total);
+        vf_store(out + i, vf_mul(mixed, vf_sigmoid(vf_load(gates + i))));
+    }
+}
+
+static float *attn_section(const struct attn_args *a, int row, int head, int section)
+{
+    return a->sections + row * a->section_stride +
+           (int64_t)(head * a->n_section + section) * attn_section_floats(a->head.d);
+}
+
+static void attn_keep(const struct attn_args *a, int row, int head, const struct attn_sum *sum,
+                      const float *acc)
+{
+    float *kept = attn_section(a, row, head, a->section);
+
+    memcpy(kept, acc, (size_t)a->head.d * sizeof(float));
+    vf_store(kept + a->head.d, sum->total);
+    kept[a->head.d + 1] = sum->most;
+}
+
+void ISA_FN(attn_join)(const struct attn_args *a)
+{
+    const int d = a->head.d;
+
+    for (int r = 0; r < a->n_row; r++)
+        for (int h = 0; h < a->n_head; h++) {
+            float *joined = attn_section(a, r, h, 0);
+            struct attn_sum sum = {.total = vf_set1(joined[d]), .most = joined[d + 1]};
+            for (int i = 1; i < attn_n_sections(a->n_pos + r); i++) {
+                const float *kept = attn_section(a, r, h, i);
+                const struct attn_sum more = {.total = vf_set1(kept[d]), .most = kept[d + 1]};
+                attn_add(d, &sum, joined, &more, kept);
+            }
+            attn_finish(a, r, h, &sum, joined);
         }
 }
 
-/* n_head query heads from h0 on, of all rows. */
-VEC void attn_heads(enum kern_kv_type type, int n_head, const struct attn_args *a, int h0)
+/* The first row that sees position pos. */
+VEC int attn_first_row(const struct attn_args *a, int pos)
 {
-    const int d = a->head.d, ld = n_head * d;
-    struct attn_sum sum[ATTN_ROWS][VEC_HEADS];
+    return MAX(0, pos + 1 - a->n_pos);
+}
+
+/* n_head query heads from h0 on, of all rows that see some of a section. */
+VEC void attn_of_section(enum kern_kv_type type, int n_head, const struct attn_args *a, int h0, int section,
+                         struct attn_sum (*sum)[VEC_HEADS], float *acc)
+{
+    const int d = a->head.d, ld = n_head * d, from = section * ATTN_SECTION;
 
     for (int r = 0; r < a->n_row; r++)
         for (int h = 0; h < n_head; h++)
             sum[r][h] =
                 (struct attn_sum){.most = -INFINITY, .total = vf_set1(0.0f), .rescale = vf_set1(0.0f)};
-    memset(a->acc, 0, (size_t)(a->n_row * ld) * sizeof(float));
-    for (int pos = 0; pos < a->n_pos + a->n_row - 1; pos += KERN_PAGE_TOK) {
+    memset(acc, 0, (size_t)(a->n_row * ld) * sizeof(float));
+    for (int pos = from; pos < MIN(from + ATTN_SECTION, a->n_pos + a->n_row - 1); pos += KERN_PAGE_TOK) {
         const uint8_t *kv = a->kv + (size_t)a->pages[pos / KERN_PAGE_TOK] * a->page_bytes;
-        for (int r = MAX(0, pos + 1 - a->n_pos); r < a->n_row; r++)
+        for (int r = attn_first_row(a, pos); r < a->n_row; r++)
             attn_page(type, n_head, a, kv, MIN(KERN_PAGE_TOK, a->n_pos + r - pos),
-                      a->q + r * a->stride + h0 * d, sum[r], a->acc + r * ld);
+                      a->q + r * a->stride + h0 * d, sum[r], acc + r * ld);
     }
-    for (int r = 0; r < a->n_row; r++)
-        attn_finish(n_head, a, h0, r, sum[r], a->acc + r * ld);
+}
+
+VEC void attn_heads(enum kern_kv_type type, int n_head, const struct attn_args *a, int h0)
+{
+    const int d = a->head.d, ld = n_head * d, first = MAX(a->section, 0);
+    const int end = a->section < 0 ? attn_n_sections(a->n_pos + a->n_row - 1) : first + 1;
+    struct attn_sum sum[ATTN_ROWS][VEC_HEADS], more[ATTN_ROWS][VEC_HEADS];
+
+    for (int i = first; i < end; i++) {
+        const bool is_more = i > first;
+        attn_of_section(type, n_head, a, h0, i, is_more ? more : sum, is_more ? a->acc : a->joined);
+        for (int r = attn_first_row(a, i * ATTN_SECTION); is_more && r < a->n_row; r++)
+            for (int h = 0; h < n_head; h++)
+                attn_add(d, &sum[r][h], a->joined + r * ld + h * d, &more[r][h], a->acc + r * ld + h * d);
+    }
+    for (int r = attn_first_row(a, first * ATTN_SECTION); r < a->n_row; r++)
+        for (int h = 0; h < n_head; h++)
+            if (a->section < 0)
+                attn_finish(a, r, h0 + h, &sum[r][h], a->joined + r * ld + h * d);
+            else
+                attn_keep(a, r, h0 + h, &sum[r][h], a->joined + r * ld + h * d);
 }
 
 static void attn_rows_f32(const struct attn_args *a)

@@ -135,11 +135,24 @@ static void cpu_carve_threads(struct cpu *cpu, struct cpu_arena *arena)
             .cos_sin = cpu_carve(arena, (size_t)s->d_attn, sizeof(float)),
             .score = cpu_carve(arena, ATTN_HEADS * KERN_PAGE_TOK, sizeof(float)),
             .acc = cpu_carve(arena, ATTN_ROWS * ATTN_HEADS * (size_t)s->d_attn, sizeof(float)),
+            .joined = cpu_carve(arena, ATTN_ROWS * ATTN_HEADS * (size_t)s->d_attn, sizeof(float)),
         };
         if (threads)
             threads[i] = t;
     }
     cpu->threads = threads;
+}
+
+/* Enough for a few rows that see the whole context; at least one row. */
+static int64_t cpu_n_sections_max(const struct cpu *cpu)
+{
+    enum { ROWS = 16, FLOATS = 4 << 20 };
+    const struct kern_shape *s = &cpu->kern.shape;
+    const int64_t row = (int64_t)s->n_qh * attn_n_sections(s->max_ctx);
+
+    if (cpu->kern.n_threads == 1 || s->max_ctx <= ATTN_SECTION)
+        return 0;
+    return CLAMP(FLOATS / attn_section_floats(s->d_attn), row, ROWS * row);
 }
 
 static void cpu_carve_all(struct cpu *cpu, struct cpu_arena *arena)
@@ -156,6 +169,9 @@ static void cpu_carve_all(struct cpu *cpu, struct cpu_arena *arena)
     cpu->beta = cpu_carve(arena, n_tok * (size_t)s->n_vh, sizeof(float));
     cpu->q = cpu_carve(arena, n_tok * (size_t)(s->n_qh * s->d_attn), sizeof(float));
     cpu->freq = cpu_carve(arena, (size_t)s->d_attn, sizeof(double));
+    cpu->n_sections_max = cpu_n_sections_max(cpu);
+    cpu->sections =
+        cpu_carve(arena, (size_t)(cpu->n_sections_max * attn_section_floats(s->d_attn)), sizeof(float));
     cpu_carve_threads(cpu, arena);
 }
 
@@ -262,7 +278,7 @@ int cpu_open(const struct kern_options *options, struct fault *fault, struct ker
         return err_origin(-ENOMEM);
     cpu->isa = isa;
     cpu->share_all = options->share_all;
-    cpu->kern = (struct kern){.ops = &cpu_ops, .cut_tok = 1, .row_tile = ACT_TILE, .numerics_id = "cpu-1"};
+    cpu->kern = (struct kern){.ops = &cpu_ops, .cut_tok = 1, .row_tile = ACT_TILE, .numerics_id = "cpu-2"};
     cpu->kern.n_threads = options->n_threads ? options->n_threads : MIN(team_n_cpus(), (int)POOL_THREADS_MAX);
     snprintf(cpu->kern.isa, sizeof(cpu->kern.isa), "%s", isa->name);
     r = pool_new(cpu->kern.n_threads, options->share_all ? cpu->kern.n_threads : 0, &cpu->pool);

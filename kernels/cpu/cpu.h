@@ -43,12 +43,12 @@ struct cpu_step {
 
 /* What one thread needs for itself. */
 struct cpu_thread {
-    float *row;     /* [n_in_max] a normed row */
-    float *sums[2]; /* [CPU_ROW_BLOCK][cpu_sums_ld()] products before they are stored, added or gated */
-    void *scratch;  /* of mm_args */
-    float *cos_sin; /* [d_attn] */
-    float *score;   /* [ATTN_HEADS][64] */
-    float *acc;     /* [ATTN_ROWS][ATTN_HEADS][d_attn] */
+    float *row;          /* [n_in_max] a normed row */
+    float *sums[2];      /* [CPU_ROW_BLOCK][cpu_sums_ld()] products before they are stored, added or gated */
+    void *scratch;       /* of mm_args */
+    float *cos_sin;      /* [d_attn] */
+    float *score;        /* [ATTN_HEADS][64] */
+    float *acc, *joined; /* [ATTN_ROWS][ATTN_HEADS][d_attn] */
 };
 
 struct cpu {
@@ -68,6 +68,8 @@ struct cpu {
     float *mixed;               /* [max_tok][channels] DeltaNet inputs after the convolution */
     float *decay, *beta;        /* [max_tok][n_vh] */
     float *q;                   /* [max_tok][n_qh d_attn] rotated queries */
+    float *sections;            /* [n_sections_max][attn_section_floats()] of rows and heads */
+    int64_t n_sections_max;     /* 0: each row is one thread's */
     double *freq;               /* [n_rot / 2] of rope_base */
     float rope_base;            /* 0: freq not set */
     int n_rot;

@@ -139,6 +139,7 @@ struct cpu_attn_job {
     const struct kern_attn *op;
     struct kv_head head;
     size_t page_bytes;
+    int n_section; /* of a row with the most; 0: each row's are one thread's */
 };
 
 static struct kv_head cpu_kv_head(const struct kern_shape *s)
@@ -190,17 +191,19 @@ static void cpu_attn_row(void *ctx, int t, int thread)
     }
 }
 
-static void cpu_attn_some(const struct cpu_attn_job *job, const struct kern_span *span, int t, int n_row,
-                          int kv_head, int thread)
+/* Of rows t .. of a span. */
+static struct attn_args cpu_attn_args(const struct cpu_attn_job *job, const struct kern_span *span, int t,
+                                      int kv_head, int thread)
 {
     struct cpu *cpu = job->cpu;
     const struct kern_shape *s = &cpu->kern.shape;
     const int group = s->n_qh / s->n_kvh;
-    const int64_t at = ((int64_t)t * s->n_qh + kv_head * group) * s->d_attn;
-    const struct attn_args args = {
+    const int64_t head = (int64_t)t * s->n_qh + kv_head * group, at = head * s->d_attn;
+    const int64_t n_section = (int64_t)job->n_section * attn_section_floats(s->d_attn);
+
+    return (struct attn_args){
         .head = job->head,
         .n_head = group,
-        .n_row = n_row,
         .n_pos = span->pos0 + t - span->row0 + 1,
         .stride = (int64_t)s->n_qh * s->d_attn,
         .pages = span->pages,
@@ -212,22 +215,71 @@ static void cpu_attn_some(const struct cpu_attn_job *job, const struct kern_span
         .out = job->op->out + at,
         .score = cpu->threads[thread].score,
         .acc = cpu->threads[thread].acc,
+        .joined = cpu->threads[thread].joined,
+        .section = -1,
+        .sections = cpu->sections + head * n_section,
+        .n_section = job->n_section,
+        .section_stride = s->n_qh * n_section,
     };
-    cpu->isa->attn(&args);
 }
 
-/* Items: blocks of rows that do not cross a span, times KV heads. */
+/* Blocks of rows that do not cross a span. */
+struct cpu_attn_block {
+    const struct kern_span *span;
+    int t0, n_row; /* t0: within the span */
+    int n_section;
+};
+
+static struct cpu_attn_block cpu_attn_block(const struct kern_span *span, int t0)
+{
+    const int n_row = MIN((int)ATTN_ROWS, span->n_tok - t0);
+
+    return (struct cpu_attn_block){
+        .span = span, .t0 = t0, .n_row = n_row, .n_section = attn_n_sections(span->pos0 + t0 + n_row)};
+}
+
+/* Items: blocks, times KV heads, times sections where these are shared out; *item becomes what is left within
+ * the block. */
+static struct cpu_attn_block cpu_attn_find(const struct cpu_attn_job *job, int *item)
+{
+    const int n_kvh = job->cpu->kern.shape.n_kvh;
+    const struct kern_span *span = job->op->batch->spans;
+
+    for (int t0 = 0;; t0 += ATTN_ROWS) {
+        if (t0 >= span->n_tok) {
+            span++;
+            t0 = 0;
+        }
+        const struct cpu_attn_block block = cpu_attn_block(span, t0);
+        const int n = n_kvh * (job->n_section ? block.n_section : 1);
+        if (*item < n)
+            return block;
+        *item -= n;
+    }
+}
+
 static void cpu_attn_item(void *ctx, int item, int thread)
 {
     const struct cpu_attn_job *job = ctx;
-    const int n_kvh = job->cpu->kern.shape.n_kvh;
-    const struct kern_span *span = job->op->batch->spans;
-    int block = item / n_kvh;
+    const struct cpu_attn_block block = cpu_attn_find(job, &item);
+    const int n = job->n_section ? block.n_section : 1;
+    struct attn_args args = cpu_attn_args(job, block.span, block.span->row0 + block.t0, item / n, thread);
 
-    while (block >= CEIL_DIV(span->n_tok, ATTN_ROWS))
-        block -= CEIL_DIV((span++)->n_tok, ATTN_ROWS);
-    const int t0 = block * ATTN_ROWS;
-    cpu_attn_some(job, span, span->row0 + t0, MIN((int)ATTN_ROWS, span->n_tok - t0), item % n_kvh, thread);
+    args.n_row = block.n_row;
+    if (job->n_section)
+        args.section = item % n;
+    job->cpu->isa->attn(&args);
+}
+
+/* Items: rows, times KV heads. */
+static void cpu_attn_join_item(void *ctx, int item, int thread)
+{
+    const struct cpu_attn_job *job = ctx;
+    const int n_kvh = job->cpu->kern.shape.n_kvh, t = item / n_kvh;
+    struct attn_args args = cpu_attn_args(job, cpu_span_of_row(job->op->batch, t), t, item % n_kvh, thread);
+
+    args.n_row = 1;
+    job->cpu->isa->attn_join(&args);
 }
 
 static void cpu_attn_freqs(struct cpu *cpu, float base, int n_rot)
@@ -256,6 +308,28 @@ static struct cpu_work cpu_attn_work(const struct kern_shape *s, const struct ke
     return work;
 }
 
+/* The items of the attention phase.  Where there are too few for the team to end together, sections are
+ * items. */
+static int cpu_attn_plan(struct cpu_attn_job *job, int team)
+{
+    enum { ITEMS_EACH = 4 };
+    const struct kern_shape *s = &job->cpu->kern.shape;
+    const struct kern_batch *batch = job->op->batch;
+    int n_blocks = 0, n_sections = 0, most = 0;
+
+    for (int i = 0; i < batch->n_span; i++)
+        for (int t0 = 0; t0 < batch->spans[i].n_tok; t0 += ATTN_ROWS, n_blocks++) {
+            const struct cpu_attn_block block = cpu_attn_block(&batch->spans[i], t0);
+            n_sections += block.n_section;
+            most = MAX(most, block.n_section);
+        }
+    if (team == 1 || most == 1 || n_blocks * s->n_kvh >= ITEMS_EACH * team ||
+        (int64_t)batch->n_tok * s->n_qh * most > job->cpu->n_sections_max)
+        return n_blocks * s->n_kvh;
+    job->n_section = most;
+    return n_sections * s->n_kvh;
+}
+
 int cpu_attn(struct kern *kern, const struct kern_attn *op)
 {
     struct cpu *cpu = cpu_of(kern);
@@ -265,14 +339,20 @@ int cpu_attn(struct kern *kern, const struct kern_attn *op)
     const struct cpu_work rope = {
         .stage = CPU_ROPE, .ops = (uint64_t)op->batch->n_tok * (uint64_t)((s->n_qh + s->n_kvh) * s->d_attn)};
     const struct cpu_work attend = cpu_attn_work(s, op->batch, cpu_kv_page_bytes(kern));
-    int n_blocks = 0;
+    int team, n_items;
 
     if (op->batch->n_tok > s->max_tok || op->n_rot > s->d_attn)
         return err_origin(-EINVAL);
-    for (int i = 0; i < op->batch->n_span; i++)
-        n_blocks += CEIL_DIV(op->batch->spans[i].n_tok, ATTN_ROWS);
     cpu_attn_freqs(cpu, op->rope_base, op->n_rot);
     cpu_phase(cpu, &rope, cpu_team(cpu, &rope), cpu_attn_row, &job, op->batch->n_tok);
-    cpu_phase(cpu, &attend, cpu_team(cpu, &attend), cpu_attn_item, &job, n_blocks * s->n_kvh);
+    team = cpu_team(cpu, &attend);
+    n_items = cpu_attn_plan(&job, team);
+    cpu_phase(cpu, &attend, team, cpu_attn_item, &job, n_items);
+    if (job.n_section) {
+        const struct cpu_work join = {.stage = CPU_ATTEND,
+                                      .ops = (uint64_t)op->batch->n_tok * (uint64_t)job.n_section *
+                                             (uint64_t)(s->n_qh * s->d_attn)};
+        cpu_phase(cpu, &join, cpu_team(cpu, &join), cpu_attn_join_item, &job, op->batch->n_tok * s->n_kvh);
+    }
     return 0;
 }

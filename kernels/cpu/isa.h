@@ -62,8 +62,15 @@ static inline size_t kv_half_bytes(struct kv_head h) /* of K or of V */
 /* Attention of the query heads that read one KV head, for consecutive rows of one sequence.
  *   q [n_head][d] of a row, normed, rotated, scaled by 1 / sqrt(d); gate of head h at gate + h gate_stride;
  * out [n_head][d]; the next row's stride floats on, the gates' 2 stride kv + page * page_bytes: this KV
- * head's part of a page score [ATTN_HEADS][64], acc [n_row][ATTN_HEADS][d] scratch */
-enum { ATTN_HEADS = 4, ATTN_ROWS = 16 }; /* query heads and rows per pass; more heads are done in groups */
+ * head's part of a page.
+ *
+ * Every ATTN_SECTION positions have a softmax of their own, and the sections of a row are joined in order: so
+ * whether one thread does all of them or several one each, and joins them later, changes no bits. */
+enum {
+    ATTN_HEADS = 4, /* query heads per pass; more are done in groups */
+    ATTN_ROWS = 16,
+    ATTN_SECTION = 16 * KERN_PAGE_TOK,
+};
 struct attn_args {
     struct kv_head head;
     int n_head, n_row,
@@ -74,8 +81,24 @@ struct attn_args {
     size_t page_bytes;
     const float *q, *gate;
     int64_t gate_stride;
-    float *out, *score, *acc;
+    float *out;
+    float *score, *acc, *joined; /* scratch: [ATTN_HEADS][64], twice [n_row][ATTN_HEADS][d] */
+    int section;                 /* only that one, into sections; -1: all of them, into out */
+    float *sections;             /* [n_row][n_head][n_section][attn_section_floats()] */
+    int n_section;
+    int64_t section_stride; /* floats from one row's sections to the next's */
 };
+
+/* Of one row and head: acc [d], the sum of exp(score - largest), the largest score, and what fills a line. */
+static inline int attn_section_floats(int d)
+{
+    return d + 16;
+}
+
+static inline int attn_n_sections(int n_pos)
+{
+    return CEIL_DIV(n_pos, ATTN_SECTION);
+}
 
 struct isa {
     const char *name;
@@ -100,6 +123,7 @@ struct isa {
                  const float *cos_sin, float scale);
     void (*kv_put)(struct kv_head head, uint8_t *kv, int at, const float *k, const float *v);
     void (*attn)(const struct attn_args *args);
+    void (*attn_join)(const struct attn_args *args); /* sections into out */
 };
 
 extern const struct isa isa_scalar;

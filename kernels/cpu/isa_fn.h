@@ -36,6 +36,7 @@ void ISA_FN(attn_rope)(float *out, const float *x, const float *w, int d, float 
                        const float *cos_sin, float scale);
 void ISA_FN(attn_kv_put)(struct kv_head head, uint8_t *kv, int at, const float *k, const float *v);
 void ISA_FN(attn_rows)(const struct attn_args *args);
+void ISA_FN(attn_join)(const struct attn_args *args);
 
 /* Sum of squares, shared by norms: lane i % 16 takes x[i], in order. */
 VEC float norm_sum_squares(const float *x, int n)

@@ -74,4 +74,5 @@ const struct isa ISA_CAT(isa, ISA_TABLE) = {
     .rope = ISA_FN(attn_rope),
     .kv_put = ISA_FN(attn_kv_put),
     .attn = ISA_FN(attn_rows),
+    .attn_join = ISA_FN(attn_join),
 };
