@@ -11,6 +11,7 @@ int hostmem_adopt(struct kern *kern, int fd, size_t bytes, enum kern_mem_use use
 int hostmem_seal(struct kern *kern, struct kern_mem *mem);
 void hostmem_free(struct kern *kern, struct kern_mem *mem);
 void hostmem_populate(struct kern *kern, void *at, size_t bytes); /* at: never NULL */
+int hostmem_make_huge(struct kern *kern, const struct kern_mem *mem, size_t at);
 int hostmem_copy_in(struct kern *kern, void *dst, const void *src_host, size_t bytes);
 int hostmem_copy_out(struct kern *kern, void *dst_host, const void *src, size_t bytes);
 int hostmem_clear(struct kern *kern, void *dst, size_t bytes);

@@ -174,6 +174,8 @@ struct kern_stage {
     uint64_t ns, bytes, ops;                /* bytes of weights, states and KV pages read at least; multiplications */
 };
 
+enum { KERN_HUGE_BYTES = 2 << 20 };
+
 struct kern;
 struct kern_ops {
     const char *name;                       /* "ref", "cpu", "cuda" */
@@ -188,6 +190,10 @@ struct kern_ops {
     /* A part of state memory, or of plan()'s scratch (NULL, 0), gets its pages now, not in the step that uses it first; what
      * is there stays.  For any thread, beside steps.  NULL: memory has them from the start. */
     void (*populate)(struct kern *kern, void *at, size_t bytes);
+    /* Moves KERN_HUGE_BYTES of sealed weights into one page, where they lie in many; addresses and contents stay.  at: a
+     * multiple of that.  For any thread, beside steps.  0; -EAGAIN: there is none at present; -EOPNOTSUPP: there never is.
+     * NULL: not offered. */
+    int (*make_huge)(struct kern *kern, const struct kern_mem *mem, size_t at);
     uint64_t (*free_bytes)(struct kern *kern);                       /* what states may take, scratch set aside; NULL: main memory's */
     int (*copy_in)(struct kern *kern, void *dst, const void *src_host, size_t bytes);
     int (*copy_out)(struct kern *kern, void *dst_host, const void *src, size_t bytes); /* waits for the ops before it */

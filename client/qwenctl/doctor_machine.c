@@ -87,13 +87,25 @@ static void machine_look_at_disk(struct doctor *doctor)
                "%.1f GiB free for models on the disk of %s", room, folder);
 }
 
-/* The weights lie in a memfd, for which this file of the kernel is meant: the one in brackets is chosen. */
+/* Linux 6.1 and later move weights into huge pages when they are asked to, whatever a memfd gets of itself.
+ */
+static bool machine_moves_to_huge(struct doctor *doctor)
+{
+    _cleanup_(freep) char *text = NULL;
+    int major = 0, minor = 0;
+
+    return !doctor_read(doctor, "/proc/sys/kernel/osrelease", &text) &&
+           sscanf(text, "%d.%d", &major, &minor) == 2 && (major > 6 || (major == 6 && minor >= 1));
+}
+
+/* The weights lie in a memfd, for which this file of the kernel is meant: the word in brackets is chosen. */
 static void machine_look_at_huge_pages(struct doctor *doctor)
 {
     static const char path[] = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
     _cleanup_(freep) char *text = NULL;
     const bool known = !doctor_read(doctor, path, &text);
-    const bool small = known && (strstr(text, "[never]") || strstr(text, "[deny]"));
+    const bool never = known && strstr(text, "[never]"), denied = known && strstr(text, "[deny]");
+    const bool small = denied || (never && !machine_moves_to_huge(doctor));
 
     if (!known) {
         doctor_say(doctor, &(struct doctor_check){"machine.hugepages", DOCTOR_SKIP},
@@ -108,8 +120,9 @@ static void machine_look_at_huge_pages(struct doctor *doctor)
                    "/etc/tmpfiles.d/qwend-hugepages.conf && sudo systemd-tmpfiles --create "
                    "qwend-hugepages.conf && sudo systemctl restart qwend"},
                "%s",
-               small ? "the kernel gives weights small pages, and words take 3 to 5 % longer"
-                     : "weights may lie in huge pages");
+               small   ? "the kernel gives weights small pages, and words take up to a tenth longer"
+               : never ? "weights are moved into huge pages after the start"
+                       : "weights may lie in huge pages");
 }
 
 void doctor_look_at_machine(struct doctor *doctor)

@@ -1,13 +1,19 @@
-/* ahead.c - pages for memory before it is used.  See ahead.h. */
+/* ahead.c - memory before it is used.  See ahead.h. */
 #include "ahead.h"
+
+#include "daemon/util/clock.h"
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { AHEAD_NICE = 5 };
+enum {
+    AHEAD_NICE = 5,
+    AHEAD_BEGIN_NS = 1000000000, /* the start's own steps are measured */
+};
 
-/* The next piece that is wanted and not there: false if none is. */
+/* The next part of which more is wanted than is there: false if there is none. */
 static bool ahead_next(const struct ahead *ahead, const int *n_done, enum state_part *ret_part)
 {
     for (int i = 0; i < STATE_PART_N; i++)
@@ -18,22 +24,55 @@ static bool ahead_next(const struct ahead *ahead, const int *n_done, enum state_
     return false;
 }
 
+/* With the lock. */
+static void ahead_wait(struct ahead *ahead, uint64_t ns)
+{
+    const uint64_t until = clock_now_ns() + ns;
+    const struct timespec t = {.tv_sec = (time_t)(until / 1000000000), .tv_nsec = (long)(until % 1000000000)};
+
+    if (ns)
+        pthread_cond_clockwait(&ahead->more, &ahead->lock, CLOCK_MONOTONIC, &t);
+    else
+        pthread_cond_wait(&ahead->more, &ahead->lock);
+}
+
+/* A piece of the weights, without the lock; the time that it took. */
+static uint64_t ahead_make_huge(struct ahead *ahead, int *n_refused)
+{
+    const uint64_t t0 = clock_now_ns();
+    const int r = model_make_huge(ahead->model, ahead->n_huge);
+
+    if (r == -EAGAIN)
+        ++*n_refused;
+    ahead->n_huge =
+        !r || (r == -EAGAIN && *n_refused < AHEAD_REFUSALS) ? ahead->n_huge + 1 : model_n_huge(ahead->model);
+    return clock_now_ns() - t0;
+}
+
 static void *ahead_main(void *arg)
 {
     struct ahead *ahead = arg;
-    int n_done[STATE_PART_N] = {0};
+    int n_done[STATE_PART_N] = {0}, n_refused = 0;
+    uint64_t next_ns = clock_now_ns() + AHEAD_BEGIN_NS; /* while steps are made, no weights before */
     enum state_part part;
 
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), AHEAD_NICE); /* of this thread; without it it works too */
     pthread_mutex_lock(&ahead->lock);
     while (!ahead->stops) {
-        if (!ahead_next(ahead, n_done, &part)) {
-            pthread_cond_wait(&ahead->more, &ahead->lock);
-            continue;
+        const uint64_t now = clock_now_ns();
+        if (ahead_next(ahead, n_done, &part)) {
+            pthread_mutex_unlock(&ahead->lock);
+            state_populate(ahead->state, part, n_done[part]++);
+            pthread_mutex_lock(&ahead->lock);
+        } else if (ahead->n_huge == model_n_huge(ahead->model)) {
+            ahead_wait(ahead, 0);
+        } else if (ahead->busy && now < next_ns) {
+            ahead_wait(ahead, next_ns - now);
+        } else {
+            pthread_mutex_unlock(&ahead->lock);
+            next_ns = now + AHEAD_BUSY_SHARE * ahead_make_huge(ahead, &n_refused);
+            pthread_mutex_lock(&ahead->lock);
         }
-        pthread_mutex_unlock(&ahead->lock);
-        state_populate(ahead->state, part, n_done[part]++);
-        pthread_mutex_lock(&ahead->lock);
     }
     pthread_mutex_unlock(&ahead->lock);
     return NULL;
@@ -52,9 +91,12 @@ static int ahead_start(struct ahead *ahead)
     return r ? err_origin(-r) : 0;
 }
 
-int ahead_init(struct ahead *ahead, struct state *state)
+int ahead_init(struct ahead *ahead, struct model *model, struct state *state)
 {
-    *ahead = (struct ahead){.state = state,
+    *ahead = (struct ahead){.model = model,
+                            .state = state,
+                            .busy = true,
+                            .told_busy = true,
                             .lock = PTHREAD_MUTEX_INITIALIZER,
                             .more = PTHREAD_COND_INITIALIZER,
                             .n_more = {
@@ -63,11 +105,9 @@ int ahead_init(struct ahead *ahead, struct state *state)
                                 [STATE_CKPTS] = 2, /* a prompt's end, and the end of its system block */
                                 [STATE_PAGES] = (int)CEIL_DIV(AHEAD_PAGE_BYTES, state_page_part_bytes(state)),
                             }};
-    if (!state_can_populate(state))
-        return 0;
-    for (int i = 0; i < STATE_PART_N; i++)
+    for (int i = 0; i < STATE_PART_N && state_can_populate(state); i++)
         ahead->n_wanted[i] = MIN(ahead->n_more[i], state_n_parts(state, (enum state_part)i));
-    return ahead_start(ahead);
+    return state_can_populate(state) || model_n_huge(model) ? ahead_start(ahead) : 0;
 }
 
 void ahead_deinit(struct ahead *ahead)
@@ -84,11 +124,23 @@ void ahead_deinit(struct ahead *ahead)
 
 void ahead_on_use(struct ahead *ahead, enum state_part part, int n)
 {
-    if (!ahead->runs || n <= ahead->n_told[part])
+    if (!ahead->runs || n <= ahead->n_told[part] || !state_can_populate(ahead->state))
         return;
     ahead->n_told[part] = n;
     pthread_mutex_lock(&ahead->lock);
     ahead->n_wanted[part] = MIN(n + ahead->n_more[part], state_n_parts(ahead->state, part));
     pthread_cond_signal(&ahead->more);
+    pthread_mutex_unlock(&ahead->lock);
+}
+
+void ahead_set_busy(struct ahead *ahead, bool busy)
+{
+    if (!ahead->runs || busy == ahead->told_busy)
+        return;
+    ahead->told_busy = busy;
+    pthread_mutex_lock(&ahead->lock);
+    ahead->busy = busy;
+    if (!busy)
+        pthread_cond_signal(&ahead->more);
     pthread_mutex_unlock(&ahead->lock);
 }

@@ -1,32 +1,47 @@
-/* ahead.h - memory that is about to be used for the first time gets its pages before, in a thread of its own.
+/* ahead.h - memory is made ready before steps need it, in a thread of its own.
  *
  * A sequence's state and its KV pages are reserved at the start and take memory when they are first written.
  * The kernel zeroes it then, a huge page at a time: a tenth of a millisecond, several where a host gives its
  * guests memory late, in which no stream gets a token.  What is used goes up from index 0, so what comes next
- * is known; memory that nobody needs is not taken.  The thread touches nothing but the state's memory, whose
- * contents stay. */
+ * is known and is given its pages before; memory that nobody needs is not taken.
+ *
+ * Weights come from the file into small pages, of which a step meets a million.  Once that is done and nobody
+ * waits, they are moved into huge ones, piece by piece: steps take less time, and the next engine maps them
+ * in a hundredth of it.
+ *
+ * The thread changes no contents and no addresses. */
 #pragma once
 
 #include "daemon/model/model.h"
 
 #include <pthread.h>
 
-enum { AHEAD_PAGE_BYTES = 32 << 20 }; /* of KV pages, before those in use */
+enum {
+    AHEAD_PAGE_BYTES = 32 << 20, /* of KV pages, before those in use */
+    AHEAD_BUSY_SHARE = 10,       /* of the time, one in so many is for weights while steps are made */
+    AHEAD_REFUSALS = 32,         /* pieces that the kernel has no huge page for, until no more are tried */
+};
 
 struct ahead {
+    struct model *model; /* borrowed */
     struct state *state; /* borrowed */
     pthread_t thread;
     bool runs;                /* the thread */
     int n_more[STATE_PART_N]; /* of each part, before those in use */
     int n_told[STATE_PART_N]; /* the caller's: that are or were in use */
+    bool told_busy;
     pthread_mutex_t lock;
-    pthread_cond_t more; /* n_wanted or stops has changed */
+    pthread_cond_t more; /* what follows has changed */
     int n_wanted[STATE_PART_N];
-    bool stops;
+    bool busy, stops;
+    int n_huge; /* the thread's: pieces of the weights that are dealt with */
 };
 
-/* Where the backend's memory has its pages from the start, nothing runs.  0, < 0. */
-int ahead_init(struct ahead *ahead, struct state *state);
+/* Busy until it is told otherwise.  Where the backend's memory is ready from the start, nothing runs.  0, <
+ * 0.
+ */
+int ahead_init(struct ahead *ahead, struct model *model, struct state *state);
 void ahead_deinit(struct ahead *ahead); /* of all zero nothing */
 /* The first n of that part are in use. */
 void ahead_on_use(struct ahead *ahead, enum state_part part, int n);
+void ahead_set_busy(struct ahead *ahead, bool busy); /* steps are made, or nothing waits for one */

@@ -122,6 +122,7 @@ int engine_turn(struct engine *e, bool block)
     int r = engine_take_text(e);
 
     block = block && !engine_has_work(e) && !engine_publish_is_due(e);
+    ahead_set_busy(&e->ahead, !block);
     if (!r)
         r = uplink_pump(&e->up, block ? engine_disk_wait_ms(e) : 0);
     if (!r)

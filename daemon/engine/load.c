@@ -671,7 +671,7 @@ int engine_load(struct engine *e, const Qwe__Start *start, int fd)
     if (!r)
         r = engine_disk_open(e, start, kv_name);
     if (!r)
-        r = ahead_init(&e->ahead, e->state);
+        r = ahead_init(&e->ahead, e->model, e->state);
     if (!r)
         r = engine_selftest(e, &load.fault);
     if (r)

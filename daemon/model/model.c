@@ -114,6 +114,16 @@ int model_adopt(const struct gguf *gguf, const char *path, struct kern *kern, st
     return MODEL_OK;
 }
 
+int model_n_huge(const struct model *m)
+{
+    return m->kern->ops->make_huge ? (int)(m->weights.mem.bytes / KERN_HUGE_BYTES) : 0;
+}
+
+int model_make_huge(struct model *m, int i)
+{
+    return m->kern->ops->make_huge(m->kern, &m->weights.mem, (size_t)i * KERN_HUGE_BYTES);
+}
+
 struct model *model_free(struct model *m)
 {
     if (!m)

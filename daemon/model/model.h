@@ -53,6 +53,11 @@ struct state_size {
 };
 struct state; /* KV arena, DeltaNet arena, activations; borrows the model */
 
+/* Pieces of the weights that can be moved into huge pages, 0 if the backend does not offer it; one of them,
+ * as make_huge in kernels.h. */
+int model_n_huge(const struct model *model);
+int model_make_huge(struct model *model, int i);
+
 /* What state_new() takes from the backend, but for padding of its layouts (below 2 %); the backend's own
  * scratch is not in it.  Does not allocate. */
 uint64_t state_bytes(const struct model *model, const struct state_size *size);

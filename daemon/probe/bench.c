@@ -177,6 +177,14 @@ static int bench_alloc(const struct probe_model *pm, struct bench *b)
     return whole ? 0 : probe_error("no memory");
 }
 
+/* As the engine does beside its steps. */
+static void bench_make_huge(const struct probe_model *pm)
+{
+    for (int i = 0; i < model_n_huge(pm->model); i++)
+        if (model_make_huge(pm->model, i) == -EOPNOTSUPP)
+            break;
+}
+
 static int bench_model(const struct probe_model *pm, const struct probe_model_options *o, struct bench *b)
 {
     int n_vocab = pm->model->config.n_vocab, r;
@@ -190,6 +198,7 @@ static int bench_model(const struct probe_model *pm, const struct probe_model_op
     r = bench_alloc(pm, b);
     if (!r)
         r = probe_run_new(pm, o, MAX(b->prefill + b->n_rows * b->decode, 1), &run);
+    bench_make_huge(pm);
     for (int rep = -1; rep < b->reps && !r; rep++)
         r = bench_rep(pm, run, b, rep, n_vocab, ids, logits);
     return r ? r : bench_report(pm, o, b);

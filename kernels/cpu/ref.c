@@ -563,6 +563,7 @@ static const struct kern_ops ref_ops = {
     .mem_seal = hostmem_seal,
     .mem_free = hostmem_free,
     .populate = ref_populate,
+    .make_huge = hostmem_make_huge,
     .copy_in = hostmem_copy_in,
     .copy_out = hostmem_copy_out,
     .clear = hostmem_clear,

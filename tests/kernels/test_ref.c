@@ -502,6 +502,38 @@ static void test_state_memory_has_its_pages_before_the_first_use(void **state)
     kern_free(kern);
 }
 
+/* Small pages before, as pwrite() makes them; a kernel that has no huge one to give says so. */
+static void test_sealed_weights_move_into_huge_pages(void **state)
+{
+    enum { BYTES = 2 * KERN_HUGE_BYTES + 5000 };
+    static const size_t at[] = {0, KERN_HUGE_BYTES};
+    struct kern *kern = kt_open("ref", NULL, 1);
+    struct kern_mem mem, state_mem;
+    uint8_t *want = malloc(BYTES);
+    struct kt_rng rng = {5};
+
+    (void)state;
+    for (size_t i = 0; i < BYTES; i++)
+        want[i] = (uint8_t)kt_next(&rng);
+    assert_int_equal(kern->ops->mem_alloc(kern, BYTES, KERN_MEM_WEIGHTS, &mem), 0);
+    assert_int_equal((uintptr_t)mem.base % KERN_HUGE_BYTES, 0);
+    assert_int_equal(pwrite(mem.fd, want, BYTES, 0), BYTES);
+    assert_int_equal(kern->ops->mem_seal(kern, &mem), 0);
+    for (size_t i = 0; i < ARRAY_SIZE(at); i++) {
+        const int r = kern->ops->make_huge(kern, &mem, at[i]);
+        assert_true(r == 0 || r == -EAGAIN || r == -EOPNOTSUPP);
+    }
+    assert_memory_equal(mem.base, want, BYTES);
+    assert_int_equal(kern->ops->make_huge(kern, &mem, 4096), -EOPNOTSUPP);
+    assert_int_equal(kern->ops->make_huge(kern, &mem, 2 * (size_t)KERN_HUGE_BYTES), -EOPNOTSUPP);
+    kern->ops->mem_free(kern, &mem);
+    assert_int_equal(kern->ops->mem_alloc(kern, BYTES, KERN_MEM_STATE, &state_mem), 0);
+    assert_int_equal(kern->ops->make_huge(kern, &state_mem, 0), -EOPNOTSUPP);
+    kern->ops->mem_free(kern, &state_mem);
+    free(want);
+    kern_free(kern);
+}
+
 /* opening */
 
 static void check_refusal(const struct kern_options *options, int code, const char *says)
@@ -621,6 +653,7 @@ int main(void)
         cmocka_unit_test(test_adopt_refuses_unsealed_and_wrong_size),
         cmocka_unit_test(test_state_memory_is_zero_and_cleared),
         cmocka_unit_test(test_state_memory_has_its_pages_before_the_first_use),
+        cmocka_unit_test(test_sealed_weights_move_into_huge_pages),
         cmocka_unit_test(test_top_is_the_best_first_and_of_equal_ones_the_lower_id),
         cmocka_unit_test(test_top_tells_what_is_no_row_of_logits),
         cmocka_unit_test(test_open_refusals_say_what_there_is),

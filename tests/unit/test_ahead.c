@@ -1,4 +1,4 @@
-/* test_ahead.c - what is given pages before it is used, and that no more is. */
+/* test_ahead.c - what is made ready before it is used, and that no more is. */
 // clang-format off
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,6 +10,7 @@
 
 /* A state that only notes what of it was given pages. */
 struct state {
+    int n_huge, n_asked, refuse_from, refusal; /* of the model's pieces */
     size_t page_bytes;
     int n_parts[STATE_PART_N], n_given[STATE_PART_N];
     bool can, in_order;
@@ -41,6 +42,27 @@ void state_populate(struct state *s, enum state_part part, int i)
     pthread_mutex_unlock(&s->lock);
 }
 
+/* Of the one model that there is at a time. */
+static struct state *served;
+
+int model_n_huge(const struct model *m _unused_)
+{
+    return served->n_huge;
+}
+
+int model_make_huge(struct model *m _unused_, int i)
+{
+    struct state *s = served;
+    int r;
+
+    pthread_mutex_lock(&s->lock);
+    s->in_order = s->in_order && i == s->n_asked;
+    r = s->n_asked++ >= s->refuse_from ? s->refusal : 0;
+    pthread_cond_signal(&s->given);
+    pthread_mutex_unlock(&s->lock);
+    return r;
+}
+
 static struct state new_state(int n_slots, int n_ckpts, int n_pages)
 {
     return (struct state){.page_bytes = AHEAD_PAGE_BYTES / 4,
@@ -49,6 +71,14 @@ static struct state new_state(int n_slots, int n_ckpts, int n_pages)
                           .in_order = true,
                           .lock = PTHREAD_MUTEX_INITIALIZER,
                           .given = PTHREAD_COND_INITIALIZER};
+}
+
+static void start(struct ahead *ahead, struct state *s)
+{
+    static struct model model;
+
+    served = s;
+    assert_int_equal(ahead_init(ahead, &model, s), 0);
 }
 
 static void await_given(struct state *s, enum state_part part, int n)
@@ -78,7 +108,7 @@ static void test_what_is_next_has_its_pages(void **state)
     struct ahead ahead;
 
     (void)state;
-    assert_int_equal(ahead_init(&ahead, &s), 0);
+    start(&ahead, &s);
     assert_given(&s, 1, 2, 4);
     ahead_on_use(&ahead, STATE_SLOTS, 1);
     ahead_on_use(&ahead, STATE_PAGES, 3);
@@ -95,7 +125,7 @@ static void test_there_is_no_more_than_there_is(void **state)
     struct ahead ahead;
 
     (void)state;
-    assert_int_equal(ahead_init(&ahead, &s), 0);
+    start(&ahead, &s);
     ahead_on_use(&ahead, STATE_SLOTS, 1);
     ahead_on_use(&ahead, STATE_PAGES, 3);
     assert_given(&s, 1, 0, 3);
@@ -111,11 +141,74 @@ static void test_a_backend_that_needs_none_has_no_thread(void **state)
 
     (void)state;
     s.can = false;
-    assert_int_equal(ahead_init(&ahead, &s), 0);
+    start(&ahead, &s);
     assert_false(ahead.runs);
     ahead_on_use(&ahead, STATE_PAGES, 50);
     ahead_deinit(&ahead);
     assert_int_equal(s.n_given[STATE_PAGES], 0);
+}
+
+static void await_asked(struct state *s, int n)
+{
+    pthread_mutex_lock(&s->lock);
+    while (s->n_asked < n)
+        pthread_cond_wait(&s->given, &s->lock);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* By then whoever asks for more would have: nothing is left to wait for but the end. */
+static int n_asked_at_the_end(struct ahead *ahead, struct state *s)
+{
+    ahead_deinit(ahead);
+    assert_true(s->in_order);
+    return s->n_asked;
+}
+
+static void test_weights_become_huge_once_nobody_waits(void **state)
+{
+    struct state s = new_state(1, 0, 1);
+    struct ahead ahead;
+
+    (void)state;
+    s.n_huge = s.refuse_from = 100;
+    start(&ahead, &s);
+    assert_given(&s, 1, 0, 1);
+    ahead_set_busy(&ahead, false);
+    await_asked(&s, 100);
+    assert_int_equal(n_asked_at_the_end(&ahead, &s), 100);
+}
+
+static void test_weights_become_huge_beside_steps_too(void **state)
+{
+    struct state s = new_state(1, 0, 1);
+    struct ahead ahead;
+
+    (void)state;
+    s.n_huge = s.refuse_from = 3;
+    start(&ahead, &s);
+    await_asked(&s, 3);
+    assert_int_equal(n_asked_at_the_end(&ahead, &s), 3);
+}
+
+static void test_a_kernel_without_huge_pages_is_not_asked_again(void **state)
+{
+    static const struct {
+        int refusal, n_asked;
+    } cases[] = {{-EOPNOTSUPP, 6}, {-EAGAIN, 5 + AHEAD_REFUSALS}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct state s = new_state(1, 0, 1);
+        struct ahead ahead;
+        s.n_huge = 1000;
+        s.refuse_from = 5;
+        s.refusal = cases[i].refusal;
+        s.can = false; /* the thread is there for the weights alone */
+        start(&ahead, &s);
+        ahead_set_busy(&ahead, false);
+        await_asked(&s, cases[i].n_asked);
+        assert_int_equal(n_asked_at_the_end(&ahead, &s), cases[i].n_asked);
+    }
 }
 
 int main(void)
@@ -124,6 +217,9 @@ int main(void)
         cmocka_unit_test(test_what_is_next_has_its_pages),
         cmocka_unit_test(test_there_is_no_more_than_there_is),
         cmocka_unit_test(test_a_backend_that_needs_none_has_no_thread),
+        cmocka_unit_test(test_weights_become_huge_once_nobody_waits),
+        cmocka_unit_test(test_weights_become_huge_beside_steps_too),
+        cmocka_unit_test(test_a_kernel_without_huge_pages_is_not_asked_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

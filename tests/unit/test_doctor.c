@@ -190,8 +190,14 @@ static void test_huge_pages_are_looked_at(void **state)
     put(path, "always within_size advise [never] deny force\n", 0644);
     check_machine("warn  machine.hugepages  the kernel gives weights small pages");
     check_machine("shmem_enabled - - - - advise' | sudo tee");
+    put("/proc/sys/kernel/osrelease", "5.15.0-91-generic\n", 0644);
+    check_machine("warn  machine.hugepages");
+    put("/proc/sys/kernel/osrelease", "6.1.0-13-amd64\n", 0644);
+    check_machine("ok    machine.hugepages  weights are moved into huge pages after the start");
+    put(path, "always within_size advise never [deny] force\n", 0644);
+    check_machine("warn  machine.hugepages  the kernel gives weights small pages");
     put(path, "always within_size [advise] never deny force\n", 0644);
-    check_machine("ok    machine.hugepages");
+    check_machine("ok    machine.hugepages  weights may lie in huge pages");
 }
 
 int main(void)
