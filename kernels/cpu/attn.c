@@ -98,11 +98,25 @@ VEC vf attn_v(enum kern_kv_type type, const uint8_t *v, int d, int pos, int i)
                   vf_set1(scale));
 }
 
+/* Of half a page, the lines that are fetched ahead with step i, so many with each.  The row that meets a
+ * page first asks for its V with its K, and for the next page's K with its V: neither is read in an order
+ * that a core foresees. */
+VEC void attn_prefetch(const uint8_t *ahead, int i, int lines)
+{
+    for (int j = 0; j < lines; j++)
+        vec_prefetch(ahead + 64 * (i * lines + j));
+}
+
+static int attn_lines(const struct attn_args *a, const uint8_t *ahead, int n_steps)
+{
+    return ahead ? (int)(kv_half_bytes(a->head) / 64) / n_steps : 0;
+}
+
 /* score[h][16 col..] = q_h . k for VEC_COLS vectors of positions */
 VEC void attn_scores(enum kern_kv_type type, int n_head, const struct attn_args *a, const uint8_t *kv,
-                     const float *q, int col, float *score)
+                     const float *q, int col, const uint8_t *ahead, float *score)
 {
-    const int d = a->head.d;
+    const int d = a->head.d, lines = attn_lines(a, ahead, KERN_PAGE_TOK / 16 / VEC_COLS * d);
     vf s[VEC_HEADS][VEC_COLS], scale[VEC_COLS];
 
 #pragma GCC unroll 4
@@ -113,6 +127,7 @@ VEC void attn_scores(enum kern_kv_type type, int n_head, const struct attn_args 
             s[h][j] = vf_set1(0.0f);
     }
     for (int i = 0; i < d; i++) {
+        attn_prefetch(ahead, col / VEC_COLS * d + i, lines);
 #pragma GCC unroll 4
         for (int j = 0; j < VEC_COLS; j++) {
             if (type == KERN_KV_Q8_0 && i % ATTN_Q8 == 0)
@@ -159,9 +174,10 @@ VEC void attn_softmax(float *score, int n, struct attn_sum *sum)
 
 /* acc[h][i..] = acc rescale + sum over n positions of score v, for n_vec vectors of channels */
 VEC void attn_mix(enum kern_kv_type type, int n_head, int n_vec, const struct attn_args *a, const uint8_t *v,
-                  int n, int i, const float *score, const struct attn_sum *sum, float *acc)
+                  int n, int i, const uint8_t *ahead, const float *score, const struct attn_sum *sum,
+                  float *acc)
 {
-    const int d = a->head.d;
+    const int d = a->head.d, lines = attn_lines(a, ahead, d / 16 / n_vec * KERN_PAGE_TOK);
     vf o[VEC_HEADS][VEC_COLS];
 
 #pragma GCC unroll 4
@@ -170,6 +186,7 @@ VEC void attn_mix(enum kern_kv_type type, int n_head, int n_vec, const struct at
         for (int j = 0; j < n_vec; j++)
             o[h][j] = vf_mul(vf_load(acc + h * d + i + 16 * j), sum[h].rescale);
     for (int pos = 0; pos < n; pos++) {
+        attn_prefetch(ahead, i / 16 / n_vec * KERN_PAGE_TOK + pos, lines);
 #pragma GCC unroll 4
         for (int j = 0; j < n_vec; j++) {
             const vf x = attn_v(type, v, d, pos, i + 16 * j);
@@ -185,21 +202,21 @@ VEC void attn_mix(enum kern_kv_type type, int n_head, int n_vec, const struct at
             vf_store(acc + h * d + i + 16 * j, o[h][j]);
 }
 
-/* One row's n positions of a page. */
+/* One row's n positions of a page.  first: it comes from memory; then next is the page after it, or NULL. */
 VEC void attn_page(enum kern_kv_type type, int n_head, const struct attn_args *a, const uint8_t *kv, int n,
-                   const float *q, struct attn_sum *sum, float *acc)
+                   bool first, const uint8_t *next, const float *q, struct attn_sum *sum, float *acc)
 {
     const uint8_t *v = kv + kv_half_bytes(a->head);
     int i = 0;
 
     for (int col = 0; 16 * col < n; col += VEC_COLS)
-        attn_scores(type, n_head, a, kv, q, col, a->score);
+        attn_scores(type, n_head, a, kv, q, col, first ? v : NULL, a->score);
     for (int h = 0; h < n_head; h++)
         attn_softmax(a->score + h * KERN_PAGE_TOK, n, &sum[h]);
     for (; i + 16 * VEC_COLS <= a->head.d; i += 16 * VEC_COLS)
-        attn_mix(type, n_head, VEC_COLS, a, v, n, i, a->score, sum, acc);
+        attn_mix(type, n_head, VEC_COLS, a, v, n, i, next, a->score, sum, acc);
     for (; i < a->head.d; i += 16)
-        attn_mix(type, n_head, 1, a, v, n, i, a->score, sum, acc);
+        attn_mix(type, n_head, 1, a, v, n, i, NULL, a->score, sum, acc);
 }
 
 /* joining */
@@ -269,22 +286,30 @@ VEC int attn_first_row(const struct attn_args *a, int pos)
     return MAX(0, pos + 1 - a->n_pos);
 }
 
+VEC const uint8_t *attn_kv(const struct attn_args *a, int pos)
+{
+    return a->kv + (size_t)a->pages[pos / KERN_PAGE_TOK] * a->page_bytes;
+}
+
 /* n_head query heads from h0 on, of all rows that see some of a section. */
 VEC void attn_of_section(enum kern_kv_type type, int n_head, const struct attn_args *a, int h0, int section,
                          struct attn_sum (*sum)[VEC_HEADS], float *acc)
 {
     const int d = a->head.d, ld = n_head * d, from = section * ATTN_SECTION;
+    const int end = MIN(from + ATTN_SECTION, a->n_pos + a->n_row - 1);
 
     for (int r = 0; r < a->n_row; r++)
         for (int h = 0; h < n_head; h++)
             sum[r][h] =
                 (struct attn_sum){.most = -INFINITY, .total = vf_set1(0.0f), .rescale = vf_set1(0.0f)};
     memset(acc, 0, (size_t)(a->n_row * ld) * sizeof(float));
-    for (int pos = from; pos < MIN(from + ATTN_SECTION, a->n_pos + a->n_row - 1); pos += KERN_PAGE_TOK) {
-        const uint8_t *kv = a->kv + (size_t)a->pages[pos / KERN_PAGE_TOK] * a->page_bytes;
-        for (int r = attn_first_row(a, pos); r < a->n_row; r++)
-            attn_page(type, n_head, a, kv, MIN(KERN_PAGE_TOK, a->n_pos + r - pos),
-                      a->q + r * a->stride + h0 * d, sum[r], acc + r * ld);
+    for (int pos = from; pos < end; pos += KERN_PAGE_TOK) {
+        const uint8_t *kv = attn_kv(a, pos),
+                      *next = pos + KERN_PAGE_TOK < end ? attn_kv(a, pos + KERN_PAGE_TOK) : NULL;
+        const int first = attn_first_row(a, pos);
+        for (int r = first; r < a->n_row; r++)
+            attn_page(type, n_head, a, kv, MIN(KERN_PAGE_TOK, a->n_pos + r - pos), r == first,
+                      r == first ? next : NULL, a->q + r * a->stride + h0 * d, sum[r], acc + r * ld);
     }
 }
 
