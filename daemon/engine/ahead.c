@@ -2,16 +2,11 @@
 #include "ahead.h"
 
 #include "daemon/util/clock.h"
+#include "side.h"
 
-#include <signal.h>
-#include <sys/resource.h>
 #include <time.h>
-#include <unistd.h>
 
-enum {
-    AHEAD_NICE = 5,
-    AHEAD_BEGIN_NS = 1000000000, /* the start's own steps are measured */
-};
+enum { AHEAD_BEGIN_NS = 1000000000 }; /* the start's own steps are measured */
 
 /* The next part of which more is wanted than is there: false if there is none. */
 static bool ahead_next(const struct ahead *ahead, const int *n_done, enum state_part *ret_part)
@@ -56,7 +51,7 @@ static void *ahead_main(void *arg)
     uint64_t next_ns = clock_now_ns() + AHEAD_BEGIN_NS; /* while steps are made, no weights before */
     enum state_part part;
 
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), AHEAD_NICE); /* of this thread; without it it works too */
+    side_begin();
     pthread_mutex_lock(&ahead->lock);
     while (!ahead->stops) {
         const uint64_t now = clock_now_ns();
@@ -78,21 +73,10 @@ static void *ahead_main(void *arg)
     return NULL;
 }
 
-static int ahead_start(struct ahead *ahead)
-{
-    sigset_t all, before;
-    int r;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
-    r = pthread_create(&ahead->thread, NULL, ahead_main, ahead);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    ahead->runs = !r;
-    return r ? err_origin(-r) : 0;
-}
-
 int ahead_init(struct ahead *ahead, struct model *model, struct state *state)
 {
+    int r;
+
     *ahead = (struct ahead){.model = model,
                             .state = state,
                             .busy = true,
@@ -107,7 +91,11 @@ int ahead_init(struct ahead *ahead, struct model *model, struct state *state)
                             }};
     for (int i = 0; i < STATE_PART_N && state_can_populate(state); i++)
         ahead->n_wanted[i] = MIN(ahead->n_more[i], state_n_parts(state, (enum state_part)i));
-    return state_can_populate(state) || model_n_huge(model) ? ahead_start(ahead) : 0;
+    if (!state_can_populate(state) && !model_n_huge(model))
+        return 0;
+    r = side_start(&ahead->thread, ahead_main, ahead);
+    ahead->runs = !r;
+    return r;
 }
 
 void ahead_deinit(struct ahead *ahead)

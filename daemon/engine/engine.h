@@ -6,9 +6,9 @@
  * engine.  Files: load (Start), intake (frames), step (the loop's body), emit (answers). */
 #pragma once
 
+#include "ahead.h"
 #include "daemon/model/model.h"
 #include "daemon/model/tokenizer.h"
-#include "ahead.h"
 #include "engine.pb-c.h"
 #include "pages.h"
 #include "prefix.h"
@@ -146,10 +146,10 @@ int engine_cache_keep(struct engine *e, struct seq *seq,
                       uint64_t file);                           /* where it is; file: has the same; 0: none */
 int engine_cache_cut(const struct seq *seq, int n_tok);         /* n_tok, or fewer: to the next mark */
 int engine_cache_on_read(struct engine *e, struct seq *seq);    /* n_read has moved */
-int engine_save_state(struct engine *e, int ckpt, int slot);
 int engine_cache_on_end(struct engine *e, struct seq *seq);     /* its answer is whole */
 int engine_cache_on_preempt(struct engine *e, struct seq *seq); /* it will come again */
 int engine_cache_forget(struct engine *e, const struct seq *seq); /* its numbers broke */
+int engine_save_state(struct engine *e, int ckpt, int slot);      /* state_save() */
 /* Pages for the next n_tok tokens: there always are some, since the cache never holds more than its own. */
 void engine_take_pages(struct engine *e, struct seq *seq, int n_tok);
 void engine_drop_pages(struct engine *e, struct seq *seq);

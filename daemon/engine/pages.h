@@ -9,8 +9,8 @@
 
 struct pages {
     int n, n_free, n_used; /* n_used: all that were ever taken lie below */
-    int32_t *free; /* [n] a stack: the last one given back is the next one taken */
-    int32_t *refs; /* [n] holders; 0: free */
+    int32_t *free;         /* [n] a stack: the last one given back is the next one taken */
+    int32_t *refs;         /* [n] holders; 0: free */
 };
 
 int pages_init(struct pages *pages, int n); /* 0, -ENOMEM; deinit in either case */

@@ -1,18 +1,13 @@
 /* textwork.c - a thread for text work.  See textwork.h. */
 #include "textwork.h"
 
-#include <signal.h>
-#include <sys/resource.h>
-#include <unistd.h>
-
-enum { TEXTWORK_NICE = 5 };
+#include "side.h"
 
 static void *textwork_main(void *arg)
 {
     struct textwork *tw = arg;
 
-    (void)setpriority(PRIO_PROCESS, (id_t)gettid(),
-                      TEXTWORK_NICE); /* of this thread; without it it works too */
+    side_begin();
     pthread_mutex_lock(&tw->lock);
     for (;;) {
         while (tw->state != TEXTWORK_GIVEN && tw->state != TEXTWORK_STOP)
@@ -31,18 +26,14 @@ static void *textwork_main(void *arg)
 
 int textwork_init(struct textwork *tw)
 {
-    sigset_t all, before;
     int r;
 
     *tw = (struct textwork){.lock = PTHREAD_MUTEX_INITIALIZER,
                             .given = PTHREAD_COND_INITIALIZER,
                             .done = PTHREAD_COND_INITIALIZER};
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are the main thread's */
-    r = pthread_create(&tw->thread, NULL, textwork_main, tw);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    r = side_start(&tw->thread, textwork_main, tw);
     tw->runs = !r;
-    return r ? err_origin(-r) : 0;
+    return r;
 }
 
 void textwork_deinit(struct textwork *tw)

@@ -210,20 +210,13 @@ static void cuda_free(struct kern *kern)
 }
 
 static const struct kern_ops cuda_ops = {
-    KERN_CUDA_NAME,     cuda_plan,
-    cuda_mem_alloc,     cuda_mem_adopt,
-    cuda_mem_seal,      cuda_mem_free,
-    NULL,               NULL,
-    cuda_free_bytes,    cuda_copy_in,
-    cuda_copy_out,      cuda_clear,
-    cuda_copy,          cuda_mat_bytes,
-    cuda_mat_pack,      cuda_delta_state_bytes,
-    cuda_kv_page_bytes, cuda_embed,
-    cuda_norm_proj,     cuda_proj_add,
-    cuda_mlp,           cuda_delta,
-    cuda_attn,          cuda_head,
-    cuda_top,           cuda_stages,
-    cuda_read,          cuda_free,
+    KERN_CUDA_NAME,     cuda_plan,      cuda_mem_alloc, cuda_mem_adopt,
+    cuda_mem_seal,      cuda_mem_free,  NULL,           NULL,
+    cuda_free_bytes,    cuda_copy_in,   cuda_copy_out,  cuda_clear,
+    cuda_copy,          cuda_mat_bytes, cuda_mat_pack,  cuda_delta_state_bytes,
+    cuda_kv_page_bytes, cuda_embed,     cuda_norm_proj, cuda_proj_add,
+    cuda_mlp,           cuda_delta,     cuda_attn,      cuda_head,
+    cuda_top,           cuda_stages,    cuda_read,      cuda_free,
 };
 
 /* Threads and instruction sets are the CPU's; with "auto" they are for the case that it serves. */

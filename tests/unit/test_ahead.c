@@ -164,30 +164,29 @@ static int n_asked_at_the_end(struct ahead *ahead, struct state *s)
     return s->n_asked;
 }
 
-static void test_weights_become_huge_once_nobody_waits(void **state)
+static void check_all_are_asked_for(int n, bool busy)
 {
     struct state s = new_state(1, 0, 1);
     struct ahead ahead;
 
-    (void)state;
-    s.n_huge = s.refuse_from = 100;
+    s.n_huge = s.refuse_from = n;
     start(&ahead, &s);
     assert_given(&s, 1, 0, 1);
-    ahead_set_busy(&ahead, false);
-    await_asked(&s, 100);
-    assert_int_equal(n_asked_at_the_end(&ahead, &s), 100);
+    ahead_set_busy(&ahead, busy);
+    await_asked(&s, n);
+    assert_int_equal(n_asked_at_the_end(&ahead, &s), n);
+}
+
+static void test_weights_become_huge_once_nobody_waits(void **state)
+{
+    (void)state;
+    check_all_are_asked_for(100, false);
 }
 
 static void test_weights_become_huge_beside_steps_too(void **state)
 {
-    struct state s = new_state(1, 0, 1);
-    struct ahead ahead;
-
     (void)state;
-    s.n_huge = s.refuse_from = 3;
-    start(&ahead, &s);
-    await_asked(&s, 3);
-    assert_int_equal(n_asked_at_the_end(&ahead, &s), 3);
+    check_all_are_asked_for(3, true);
 }
 
 static void test_a_kernel_without_huge_pages_is_not_asked_again(void **state)
