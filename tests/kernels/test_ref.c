@@ -480,6 +480,19 @@ static int n_resident(const uint8_t *base, size_t bytes)
     return n;
 }
 
+/* Not before Linux 5.14, nor under qemu-user, which says that it does and does nothing. */
+static bool can_populate(void)
+{
+    const size_t bytes = (size_t)sysconf(_SC_PAGESIZE);
+    void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    bool can;
+
+    assert_ptr_not_equal(map, MAP_FAILED);
+    can = madvise(map, bytes, MADV_POPULATE_WRITE) == 0 && n_resident(map, bytes) == 1;
+    munmap(map, bytes);
+    return can;
+}
+
 /* Of a kernel with huge pages more than was asked for may be there. */
 static void test_state_memory_has_its_pages_before_the_first_use(void **state)
 {
@@ -495,7 +508,8 @@ static void test_state_memory_has_its_pages_before_the_first_use(void **state)
     const int n_before = n_resident(mem.base, BYTES);
     assert_in_range(n_before, 1, n_pages - 1);
     kern->ops->populate(kern, mem.base + 5, BYTES - 10);
-    assert_int_equal(n_resident(mem.base, BYTES), n_pages);
+    if (can_populate())
+        assert_int_equal(n_resident(mem.base, BYTES), n_pages);
     assert_string_equal((char *)mem.base + BYTES - 100, "kept");
     kern->ops->populate(kern, NULL, 0); /* the scratch of a plan that was not made */
     kern->ops->mem_free(kern, &mem);
