@@ -4,6 +4,7 @@
 #include "daemon/util/clock.h"
 #include "side.h"
 
+#include <string.h>
 #include <time.h>
 
 enum { AHEAD_BEGIN_NS = 1000000000 }; /* the start's own steps are measured */
@@ -32,22 +33,22 @@ static void ahead_wait(struct ahead *ahead, uint64_t ns)
 }
 
 /* A piece of the weights, without the lock; the time that it took. */
-static uint64_t ahead_make_huge(struct ahead *ahead, int *n_refused)
+static uint64_t ahead_make_huge(struct ahead *ahead, int *n_huge, int *n_refused)
 {
     const uint64_t t0 = clock_now_ns();
-    const int r = model_make_huge(ahead->model, ahead->n_huge);
+    const int r = model_make_huge(ahead->model, (*n_huge)++);
 
     if (r == -EAGAIN)
         ++*n_refused;
-    ahead->n_huge =
-        !r || (r == -EAGAIN && *n_refused < AHEAD_REFUSALS) ? ahead->n_huge + 1 : model_n_huge(ahead->model);
+    if ((r && r != -EAGAIN) || *n_refused == AHEAD_REFUSALS || *n_huge == model_n_huge(ahead->model))
+        atomic_store(&ahead->all_huge, true);
     return clock_now_ns() - t0;
 }
 
 static void *ahead_main(void *arg)
 {
     struct ahead *ahead = arg;
-    int n_done[STATE_PART_N] = {0}, n_refused = 0;
+    int n_done[STATE_PART_N] = {0}, n_huge = 0, n_refused = 0;
     uint64_t next_ns = clock_now_ns() + AHEAD_BEGIN_NS; /* while steps are made, no weights before */
     enum state_part part;
 
@@ -59,18 +60,40 @@ static void *ahead_main(void *arg)
             pthread_mutex_unlock(&ahead->lock);
             state_populate(ahead->state, part, n_done[part]++);
             pthread_mutex_lock(&ahead->lock);
-        } else if (ahead->n_huge == model_n_huge(ahead->model)) {
+        } else if (atomic_load(&ahead->all_huge)) {
             ahead_wait(ahead, 0);
-        } else if (ahead->busy && now < next_ns) {
+        } else if (atomic_load(&ahead->busy) && now < next_ns) {
             ahead_wait(ahead, next_ns - now);
         } else {
             pthread_mutex_unlock(&ahead->lock);
-            next_ns = now + AHEAD_BUSY_SHARE * ahead_make_huge(ahead, &n_refused);
+            next_ns = now + AHEAD_BUSY_SHARE * ahead_make_huge(ahead, &n_huge, &n_refused);
             pthread_mutex_lock(&ahead->lock);
         }
     }
     pthread_mutex_unlock(&ahead->lock);
     return NULL;
+}
+
+/* Asks for as much as there should be before what is in use; false: it has been asked for. */
+static bool ahead_ask(struct ahead *ahead)
+{
+    bool more = false;
+
+    for (int i = 0; i < STATE_PART_N && state_can_populate(ahead->state); i++) {
+        const int all = state_n_parts(ahead->state, (enum state_part)i);
+        const int n = MIN(ahead->n_used[i] + ahead->n_more[i], all);
+        more = more || n > ahead->n_asked[i];
+        ahead->n_asked[i] = MAX(n, ahead->n_asked[i]);
+    }
+    return more;
+}
+
+static void ahead_tell(struct ahead *ahead)
+{
+    pthread_mutex_lock(&ahead->lock);
+    memcpy(ahead->n_wanted, ahead->n_asked, sizeof(ahead->n_wanted));
+    pthread_cond_signal(&ahead->more);
+    pthread_mutex_unlock(&ahead->lock);
 }
 
 int ahead_init(struct ahead *ahead, struct model *model, struct state *state)
@@ -80,7 +103,7 @@ int ahead_init(struct ahead *ahead, struct model *model, struct state *state)
     *ahead = (struct ahead){.model = model,
                             .state = state,
                             .busy = true,
-                            .told_busy = true,
+                            .all_huge = model_n_huge(model) == 0,
                             .lock = PTHREAD_MUTEX_INITIALIZER,
                             .more = PTHREAD_COND_INITIALIZER,
                             .n_more = {
@@ -89,10 +112,9 @@ int ahead_init(struct ahead *ahead, struct model *model, struct state *state)
                                 [STATE_CKPTS] = 2, /* a prompt's end, and the end of its system block */
                                 [STATE_PAGES] = (int)CEIL_DIV(AHEAD_PAGE_BYTES, state_page_part_bytes(state)),
                             }};
-    for (int i = 0; i < STATE_PART_N && state_can_populate(state); i++)
-        ahead->n_wanted[i] = MIN(ahead->n_more[i], state_n_parts(state, (enum state_part)i));
-    if (!state_can_populate(state) && !model_n_huge(model))
+    if (!ahead_ask(ahead) && ahead->all_huge)
         return 0;
+    memcpy(ahead->n_wanted, ahead->n_asked, sizeof(ahead->n_wanted));
     r = side_start(&ahead->thread, ahead_main, ahead);
     ahead->runs = !r;
     return r;
@@ -110,25 +132,22 @@ void ahead_deinit(struct ahead *ahead)
     ahead->runs = false;
 }
 
+/* A thread that is woken in the middle of a step takes a core from it, so while steps are made little is
+ * asked for more than once. */
 void ahead_on_use(struct ahead *ahead, enum state_part part, int n)
 {
-    if (!ahead->runs || n <= ahead->n_told[part] || !state_can_populate(ahead->state))
+    if (!ahead->runs || n <= ahead->n_used[part])
         return;
-    ahead->n_told[part] = n;
-    pthread_mutex_lock(&ahead->lock);
-    ahead->n_wanted[part] = MIN(n + ahead->n_more[part], state_n_parts(ahead->state, part));
-    pthread_cond_signal(&ahead->more);
-    pthread_mutex_unlock(&ahead->lock);
+    ahead->n_used[part] = n;
+    if (ahead->n_asked[part] - n <= ahead->n_more[part] / AHEAD_LOW && ahead_ask(ahead))
+        ahead_tell(ahead);
 }
 
 void ahead_set_busy(struct ahead *ahead, bool busy)
 {
-    if (!ahead->runs || busy == ahead->told_busy)
+    if (!ahead->runs || busy == atomic_load_explicit(&ahead->busy, memory_order_relaxed))
         return;
-    ahead->told_busy = busy;
-    pthread_mutex_lock(&ahead->lock);
-    ahead->busy = busy;
-    if (!busy)
-        pthread_cond_signal(&ahead->more);
-    pthread_mutex_unlock(&ahead->lock);
+    atomic_store(&ahead->busy, busy);
+    if (!busy && (ahead_ask(ahead) || !atomic_load(&ahead->all_huge)))
+        ahead_tell(ahead);
 }

@@ -15,26 +15,28 @@
 #include "daemon/model/model.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 enum {
     AHEAD_PAGE_BYTES = 32 << 20, /* of KV pages, before those in use */
-    AHEAD_BUSY_SHARE = 10,       /* of the time, one in so many is for weights while steps are made */
-    AHEAD_REFUSALS = 32,         /* pieces that the kernel has no huge page for, until no more are tried */
+    AHEAD_LOW = 4, /* while steps are made, no more are asked for until so much of it is left: a quarter */
+    AHEAD_BUSY_SHARE = 10, /* of the time, one in so many is for weights while steps are made */
+    AHEAD_REFUSALS = 32,   /* pieces that the kernel has no huge page for, until no more are tried */
 };
 
 struct ahead {
     struct model *model; /* borrowed */
     struct state *state; /* borrowed */
     pthread_t thread;
-    bool runs;                /* the thread */
-    int n_more[STATE_PART_N]; /* of each part, before those in use */
-    int n_told[STATE_PART_N]; /* the caller's: that are or were in use */
-    bool told_busy;
+    bool runs; /* the thread */
+    /* Of each part, the caller's: how much there is to be before those in use, those that are or were in use,
+     * and those that have been asked for. */
+    int n_more[STATE_PART_N], n_used[STATE_PART_N], n_asked[STATE_PART_N];
+    _Atomic bool busy, all_huge; /* all_huge: the thread has done what it can with the weights */
     pthread_mutex_t lock;
-    pthread_cond_t more; /* what follows has changed */
+    pthread_cond_t more; /* what follows has changed, or it is not busy any more */
     int n_wanted[STATE_PART_N];
-    bool busy, stops;
-    int n_huge; /* the thread's: pieces of the weights that are dealt with */
+    bool stops;
 };
 
 /* Busy until it is told otherwise.  Where the backend's memory is ready from the start, nothing runs.  0, <

@@ -119,6 +119,25 @@ static void test_what_is_next_has_its_pages(void **state)
     assert_given(&s, 2, 7, 7);
 }
 
+static void test_little_is_asked_for_beside_steps(void **state)
+{
+    struct state s = new_state(2, 0, 100);
+    struct ahead ahead;
+
+    (void)state;
+    start(&ahead, &s);
+    assert_given(&s, 1, 0, 4);
+    ahead_on_use(&ahead, STATE_PAGES, 2); /* half are left */
+    ahead_on_use(&ahead, STATE_SLOTS, 1);
+    assert_given(&s, 2, 0, 6);
+    ahead_on_use(&ahead, STATE_PAGES, 4);
+    ahead_set_busy(&ahead, true); /* it was */
+    assert_int_equal(ahead.n_asked[STATE_PAGES], 6);
+    ahead_set_busy(&ahead, false);
+    assert_given(&s, 2, 0, 8);
+    ahead_deinit(&ahead);
+}
+
 static void test_there_is_no_more_than_there_is(void **state)
 {
     struct state s = new_state(1, 0, 3);
@@ -214,6 +233,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_next_has_its_pages),
+        cmocka_unit_test(test_little_is_asked_for_beside_steps),
         cmocka_unit_test(test_there_is_no_more_than_there_is),
         cmocka_unit_test(test_a_backend_that_needs_none_has_no_thread),
         cmocka_unit_test(test_weights_become_huge_once_nobody_waits),
