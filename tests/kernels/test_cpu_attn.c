@@ -109,6 +109,7 @@ struct plan {
 /* False: this machine lacks the instruction set. */
 static bool run(const struct plan *plan, enum kern_kv_type type, struct data *data)
 {
+    const int n_steps = N_ROW / plan->n_step;
     const struct kern_shape shape = shape_of(type);
     struct kern *kern = kt_open_planned("cpu", plan->isa, plan->n_threads, &shape);
     uint8_t *kv;
@@ -120,8 +121,11 @@ static bool run(const struct plan *plan, enum kern_kv_type type, struct data *da
     data_init(data);
     for (int from = 0; from < N_ROW; from += plan->n_step)
         run_rows(kern, kv, data, from, plan->n_step);
-    if (team_n_cpus() > 1) /* on one, no team has more than its caller */
-        assert_int_equal(n_attend_phases(kern), N_ROW / plan->n_step * (plan->splits ? 2 : 1));
+    /* On one core no team has more than its caller, and on busy ones it may come to that. */
+    if (plan->splits && team_n_cpus() > 1)
+        assert_in_range(n_attend_phases(kern), n_steps + 1, 2 * n_steps);
+    else if (!plan->splits)
+        assert_int_equal(n_attend_phases(kern), n_steps);
     free(kv);
     kern_free(kern);
     return true;
