@@ -49,15 +49,29 @@ static int hostmem_reserve(size_t bytes, uint8_t **ret_base)
     return 0;
 }
 
-/* Read-only map of a sealed object, at a reserved range.  MAP_PRIVATE because kernels before 6.7 refuse
- * MAP_SHARED of a write-sealed memfd whose fd is writable; never written, a private map shows the very same
- * pages. */
-static int hostmem_map_sealed(int fd, size_t bytes, uint8_t *base)
+/* How a sealed object is mapped.  MAP_PRIVATE because kernels before 6.7 refuse MAP_SHARED of a write-sealed
+ * memfd whose fd is writable; never written, a private map shows the very same pages. */
+enum { HOSTMEM_SEALED_PROT = PROT_READ, HOSTMEM_SEALED_MAP = MAP_PRIVATE };
+
+/* At a reserved range. */
+static int hostmem_map_at(int fd, size_t bytes, int prot, int flags, uint8_t *base)
 {
-    if (mmap(base, bytes, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0) == MAP_FAILED)
+    if (mmap(base, bytes, prot, flags | MAP_FIXED, fd, 0) == MAP_FAILED)
         return err_errno();
     hostmem_advise(base, bytes);
     return 0;
+}
+
+static int hostmem_map(int fd, size_t bytes, int prot, int flags, uint8_t **ret_base)
+{
+    int r = hostmem_reserve(bytes, ret_base);
+
+    if (r < 0)
+        return r;
+    r = hostmem_map_at(fd, bytes, prot, flags, *ret_base);
+    if (r < 0)
+        munmap(*ret_base, bytes);
+    return r;
 }
 
 /* Pins what mem holds, page tables included, so that no step ever faults.  Without the right to
@@ -79,15 +93,9 @@ static int hostmem_alloc_weights(size_t bytes, struct kern_mem *ret_mem)
     fd = memfd_create("qwend-weights", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0 || ftruncate(fd, (off_t)bytes) < 0)
         return err_errno();
-    r = hostmem_reserve(bytes, &base);
+    r = hostmem_map(fd, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, &base);
     if (r < 0)
         return r;
-    if (mmap(base, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-        r = err_errno();
-        munmap(base, bytes);
-        return r;
-    }
-    hostmem_advise(base, bytes);
     *ret_mem =
         (struct kern_mem){.base = base, .bytes = bytes, .fd = steal_fd(&fd), .huge = hostmem_has_huge()};
     return 0;
@@ -132,14 +140,9 @@ int hostmem_adopt(struct kern *kern _unused_, int fd_taken, size_t bytes, enum k
 
     if (r < 0)
         return r;
-    r = hostmem_reserve(bytes, &base);
+    r = hostmem_map(fd, bytes, HOSTMEM_SEALED_PROT, HOSTMEM_SEALED_MAP, &base);
     if (r < 0)
         return r;
-    r = hostmem_map_sealed(fd, bytes, base);
-    if (r < 0) {
-        munmap(base, bytes);
-        return r;
-    }
     *ret_mem = (struct kern_mem){.base = base, .bytes = bytes, .locked = hostmem_lock(base, bytes)};
     ret_mem->fd = steal_fd(&fd);
     return 0;
@@ -166,7 +169,7 @@ int hostmem_seal(struct kern *kern _unused_, struct kern_mem *mem)
     r = hostmem_seal_fd(mem->fd);
     if (r < 0)
         return r;
-    r = hostmem_map_sealed(mem->fd, mem->bytes, mem->base);
+    r = hostmem_map_at(mem->fd, mem->bytes, HOSTMEM_SEALED_PROT, HOSTMEM_SEALED_MAP, mem->base);
     if (r < 0)
         return r;
     mem->locked = hostmem_lock(mem->base, mem->bytes);

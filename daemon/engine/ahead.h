@@ -39,9 +39,8 @@ struct ahead {
     bool stops;
 };
 
-/* Busy until it is told otherwise.  Where the backend's memory is ready from the start, nothing runs.  0, <
- * 0.
- */
+/* Busy until it is told otherwise.  0, < 0.  Where the backend's memory is ready from the start, no thread
+ * runs. */
 int ahead_init(struct ahead *ahead, struct model *model, struct state *state);
 void ahead_deinit(struct ahead *ahead); /* of all zero nothing */
 /* The first n of that part are in use. */

@@ -72,7 +72,7 @@ static void test_threads_that_take_no_part_end_with_the_others(void **state)
 }
 
 /* A worker on its way from the last phase to the next meets the end: whoever missed it slept for ever, in one
- * of some hundred.  As many pools as a second has room for: under an emulator they are few. */
+ * of some hundred.  As many pools as two seconds have room for: under an emulator they are few. */
 static void test_a_pool_ends_right_behind_its_last_phase(void **state)
 {
     const time_t begin = time(NULL);
