@@ -20,9 +20,9 @@
 
 enum { POOL_ITEM_BITS = 24, POOL_ITEMS_MAX = (1 << POOL_ITEM_BITS) - POOL_THREADS_MAX - 1 };
 
-/* How long a wait stays out of the kernel.  Phases of a decode step follow each other within 1-5 us, steps do
- * not. */
-enum { POOL_SPIN_NS = 20000 };
+/* How long hand-overs are tried until enough were seen: where others keep the cores busy there are none for a
+ * while, and so long a step now and then tries again. */
+enum { POOL_HANDOVERS = 100, POOL_MEASURE_START_NS = 10000000, POOL_MEASURE_AGAIN_NS = 1000000 };
 
 struct pool_worker {
     struct pool *pool; /* borrowed */
@@ -38,9 +38,10 @@ struct pool_range {
 
 struct pool {
     int n_threads, n_spins, handover_ns;
+    int n_handovers; /* that all met in */
     struct team team;
     bool looks;        /* asks team_n_cpus() now and then */
-    int64_t looked_ns; /* when it did last */
+    int64_t looked_ns; /* when it looked around last */
     cpu_set_t cpus;    /* that it may use; looked at at the same times */
     /* What a hand-over moves from core to core is this cache line and a thread's range. */
     _Alignas(64) _Atomic uint32_t epoch; /* futex: workers sleep here */
@@ -280,21 +281,58 @@ static void pool_look_at_cpus(struct pool *pool)
         pool->workers[i].not_on = -1;
 }
 
+/* Each thread comes here once, and none leaves before the last has come, or is too late to count. */
+static void pool_meet(void *ctx, int item _unused_, int thread _unused_)
+{
+    struct pool *pool = ctx;
+
+    atomic_fetch_add(&pool->n_met, 1);
+    for (int i = 0; i < pool->n_spins && atomic_load(&pool->n_met) < pool->team.n; i++)
+        pool_pause();
+}
+
+/* The quickest of some phases in which all meet: the others say how busy the machine is, not what a hand-over
+ * costs.  A worker that waits for the caller's core, as one just begun may, is let in to go to sleep there,
+ * and is woken on another. */
+static void pool_measure(struct pool *pool, int64_t for_ns)
+{
+    const struct team team = pool->team;
+    const int64_t begin = pool_now_ns();
+
+    for (int64_t t0 = begin, t1; pool->n_handovers < POOL_HANDOVERS && t0 - begin < for_ns; t0 = t1) {
+        atomic_store(&pool->n_met, 0);
+        pool_run(pool, pool_meet, pool, pool->team.n);
+        t1 = pool_now_ns();
+        pool->handover_ns = (int)MIN(pool->handover_ns, t1 - t0);
+        if (t1 - t0 < POOL_SPIN_NS)
+            pool->n_handovers++;
+        else
+            sched_yield();
+    }
+    pool->team = team; /* what held up phases of no length is forgotten */
+}
+
+static void pool_look(struct pool *pool)
+{
+    pool_look_at_cpus(pool);
+    if (pool->team.n > 1)
+        pool_measure(pool, POOL_MEASURE_AGAIN_NS);
+}
+
 void pool_begin_step(struct pool *pool)
 {
     enum { LOOK_NS = 1000000000 };
     const int64_t now = pool->n_threads > 1 ? pool_now_ns() : 0;
-    int n_cpus = pool->team.n_cpus;
+    const bool looks = now - pool->looked_ns >= LOOK_NS;
 
     if (pool->n_threads == 1)
         return;
-    if (pool->looks && now - pool->looked_ns >= LOOK_NS) {
-        n_cpus = team_n_cpus();
-        pool->looked_ns = now;
-        pool_look_at_cpus(pool);
-    }
-    team_on_step(&pool->team, n_cpus, now);
+    team_on_step(&pool->team, looks && pool->looks ? team_n_cpus() : pool->team.n_cpus, now);
     pool_set_team(pool);
+    if (looks) {
+        pool->looked_ns = now;
+        pool_look(pool);
+    }
 }
 
 int pool_n_team(const struct pool *pool)
@@ -315,33 +353,6 @@ static int pool_spins(void)
         best = MIN(best, pool_now_ns() - t0);
     }
     return (int)(POOL_SPIN_NS * PAUSES / MAX(best, PAUSES));
-}
-
-/* Each thread comes here once, and none leaves before the last has come, or is too late to count. */
-static void pool_meet(void *ctx, int item _unused_, int thread _unused_)
-{
-    struct pool *pool = ctx;
-
-    atomic_fetch_add(&pool->n_met, 1);
-    for (int i = 0; i < pool->n_spins && atomic_load(&pool->n_met) < pool->team.n; i++)
-        pool_pause();
-}
-
-/* The quickest of some phases in which all meet: the others say how busy the machine is, not what a hand-over
- * costs. */
-static int pool_measure(struct pool *pool)
-{
-    enum { TRIES = 100, ENOUGH_NS = 3000000 };
-    const int64_t begin = pool_now_ns();
-    int64_t best = POOL_SPIN_NS;
-
-    for (int i = 0; i < TRIES && pool_now_ns() - begin < ENOUGH_NS; i++) {
-        const int64_t t0 = pool_now_ns();
-        atomic_store(&pool->n_met, 0);
-        pool_run(pool, pool_meet, pool, pool->team.n);
-        best = MIN(best, pool_now_ns() - t0);
-    }
-    return (int)best;
 }
 
 /* Workers take no signals: those belong to the thread that started the backend.  But for their own faults: a
@@ -381,6 +392,7 @@ int pool_new(int n_threads, int n_cpus, struct pool **ret_pool)
     *pool = (struct pool){
         .n_threads = n_threads,
         .n_spins = pool_spins(),
+        .handover_ns = POOL_SPIN_NS,
         .team = team_init(n_threads, n_cpus ? n_cpus : team_n_cpus()),
         .looks = n_cpus == 0,
         .looked_ns = pool_now_ns(),
@@ -391,8 +403,7 @@ int pool_new(int n_threads, int n_cpus, struct pool **ret_pool)
     if (r < 0)
         return r;
     if (pool->team.n > 1)
-        pool->handover_ns = pool_measure(pool);
-    pool->team = team_init(n_threads, pool->team.n_cpus); /* forgets what held up phases of no length */
+        pool_measure(pool, POOL_MEASURE_START_NS);
     *ret_pool = steal(&pool);
     return 0;
 }

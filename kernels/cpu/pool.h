@@ -7,7 +7,11 @@
 
 #include "proto/base.h"
 
-enum { POOL_THREADS_MAX = 64 };
+enum {
+    POOL_THREADS_MAX = 64,
+    POOL_SPIN_NS = 20000 /* how long a wait stays out of the kernel: phases of a decode step follow each other
+                            within 1-5 us, steps do not */
+};
 
 struct pool;
 typedef void (*pool_fn)(void *ctx, int item,
@@ -23,4 +27,5 @@ CLEANUP_FUNC(struct pool, pool_free)
 void pool_run(struct pool *pool, pool_fn fn, void *ctx, int n_items);
 void pool_begin_step(struct pool *pool);  /* between steps: how many threads take part is looked at again */
 int pool_n_team(const struct pool *pool); /* threads that take part now, 1 .. n_threads */
-int pool_handover_ns(const struct pool *pool); /* what pool_run() takes with nothing to do, workers awake */
+/* What pool_run() takes with nothing to do, workers awake; POOL_SPIN_NS: not seen yet. */
+int pool_handover_ns(const struct pool *pool);

@@ -88,6 +88,47 @@ static void test_a_pool_ends_right_behind_its_last_phase(void **state)
     }
 }
 
+/* hand-overs */
+
+static int handover_of_new_pool(void)
+{
+    struct pool *pool = NULL;
+    int ns;
+
+    assert_int_equal(pool_new(2, 2, &pool), 0);
+    ns = pool_handover_ns(pool);
+    pool_free(pool);
+    return ns;
+}
+
+/* Two threads on one core never meet, so that a phase seems to cost what their waiting does.  Once they have
+ * two, steps find out: a daemon that was started on a busy machine shared no short phase in its life. */
+static void test_a_handover_is_measured_once_it_can_be(void **state)
+{
+    enum { WITHIN_S = 60 };
+    const time_t begin = time(NULL);
+    struct pool *pool = NULL;
+    cpu_set_t all, one;
+    int least = POOL_SPIN_NS;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof(all), &all), 0);
+    for (int i = 0; i < 20; i++)
+        least = MIN(least, handover_of_new_pool());
+    if (CPU_COUNT(&all) < 2 || least >= POOL_SPIN_NS)
+        skip(); /* one core, or an emulator that takes longer */
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    assert_int_equal(sched_setaffinity(0, sizeof(one), &one), 0);
+    assert_int_equal(pool_new(2, 2, &pool), 0);
+    assert_int_equal(pool_handover_ns(pool), POOL_SPIN_NS);
+    assert_int_equal(sched_setaffinity(0, sizeof(all), &all), 0);
+    while (pool_handover_ns(pool) == POOL_SPIN_NS && time(NULL) - begin < WITHIN_S)
+        pool_begin_step(pool);
+    assert_in_range(pool_handover_ns(pool), 1, POOL_SPIN_NS - 1);
+    pool_free(pool);
+}
+
 /* steps */
 
 enum { DIM = 256, N_TOK_MAX = 512, LAYERS = 8 };
@@ -398,6 +439,7 @@ int main(void)
         cmocka_unit_test(test_each_item_is_done_once),
         cmocka_unit_test(test_threads_that_take_no_part_end_with_the_others),
         cmocka_unit_test(test_a_pool_ends_right_behind_its_last_phase),
+        cmocka_unit_test(test_a_handover_is_measured_once_it_can_be),
         cmocka_unit_test(test_a_small_step_is_the_callers_alone),
         cmocka_unit_test(test_one_item_is_the_callers),
         cmocka_unit_test(test_stages_count_what_was_done),
