@@ -136,10 +136,10 @@ bool spill_make_room(struct spill *s, uint32_t uid, uint64_t bytes, uint64_t spa
     const struct spill_entry *victim;
     bool fits;
 
-    while (s->n_foreign && s->index->bytes + s->foreign_bytes + bytes > s->index->max_bytes)
-        spill_drop_foreign(s);
     while ((victim = spill_index_victim(s->index, uid, bytes, spill_now_ns(), spare, keep_from, &fits)))
         spill_remove(s, victim->id);
+    while (fits && s->n_foreign && s->index->bytes + s->foreign_bytes + bytes > s->index->max_bytes)
+        spill_drop_foreign(s);
     return fits;
 }
 
