@@ -9,6 +9,7 @@
  *   vi_dot_u8(acc, w, x, quad): w with the four bytes from x + 4 quad, in every lane
  *     w <= 127; any byte where VEC_DOT_BYTE
  *   vi_dot_u8_few(): the same for few rows, vb_and_load(p, mask): vb_and(vb_load(p), mask)
+ *   vh  half of a vi, where VEC_HALVES: there products are made of these alone
  *   vf_fma(a, b, c) = a b + c, vf_fnma(a, b, c) = c - a b, rounded once
  *   vf_sum, vf_max_lane: lane i with lane i + 8, then + 4, + 2, + 1
  *   vf_min(a, b) = a < b ? a : b, vf_max(a, b) = a > b ? a : b (so a NaN in a gives b) */
@@ -46,6 +47,10 @@ VEC vb vb_and_load(const uint8_t *p, vb mask)
 {
     return vb_and(vb_load(p), mask);
 }
+#endif
+
+#ifndef VEC_HALVES
+#ifndef VEC_FUSED
 VEC vi vi_dot_u8_few(vi acc, vb w, const int8_t *x, int quad)
 {
     return vi_dot_u8(acc, w, x, quad);
@@ -60,12 +65,13 @@ VEC vi vec_dot_codes(bool is_off128, bool few, vi acc, vb w, const int8_t *x, in
     return is_off128 ? vi_dot_off128(acc, w, x, quad) : vi_dot_u8(acc, w, x, quad);
 }
 #endif
+#endif
 
 /* What stands at p waits in memory until it is used again, where the compiler would rather keep it in
  * registers and what it works on in memory. */
 VEC void vec_put_by(const void *p)
 {
-#if KERN_VEC == 128
+#if KERN_VEC == 128 || KERN_VEC == 256
     __asm__ volatile("" : : "r"(p) : "memory");
 #endif
 }
@@ -81,18 +87,11 @@ VEC void vec_prefetch(const void *p)
 #endif
 }
 
-/* Line i of those at p, of which there are n.  With 16 registers a branch that the compiler can't foresee
- * costs less than what it does without: two rows are a fifth slower then. */
+/* Line i of those at p, of which there are n. */
 VEC void vec_prefetch_line(const uint8_t *p, int i, int n)
 {
-#if KERN_VEC == 256
-    __asm__("" : "+r"(n));
-    if (i < n)
-        __builtin_prefetch(p + 64 * i);
-#else
     if (i < n)
         vec_prefetch(p + 64 * i);
-#endif
 }
 
 VEC vf vf_abs(vf a)

@@ -11,8 +11,15 @@ typedef struct vi {
 } vi;
 typedef vi vb;
 
-/* Two rows a pass: sums, totals and weights of more would not stay in 16 registers. */
-enum { VEC_ROWS = 2, VEC_COLS = 2, VEC_HEADS = 2, VEC_OFF128_BIAS = 0, VEC_DOT_BYTE = 0 };
+/* With VEC_HALF (mm_k_half.c, mm_b_half.c) what is loaded of weights is eight lanes; the others are of no
+ * meaning, and what is done with them the compiler leaves out. */
+#ifdef VEC_HALF
+#define VEC_UPPER(load, none) (none)
+#else
+#define VEC_UPPER(load, none) (load)
+#endif
+
+enum { VEC_ROWS = 4, VEC_COLS = 2, VEC_HEADS = 2, VEC_OFF128_BIAS = 0, VEC_DOT_BYTE = 0 };
 
 #define VEC_F1(name, op)                                                                                     \
     VEC vf name(vf x, vf y)                                                                                  \
@@ -35,6 +42,7 @@ VEC_I1(vi_sub, _mm256_sub_epi32)
 VEC_I1(vi_mul, _mm256_mullo_epi32)
 VEC_I1(vb_and, _mm256_and_si256)
 VEC_I1(vb_or, _mm256_or_si256)
+VEC_I1(vb_xor, _mm256_xor_si256)
 VEC_I1(vb_lookup, _mm256_shuffle_epi8)
 #undef VEC_F1
 #undef VEC_I1
@@ -91,7 +99,7 @@ VEC vf vf_first_n(vf v, int n, float other) /* lanes from n on become other; n i
 VEC vf vf_load_f16(const uint16_t *p)
 {
     return (vf){_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)p)),
-                _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8)))};
+                VEC_UPPER(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(p + 8))), _mm256_setzero_ps())};
 }
 VEC void vf_store_f16(uint16_t *p, vf v)
 {
@@ -100,8 +108,9 @@ VEC void vf_store_f16(uint16_t *p, vf v)
 }
 VEC vi vi_load_u16(const uint8_t *p)
 {
-    return (vi){_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)),
-                _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p + 16)))};
+    return (vi){
+        _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)p)),
+        VEC_UPPER(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(p + 16))), _mm256_setzero_si256())};
 }
 VEC vf vf_load_bf16(const uint16_t *p)
 {
@@ -165,7 +174,8 @@ VEC void vi_store_i8(int8_t *p, vi v) /* values -128..127 */
 /* bytes and products */
 VEC vb vb_load(const uint8_t *p)
 {
-    return (vb){_mm256_loadu_si256((const __m256i *)p), _mm256_loadu_si256((const __m256i *)(p + 32))};
+    return (vb){_mm256_loadu_si256((const __m256i *)p),
+                VEC_UPPER(_mm256_loadu_si256((const __m256i *)(p + 32)), _mm256_setzero_si256())};
 }
 VEC vb vb_set1(int byte)
 {
@@ -184,36 +194,61 @@ VEC __m256i vec_broadcast32(const void *p)
     memcpy(&x, p, sizeof(x));
     return _mm256_set1_epi32(x);
 }
-/* vpmaddubsw cannot saturate here: two products of at most 127 * 127. */
-VEC __m256i vec_dot_u8(__m256i acc, __m256i w, __m256i x)
-{
-    return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(w, x), _mm256_set1_epi16(1)));
-}
-VEC vi vi_dot_u8(vi acc, vb w, const int8_t *x, int quad) /* + sum of 4 products; w <= 127 */
-{
-    const __m256i x4 = vec_broadcast32(x + 4 * quad);
-
-    return (vi){vec_dot_u8(acc.a, w.a, x4), vec_dot_u8(acc.b, w.b, x4)};
-}
-/* The sign moves from the weight to the activation, which is never -128; |w - 128| <= 128 keeps pairs below
- * 2^15. */
-VEC __m256i vec_dot_off128(__m256i acc, __m256i w, __m256i x)
-{
-    const __m256i s = _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
-
-    return vec_dot_u8(acc, _mm256_abs_epi8(s), _mm256_sign_epi8(x, s));
-}
-VEC vi vi_dot_off128(vi acc, vb w, const int8_t *x,
-                     int quad) /* + sum of (w - 128 + VEC_OFF128_BIAS) x, w any byte */
-{
-    const __m256i x4 = vec_broadcast32(x + 4 * quad);
-
-    return (vi){vec_dot_off128(acc.a, w.a, x4), vec_dot_off128(acc.b, w.b, x4)};
-}
 VEC vi vi_dot_i16(vi acc, vb pairs, const int16_t *x2) /* + sum of 2 products */
 {
     const __m256i x = vec_broadcast32(x2);
 
     return (vi){_mm256_add_epi32(acc.a, _mm256_madd_epi16(pairs.a, x)),
                 _mm256_add_epi32(acc.b, _mm256_madd_epi16(pairs.b, x))};
+}
+
+/* One register: eight lanes, for products of more rows than two registers a row leave room for (mm_k_half.c).
+ * Activations are never -128, so that no sum of two products leaves 16 bits: 2 * 128 * 127 at most. */
+#define VEC_HALVES
+typedef __m256i vh;
+
+VEC vh vh_zero(void)
+{
+    return _mm256_setzero_si256();
+}
+VEC vh vh_set16(int x)
+{
+    return _mm256_set1_epi16((short)x);
+}
+/* Sums of two products, in 16 bits each: w unsigned, at most 127. */
+VEC vh vh_mul_u8(vh w, const int8_t *x, int quad)
+{
+    return _mm256_maddubs_epi16(w, vec_broadcast32(x + 4 * quad));
+}
+/* The same of signed w: its sign moves to the activation. */
+VEC vh vh_mul_i8(vh w, vh magnitude, const int8_t *x, int quad)
+{
+    return _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(vec_broadcast32(x + 4 * quad), w));
+}
+VEC vh vh_magnitude(vh w)
+{
+    return _mm256_abs_epi8(w);
+}
+/* In this order: sums that the compiler may arrange as a tree want more registers than there are. */
+VEC vh vh_add16(vh x, vh y)
+{
+    __asm__("vpaddw %1, %0, %0" : "+x"(x) : "x"(y));
+    return x;
+}
+VEC vh vh_dot16(vh acc, vh x, vh y) /* + sum of 2 products */
+{
+    __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(_mm256_madd_epi16(x, y)));
+    return acc;
+}
+VEC vi vi_of_half(vh x) /* the other half is of no meaning */
+{
+    return (vi){x, x};
+}
+VEC vf vf_load_half(const float *p) /* likewise */
+{
+    return (vf){_mm256_loadu_ps(p), _mm256_setzero_ps()};
+}
+VEC void vf_store_half(float *p, vf v)
+{
+    _mm256_storeu_ps(p, v.a);
 }

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "kernels/cpu/isa.h"
+#include "kernels/cpu/cpu.h"
 #include "kt.h"
 
 static const char *const isas[] = {"scalar", "avx2", "avx512", "amx", "neon", "i8mm"};
@@ -78,6 +78,64 @@ static void test_every_isa_multiplies_with_the_bits_of_scalar(void **state)
         free(want);
         free(x);
     }
+}
+
+/* Every code and every scale as large as they get, against rows of the largest activations, of one sign and
+ * of both: what an instruction set adds up in less than 32 bits has to fit there. */
+static void test_the_largest_codes_have_the_bits_of_scalar(void **state)
+{
+    enum { N_IN = 512, N_PANEL = 5 };
+    static const int n_rows[] = {1, 2, 3, 4, 8, 13, 32};
+    struct kern *scalar = kt_open("cpu", "scalar", 1);
+    float *x = kt_floats(N_IN), *want = kt_floats(32 * N_PANEL * PANEL_ROWS),
+          *got = kt_floats(32 * N_PANEL * PANEL_ROWS);
+
+    (void)state;
+    for (int kind = PANEL_Q4K; kind <= PANEL_Q4M; kind++)
+        for (int sign = 0; sign < 4; sign++) { /* of codes, of every other activation */
+            const size_t bytes = panel_bytes((enum panel_kind)kind, N_IN),
+                         side = panel_side_offset((enum panel_kind)kind, N_IN);
+            const enum act_kind act = panel_infos[kind].act;
+            const size_t tile = act_tile_bytes(act, N_IN);
+            uint8_t *panels = aligned_alloc(64, N_PANEL * bytes), *rows = aligned_alloc(64, 4 * tile);
+            struct mm_args args = {.panels = panels,
+                                   .panel_bytes = bytes,
+                                   .n_panel = N_PANEL,
+                                   .n_in = N_IN,
+                                   .act = rows,
+                                   .tile_bytes = tile,
+                                   .ld = N_PANEL * PANEL_ROWS};
+
+            memset(panels, kind == PANEL_Q8M ? 31 : sign & 1 ? 0x00 : 0xff, N_PANEL * bytes);
+            for (size_t p = 0; p < N_PANEL; p++)
+                for (size_t i = side; i < bytes; i++)
+                    panels[p * bytes + i] = i % 2 ? 0x3c : 0x00; /* 1.0 */
+            for (int i = 0; i < N_IN; i++)
+                x[i] = sign & 2 && i / 4 % 2 ? -1.0f : 1.0f;
+            for (int t = 0; t < 32; t++)
+                cpu_of(scalar)->isa->act[act](rows + (size_t)(t / ACT_TILE) * tile, t % ACT_TILE, x, N_IN);
+            for (size_t i = 1; i < ARRAY_SIZE(isas); i++) {
+                struct kern *kern = kt_open("cpu", isas[i], 1);
+                for (size_t n = 0; kern && n < ARRAY_SIZE(n_rows); n++) {
+                    args.n_tok = n_rows[n];
+                    args.scratch =
+                        aligned_alloc(64, ROUND_UP(cpu_of(kern)->isa->scratch_bytes + 1, (size_t)64));
+                    args.out = want;
+                    cpu_of(scalar)->isa->mm[kind](&args);
+                    args.out = got;
+                    cpu_of(kern)->isa->mm[kind](&args);
+                    kt_check_same(got, want, sizeof(float) * (size_t)(args.n_tok * args.ld), isas[i]);
+                    free(args.scratch);
+                }
+                kern_free(kern);
+            }
+            free(panels);
+            free(rows);
+        }
+    free(x);
+    free(want);
+    free(got);
+    kern_free(scalar);
 }
 
 /* A row's product must not know its neighbours: 1 .. 64 rows at a time, and every number of threads. */
@@ -422,6 +480,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_isa_multiplies_with_the_bits_of_scalar),
+        cmocka_unit_test(test_the_largest_codes_have_the_bits_of_scalar),
         cmocka_unit_test(test_rows_and_threads_change_no_bits),
         cmocka_unit_test(test_many_rows_have_the_bits_of_one),
         cmocka_unit_test(test_what_is_no_number_stays_none),
