@@ -109,10 +109,10 @@ VEC void mm_k_rows(enum panel_kind kind, int n_row, const struct mm_args *a, int
         mm_k_block(kind, n_row, main + 32 * half, ahead, side + 16 * half, x, b == 0, out + 8 * half, a->ld);
 }
 
-/* Rows of one tile: panel by panel, weights from memory. */
+/* Up to four rows: panel by panel, weights from memory. */
 VEC void mm_k_few(enum panel_kind kind, int n_row, const struct mm_args *a)
 {
-    const int n_block = a->n_in / 256, n_most = MIN(n_row, mm_k_rows_most(kind));
+    const int n_block = a->n_in / 256;
     const size_t size = (size_t)panel_infos[kind].main_bytes;
 
     for (int p = 0; p < a->n_panel; p++) {
@@ -122,10 +122,8 @@ VEC void mm_k_few(enum panel_kind kind, int n_row, const struct mm_args *a)
         for (int b = 0; b < n_block; b++) {
             const int at = b + MM_K_AHEAD;
             vec_prefetch(next + panel_side_offset(kind, a->n_in) + b * panel_infos[kind].side_bytes);
-            mm_k_rows(kind, n_most, a, p, b, 0,
+            mm_k_rows(kind, n_row, a, p, b, 0,
                       at < n_block ? panel + (size_t)at * size : next + (size_t)(at - n_block) * size);
-            for (int t = n_most; t < n_row; t += n_most)
-                mm_k_rows(kind, n_most, a, p, b, t, NULL);
         }
     }
 }
@@ -151,10 +149,10 @@ VEC void mm_k(enum panel_kind kind, const struct mm_args *a)
         mm_k_few(kind, 1, a);
     else if (a->n_tok == 2)
         mm_k_few(kind, 2, a);
-    else if (a->n_tok <= 4)
+    else if (a->n_tok == 3)
+        mm_k_few(kind, 3, a);
+    else if (a->n_tok == 4)
         mm_k_few(kind, 4, a);
-    else if (a->n_tok <= ACT_TILE)
-        mm_k_few(kind, ACT_TILE, a);
     else
         mm_k_many(kind, a);
 }
