@@ -28,6 +28,14 @@ static bool cpu_has_avx2(void)
            __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
+static bool cpu_has_avxvnni(void)
+{
+    enum { AVX_VNNI = 1 << 4 }; /* leaf 7, subleaf 1, EAX */
+    unsigned a, b, c, d;
+
+    return cpu_has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & AVX_VNNI);
+}
+
 static bool cpu_has_avx512(void)
 {
     return cpu_has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -64,6 +72,7 @@ static const struct cpu_isa {
 #if defined(__x86_64__)
     {&isa_amx, cpu_has_amx, "what avx512 needs, AMX tiles and int8, and Linux to let them be used"},
     {&isa_avx512, cpu_has_avx512, "AVX-512 F, BW, VL, DQ and VNNI"},
+    {&isa_avxvnni, cpu_has_avxvnni, "AVX2, FMA, F16C and AVX-VNNI"},
     {&isa_avx2, cpu_has_avx2, "AVX2, FMA and F16C"},
 #elif defined(__aarch64__)
     {&isa_i8mm, cpu_has_i8mm, "dot products and I8MM"},

@@ -128,7 +128,7 @@ struct isa {
 
 extern const struct isa isa_scalar;
 #if defined(__x86_64__)
-extern const struct isa isa_avx2, isa_avx512, isa_amx;
+extern const struct isa isa_avx2, isa_avxvnni, isa_avx512, isa_amx;
 #elif defined(__aarch64__)
 extern const struct isa isa_neon, isa_i8mm;
 #endif

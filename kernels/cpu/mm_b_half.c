@@ -16,13 +16,11 @@ VEC bool mm_b_is_nibble(enum panel_kind kind)
  */
 VEC int mm_b_quads_fit(enum panel_kind kind)
 {
-    return mm_b_is_nibble(kind) ? 8 : kind == PANEL_Q8M ? 4 : 1;
+    return VEC_DOT_BYTE || mm_b_is_nibble(kind) ? 8 : kind == PANEL_Q8M ? 4 : 1;
 }
 
 VEC vh mm_b_codes(enum panel_kind kind, const uint8_t *main, int quad)
 {
-    if (kind == PANEL_Q8)
-        return vb_xor(vb_load(main + quad * 64), vb_set1(0x80)).a; /* with its sign */
     if (!mm_b_is_nibble(kind))
         return vb_load(main + quad * 64).a;
     const vb both = vb_load(main + (quad & 3) * 64);
@@ -34,20 +32,29 @@ VEC void mm_b_products(enum panel_kind kind, int n_row, const uint8_t *main, con
                        vh *s)
 {
     const int n_fit = mm_b_quads_fit(kind);
-    vh pairs[ACT_TILE];
+    const vh one = vh_scale(vi_set1(1));
+    vh codes[ACT_TILE];
 
 #pragma GCC unroll 8
+    for (int m = 0; m < n_row; m++)
+        codes[m] = vh_zero();
+#pragma GCC unroll 8
     for (int q = 0; q < 8; q++) {
-        const vh w = mm_b_codes(kind, main, q), size = vh_magnitude(w);
+        const vh w = mm_b_codes(kind, main, q), plain = vh_off128(w), size = vh_magnitude(plain);
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++) {
-            const int8_t *at = x->q[row0 + m];
-            const vh more = kind == PANEL_Q8 ? vh_mul_i8(w, size, at, q) : vh_mul_u8(w, at, q);
-            pairs[m] = q % n_fit ? vh_add16(pairs[m], more) : more;
+            codes[m] =
+                vh_codes(codes[m], q % n_fit == 0, kind == PANEL_Q8, w, plain, size, x->q[row0 + m], q);
             if (q % n_fit == n_fit - 1)
-                s[m] = vh_dot16(s[m], pairs[m], vh_set16(1));
+                s[m] = vh_scaled(s[m], codes[m], one);
         }
     }
+}
+
+/* What the codes carry beyond the value. */
+VEC int mm_b_offset(enum panel_kind kind)
+{
+    return kind == PANEL_Q4 ? 8 : kind == PANEL_Q8 ? VEC_OFF128_BIAS : 0;
 }
 
 /* Eight lanes of one block: f[m] += block . x.  main, side and f are those of the first of these lanes. */
@@ -61,7 +68,7 @@ VEC void mm_b_block(enum panel_kind kind, int n_row, const uint8_t *main, const 
 
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
-        s[m] = kind == PANEL_Q4 ? vi_set1(-8 * x->sum[row0 + m]).a : vh_zero();
+        s[m] = vi_set1(-mm_b_offset(kind) * x->sum[row0 + m]).a;
     mm_b_products(kind, n_row, main, x, row0, s);
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++) {

@@ -20,33 +20,33 @@ VEC int mm_k_rows_most(enum panel_kind kind)
  * 127. */
 VEC int mm_k_quads_fit(enum panel_kind kind)
 {
-    return kind == PANEL_Q4K ? 8 : kind == PANEL_Q5K ? 4 : kind == PANEL_Q6K ? 2 : 1;
+    return VEC_DOT_BYTE || kind == PANEL_Q4K ? 8 : kind == PANEL_Q5K ? 4 : kind == PANEL_Q6K ? 2 : 1;
 }
 
 /* total[m] += scale sum_k code x, for n_quad quads from quad on of group g. */
 VEC void mm_k_group(enum panel_kind kind, int n_row, const uint8_t *main, const struct act256 *x, int g,
                     int quad, int n_quad, vi scale, vb table, vh *total)
 {
-    const vh twice = vb_or(vb_and(scale, vi_set1(0xffff)), vi_sll(scale, 16)).a;
-    const int n_fit = mm_k_quads_fit(kind);
+    const int n_fit = MIN(n_quad, mm_k_quads_fit(kind));
+    const vh factor = vh_scale(scale);
 
     vec_put_by(total);
 #pragma GCC unroll 4
     for (int first = quad; first < quad + n_quad; first += n_fit) {
         vh s[ACT_TILE];
 #pragma GCC unroll 8
+        for (int m = 0; m < n_row; m++)
+            s[m] = vh_zero();
+#pragma GCC unroll 8
         for (int q = first; q < first + n_fit; q++) {
             const vh w = mm_k_codes(kind, main, g, q, table).a, size = vh_magnitude(w);
 #pragma GCC unroll 8
-            for (int m = 0; m < n_row; m++) {
-                const int8_t *at = x[m].q + g * 32;
-                const vh pairs = kind == PANEL_IQ4XS ? vh_mul_i8(w, size, at, q) : vh_mul_u8(w, at, q);
-                s[m] = q == first ? pairs : vh_add16(s[m], pairs);
-            }
+            for (int m = 0; m < n_row; m++)
+                s[m] = vh_codes(s[m], q == first, kind == PANEL_IQ4XS, w, w, size, x[m].q + g * 32, q);
         }
 #pragma GCC unroll 8
         for (int m = 0; m < n_row; m++)
-            total[m] = vh_dot16(total[m], s[m], twice);
+            total[m] = vh_scaled(total[m], s[m], factor);
     }
 }
 
@@ -68,7 +68,7 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, const 
                     const uint8_t *side, const struct act256 *x, bool begins, float *out, int64_t ld)
 {
     const struct mm_k_scales s = mm_k_scales(kind, main, side);
-    const vb table = mm_k_table(kind, 0);
+    const vb table = mm_k_table(kind, VEC_OFF128_BIAS);
     vh total[ACT_TILE];
 
 #pragma GCC unroll 8
@@ -86,7 +86,8 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, const 
     const struct mm_k_floats floats = mm_k_floats(kind, side);
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++) {
-        const vi sums = kind != PANEL_IQ4XS ? mm_k_sums(kind, &s, x + m) : vi_zero();
+        const bool needs_sums = kind != PANEL_IQ4XS || VEC_OFF128_BIAS;
+        const vi sums = needs_sums ? mm_k_sums(kind, &s, x + m) : vi_zero();
         const vf f = begins ? vf_set1(0.0f) : vf_load_half(out + m * ld);
         vf_store_half(out + m * ld, mm_k_finish(kind, mm_k_less_offset(kind, vi_of_half(total[m]), sums),
                                                 sums, &floats, x[m].d, f));

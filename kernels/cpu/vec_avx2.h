@@ -1,5 +1,13 @@
-/* vec_avx2.h - the words of vec.h on AVX2, FMA and F16C: two registers of eight lanes. */
+/* vec_avx2.h - the words of vec.h on AVX2, FMA and F16C: two registers of eight lanes.
+ *
+ * Compiled once more with AVX-VNNI, whose products of bytes add up in 32 bits (KERN_DOT). */
 #pragma once
+
+#ifdef __AVXVNNI__
+#define KERN_DOT 1
+#else
+#define KERN_DOT 0
+#endif
 
 #include <immintrin.h>
 
@@ -19,7 +27,13 @@ typedef vi vb;
 #define VEC_UPPER(load, none) (load)
 #endif
 
-enum { VEC_ROWS = 4, VEC_COLS = 2, VEC_HEADS = 2, VEC_OFF128_BIAS = 0, VEC_DOT_BYTE = 0 };
+enum {
+    VEC_ROWS = 4,
+    VEC_COLS = 2,
+    VEC_HEADS = 2,
+    VEC_OFF128_BIAS = KERN_DOT ? 128 : 0,
+    VEC_DOT_BYTE = KERN_DOT
+};
 
 #define VEC_F1(name, op)                                                                                     \
     VEC vf name(vf x, vf y)                                                                                  \
@@ -42,7 +56,6 @@ VEC_I1(vi_sub, _mm256_sub_epi32)
 VEC_I1(vi_mul, _mm256_mullo_epi32)
 VEC_I1(vb_and, _mm256_and_si256)
 VEC_I1(vb_or, _mm256_or_si256)
-VEC_I1(vb_xor, _mm256_xor_si256)
 VEC_I1(vb_lookup, _mm256_shuffle_epi8)
 #undef VEC_F1
 #undef VEC_I1
@@ -203,7 +216,8 @@ VEC vi vi_dot_i16(vi acc, vb pairs, const int16_t *x2) /* + sum of 2 products */
 }
 
 /* One register: eight lanes, for products of more rows than two registers a row leave room for (mm_k_half.c).
- * Activations are never -128, so that no sum of two products leaves 16 bits: 2 * 128 * 127 at most. */
+ * What codes add up in for a while: 32 bits a lane with KERN_DOT, else 16 bits twice, where activations,
+ * which are never -128, and codes to 128 make pairs of at most 2 * 128 * 127. */
 #define VEC_HALVES
 typedef __m256i vh;
 
@@ -211,34 +225,49 @@ VEC vh vh_zero(void)
 {
     return _mm256_setzero_si256();
 }
-VEC vh vh_set16(int x)
+/* (begins ? 0 : acc) + products of w, unsigned, and the four bytes from x + 4 quad.  If has_sign and not
+ * KERN_DOT of plain, which has its sign; with KERN_DOT w is plain + 128. */
+VEC vh vh_codes(vh acc, bool begins, bool has_sign, vh w, vh plain, vh magnitude, const int8_t *x, int quad)
 {
-    return _mm256_set1_epi16((short)x);
+    const __m256i x4 = vec_broadcast32(x + 4 * quad);
+#if KERN_DOT
+    return _mm256_dpbusd_avx_epi32(begins ? vh_zero() : acc, w, x4);
+#else
+    const __m256i pairs =
+        has_sign ? _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x4, plain)) : _mm256_maddubs_epi16(w, x4);
+    if (begins)
+        return pairs;
+    /* in this order: sums that the compiler may arrange as a tree want more registers than there are */
+    __asm__("vpaddw %1, %0, %0" : "+x"(acc) : "x"(pairs));
+    return acc;
+#endif
 }
-/* Sums of two products, in 16 bits each: w unsigned, at most 127. */
-VEC vh vh_mul_u8(vh w, const int8_t *x, int quad)
+VEC vh vh_off128(vh w)
 {
-    return _mm256_maddubs_epi16(w, vec_broadcast32(x + 4 * quad));
-}
-/* The same of signed w: its sign moves to the activation. */
-VEC vh vh_mul_i8(vh w, vh magnitude, const int8_t *x, int quad)
-{
-    return _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(vec_broadcast32(x + 4 * quad), w));
+    return _mm256_xor_si256(w, _mm256_set1_epi8((char)0x80));
 }
 VEC vh vh_magnitude(vh w)
 {
     return _mm256_abs_epi8(w);
 }
-/* In this order: sums that the compiler may arrange as a tree want more registers than there are. */
-VEC vh vh_add16(vh x, vh y)
+/* What vh_scaled() takes for a scale of 16 bits in each lane. */
+VEC vh vh_scale(vi scale)
 {
-    __asm__("vpaddw %1, %0, %0" : "+x"(x) : "x"(y));
-    return x;
+#if KERN_DOT
+    return scale.a;
+#else
+    return vb_or(vb_and(scale, vi_set1(0xffff)), vi_sll(scale, 16)).a;
+#endif
 }
-VEC vh vh_dot16(vh acc, vh x, vh y) /* + sum of 2 products */
+VEC vh vh_scaled(vh total, vh codes, vh scale) /* total + codes times scale, 32 bits a lane */
 {
-    __asm__("vpaddd %1, %0, %0" : "+x"(acc) : "x"(_mm256_madd_epi16(x, y)));
-    return acc;
+#if KERN_DOT
+    const __m256i more = _mm256_mullo_epi32(codes, scale);
+#else
+    const __m256i more = _mm256_madd_epi16(codes, scale);
+#endif
+    __asm__("vpaddd %1, %0, %0" : "+x"(total) : "x"(more));
+    return total;
 }
 VEC vi vi_of_half(vh x) /* the other half is of no meaning */
 {

@@ -16,7 +16,7 @@ enum { HOST_IN = 1024, HOST_OUT = 272, HOST_ROWS = 512 };
 #if defined(__aarch64__)
 static const char *const host_isas[] = {"neon", "i8mm"};
 #else
-static const char *const host_isas[] = {"avx2", "avx512", "amx"};
+static const char *const host_isas[] = {"avx2", "avxvnni", "avx512", "amx"};
 #endif
 static const enum quant_type host_types[] = {QUANT_F16,  QUANT_BF16, QUANT_Q4_0, QUANT_Q4_1, QUANT_Q5_1,
                                              QUANT_Q8_0, QUANT_Q4_K, QUANT_Q5_K, QUANT_Q6_K, QUANT_IQ4_XS};

@@ -100,7 +100,9 @@ build_lines() {
     all='isa_table norm delta attn mm_k mm_b mm_f'
     isa_lines scalar 0 '' 'isa_table norm delta attn'
     if [ "$(uname -m)" = x86_64 ]; then
-        isa_lines avx2 256 '-mavx2 -mfma -mf16c' "$all"
+        half='isa_table norm delta attn mm_k_half mm_b_half mm_f'
+        isa_lines avx2 256 '-mavx2 -mfma -mf16c' "$half"
+        isa_lines avxvnni 256 '-mavx2 -mfma -mf16c -mavxvnni' "$half"
         avx512='-mavx2 -mfma -mf16c -mavx512f -mavx512bw -mavx512vl -mavx512dq -mavx512vnni'
         isa_lines avx512 512 "$avx512" "$all"
         isa_lines amx 512 "$avx512 -DKERN_TILES" 'isa_table mm_tile' avx512

@@ -368,7 +368,7 @@ static void check_attn_keeps_nan(const char *backend, const char *isa, enum kern
 
 static void test_attn_keeps_what_is_no_number(void **state)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512", "neon", "i8mm"};
+    static const char *const isas[] = {"scalar", "avx2", "avxvnni", "avx512", "neon", "i8mm"};
     static const enum kern_kv_type types[] = {KERN_KV_F32, KERN_KV_F16, KERN_KV_Q8_0};
 
     (void)state;
