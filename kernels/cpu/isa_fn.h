@@ -6,6 +6,27 @@
 
 #define ISA_MM(name) void ISA_FN(name)(const struct mm_args *a)
 
+/* The functions of a family of panels, from core(kind, a), which is what they have in common. */
+#define ISA_MM_OF(name, core, kind)                                                                          \
+    ISA_MM(name)                                                                                             \
+    {                                                                                                        \
+        core(kind, a);                                                                                       \
+    }
+#define ISA_MM_K(core)                                                                                       \
+    ISA_MM_OF(mm_q4k, core, PANEL_Q4K)                                                                       \
+    ISA_MM_OF(mm_q5k, core, PANEL_Q5K)                                                                       \
+    ISA_MM_OF(mm_q6k, core, PANEL_Q6K)                                                                       \
+    ISA_MM_OF(mm_iq4xs, core, PANEL_IQ4XS)
+#define ISA_MM_B(core)                                                                                       \
+    ISA_MM_OF(mm_q8, core, PANEL_Q8)                                                                         \
+    ISA_MM_OF(mm_q4, core, PANEL_Q4)                                                                         \
+    ISA_MM_OF(mm_q8m, core, PANEL_Q8M)                                                                       \
+    ISA_MM_OF(mm_q4m, core, PANEL_Q4M)
+#define ISA_MM_F(core)                                                                                       \
+    ISA_MM_OF(mm_f32, core, PANEL_F32)                                                                       \
+    ISA_MM_OF(mm_f16, core, PANEL_F16)                                                                       \
+    ISA_MM_OF(mm_bf16, core, PANEL_BF16)
+
 ISA_MM(mm_q4k);
 ISA_MM(mm_q5k);
 ISA_MM(mm_q6k);

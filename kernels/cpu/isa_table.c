@@ -16,22 +16,9 @@ enum { ISA_MANY_PANELS = MM_PANELS, ISA_SCRATCH = 0 };
 #endif
 
 #if KERN_VEC == 0
-#define ISA_EXACT(name, core, kind)                                                                          \
-    ISA_MM(name)                                                                                             \
-    {                                                                                                        \
-        core(kind, a);                                                                                       \
-    }
-ISA_EXACT(mm_q4k, exact_mm_k, PANEL_Q4K)
-ISA_EXACT(mm_q5k, exact_mm_k, PANEL_Q5K)
-ISA_EXACT(mm_q6k, exact_mm_k, PANEL_Q6K)
-ISA_EXACT(mm_iq4xs, exact_mm_k, PANEL_IQ4XS)
-ISA_EXACT(mm_q8, exact_mm_b, PANEL_Q8)
-ISA_EXACT(mm_q4, exact_mm_b, PANEL_Q4)
-ISA_EXACT(mm_q8m, exact_mm_b, PANEL_Q8M)
-ISA_EXACT(mm_q4m, exact_mm_b, PANEL_Q4M)
-ISA_EXACT(mm_f32, exact_mm_f, PANEL_F32)
-ISA_EXACT(mm_f16, exact_mm_f, PANEL_F16)
-ISA_EXACT(mm_bf16, exact_mm_f, PANEL_BF16)
+ISA_MM_K(exact_mm_k)
+ISA_MM_B(exact_mm_b)
+ISA_MM_F(exact_mm_f)
 #endif
 
 #define ISA_TEXT_(x) #x

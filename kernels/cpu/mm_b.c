@@ -175,22 +175,4 @@ VEC void mm_b(enum panel_kind kind, const struct mm_args *a)
         mm_b_many(kind, a);
 }
 
-ISA_MM(mm_q8)
-{
-    mm_b(PANEL_Q8, a);
-}
-
-ISA_MM(mm_q4)
-{
-    mm_b(PANEL_Q4, a);
-}
-
-ISA_MM(mm_q8m)
-{
-    mm_b(PANEL_Q8M, a);
-}
-
-ISA_MM(mm_q4m)
-{
-    mm_b(PANEL_Q4M, a);
-}
+ISA_MM_B(mm_b)

@@ -50,17 +50,4 @@ VEC void mm_f(enum panel_kind kind, const struct mm_args *a)
     }
 }
 
-ISA_MM(mm_f32)
-{
-    mm_f(PANEL_F32, a);
-}
-
-ISA_MM(mm_f16)
-{
-    mm_f(PANEL_F16, a);
-}
-
-ISA_MM(mm_bf16)
-{
-    mm_f(PANEL_BF16, a);
-}
+ISA_MM_F(mm_f)

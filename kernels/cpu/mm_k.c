@@ -212,22 +212,4 @@ VEC void mm_k(enum panel_kind kind, const struct mm_args *a)
         mm_k_many(kind, a);
 }
 
-ISA_MM(mm_q4k)
-{
-    mm_k(PANEL_Q4K, a);
-}
-
-ISA_MM(mm_q5k)
-{
-    mm_k(PANEL_Q5K, a);
-}
-
-ISA_MM(mm_q6k)
-{
-    mm_k(PANEL_Q6K, a);
-}
-
-ISA_MM(mm_iq4xs)
-{
-    mm_k(PANEL_IQ4XS, a);
-}
+ISA_MM_K(mm_k)
