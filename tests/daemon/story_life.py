@@ -97,9 +97,10 @@ def the_queue_says_who_is_next():
 
 
 def sigterm_finishes_what_runs_and_refuses_what_comes():
+    """What runs waits for credit until the other one was refused, however slow this test is."""
     n = 200
     with Qwend(tiny_model(), "--context", "2048") as qwend, qwp.Peer(qwend.socket) as peer:
-        stream = peer.generate(qwp.prompt("Go on"), max_tokens=n, want_ids=True, ignore_eos=True)
+        stream = peer.generate(qwp.prompt("Go on"), max_tokens=n, want_ids=True, ignore_eos=True, credit_bytes=4)
         peer.wait_for(pb.Accepted, stream, match=lambda m: m.position == 0 and m.prompt_tokens > 0)
         qwend.process.terminate()
         qwend.wait_line(r"stopping: 1 request")
@@ -108,6 +109,7 @@ def sigterm_finishes_what_runs_and_refuses_what_comes():
             raise AssertionError("a draining daemon took a request")
         except qwp.Refused as refused:
             assert refused.code == 403, refused
+        peer.send(pb.Credit(bytes=1 << 20), stream)
         got = peer.collect(stream)
         assert got.usage.finish == pb.FINISH_LENGTH, got.usage
         assert qwend.process.wait(30) == 0
