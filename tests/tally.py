@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tally.py - counts the test cases in meson's testlog.json: prints "passed failed skipped".
+"""tally.py - counts the test cases in meson's testlog.json: prints "passed failed skipped", then the names of what failed.
 
 A cmocka program says in its output how many cases it ran, a story program has a TAP line for each; any other test
 counts as one.
@@ -24,11 +24,15 @@ def count_cases(test):
 
 
 def main():
-    totals = [0, 0, 0]
+    totals, bad = [0, 0, 0], []
     with open(sys.argv[1], encoding="utf-8") as log:
         for line in log:
-            totals = [a + b for a, b in zip(totals, count_cases(json.loads(line)))]
-    print(*totals)
+            test = json.loads(line)
+            n = count_cases(test)
+            totals = [a + b for a, b in zip(totals, n)]
+            if n[1]:
+                bad.append(f"{test['name'].split(' / ')[-1]}:{test['result']}")
+    print(*totals, *bad)
 
 
 if __name__ == "__main__":
