@@ -247,6 +247,7 @@ static void emu_run_block(unsigned index, unsigned turn)
 
     emu_place.block_idx = uint3{index % g.x, index / g.x % g.y, index / g.x / g.y};
     emu_block.n_live = emu_block.n;
+    emu_sync_begin();
     emu_block.order = emu_smem_begin(emu_block.grid->smem_bytes);
     for (int i = 0; i < emu_block.n; i++) {
         struct emu_thread *t = &emu_block.threads[i];

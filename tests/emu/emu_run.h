@@ -42,12 +42,26 @@ struct emu_order {
     char arrived[EMU_BLOCK_MAX], woken[EMU_BLOCK_MAX]; /* __syncwarp */
 };
 
+/* What waits, so that nobody has to look at all threads.  Lanes that wait for each other in one call; those
+ * of a second call at the same time are found by looking. */
+struct emu_warp_wait {
+    unsigned lanes;              /* EMU_AT_WARP */
+    unsigned together;           /* of those, the ones in call; 0: none */
+    const struct emu_call *call; /* borrowed from the stack of one of them */
+};
+struct emu_barrier_wait {
+    int n;                          /* threads EMU_AT_BARRIER */
+    const struct emu_thread *first; /* of them */
+};
+
 /* the block that runs */
 struct emu_block {
     const struct emu_grid *grid; /* borrowed */
     const struct emu_work *work; /* borrowed */
     struct emu_thread *threads;  /* [n] borrowed from emu_run.cpp */
     int n, n_live, current;
+    struct emu_warp_wait warps[EMU_BLOCK_MAX / 32];
+    struct emu_barrier_wait barriers[EMU_NAMED_BARRIERS];
     unsigned barrier_round[EMU_NAMED_BARRIERS];
     struct emu_order *order; /* borrowed from emu_smem.cpp: another one for each block of a grid */
 };
@@ -64,6 +78,7 @@ void emu_run_grid(const struct emu_grid *grid, const struct emu_work *work);
 void emu_wait(void); /* until somebody has made the current thread EMU_READY again */
 
 /* emu_sync.cpp: what threads wait for */
+void emu_sync_begin(void); /* of a block: nobody waits */
 void emu_thread_begin(struct emu_thread *t, int index);
 void emu_thread_end(struct emu_thread *t); /* faults if others wait for it, or copies were never waited for */
 void emu_deadlock(void) __attribute__((noreturn));

@@ -27,6 +27,14 @@ void emu_fault(const char *fmt, ...)
     abort();
 }
 
+void emu_sync_begin(void)
+{
+    for (int i = 0; i * 32 < emu_block.n; i++)
+        emu_block.warps[i] = {};
+    for (int i = 0; i < EMU_NAMED_BARRIERS; i++)
+        emu_block.barriers[i] = {};
+}
+
 void emu_thread_begin(struct emu_thread *t, int index)
 {
     t->state = EMU_READY;
@@ -34,6 +42,12 @@ void emu_thread_begin(struct emu_thread *t, int index)
     t->call = NULL;
     t->copy0 = t->n_copies = t->n_groups = 0;
     t->pdl_waited = false;
+}
+
+/* Within one source file it is the same pointer. */
+static bool sync_same_file(const char *a, const char *b)
+{
+    return a == b || !strcmp(a, b);
 }
 
 /* The lanes of t's warp that wait at the same place as t. */
@@ -45,7 +59,7 @@ static unsigned sync_lanes_with(const struct emu_thread *t)
     for (int i = warp0; i < warp0 + 32 && i < emu_block.n; i++) {
         const struct emu_thread *o = &emu_block.threads[i];
         if (o->state == EMU_AT_WARP && o->call->line == t->call->line &&
-            !strcmp(o->call->file, t->call->file))
+            sync_same_file(o->call->file, t->call->file))
             lanes |= 1u << (i - warp0);
     }
     return lanes;
@@ -55,20 +69,29 @@ static unsigned sync_lanes_with(const struct emu_thread *t)
 static void sync_nobody_waits_for(const struct emu_thread *t, const char *file, int line)
 {
     const int warp0 = t->index & ~31;
-    char what[200] = "its end";
 
-    if (line)
-        snprintf(what, sizeof(what), "a barrier at %s:%d", file, line);
+    if (!emu_block.warps[warp0 / 32].lanes)
+        return;
     for (int i = warp0; i < warp0 + 32 && i < emu_block.n; i++) {
         const struct emu_thread *o = &emu_block.threads[i];
-        if (o != t && o->state == EMU_AT_WARP && (o->call->mask >> (t->index - warp0) & 1))
-            emu_fault("divergent: it comes to %s while lanes %08x wait for it in %s of mask %08x at %s:%d",
-                      what, sync_lanes_with(o), emu_op_name(o->call->op), o->call->mask, o->call->file,
-                      o->call->line);
+        char what[200] = "its end";
+
+        if (o == t || o->state != EMU_AT_WARP || !(o->call->mask >> (t->index - warp0) & 1))
+            continue;
+        if (line)
+            snprintf(what, sizeof(what), "a barrier at %s:%d", file, line);
+        emu_fault("divergent: it comes to %s while lanes %08x wait for it in %s of mask %08x at %s:%d", what,
+                  sync_lanes_with(o), emu_op_name(o->call->op), o->call->mask, o->call->file, o->call->line);
     }
 }
 
 /* warps */
+
+static bool sync_same_call(const struct emu_call *a, const struct emu_call *b)
+{
+    return a->op == b->op && a->mask == b->mask && a->n == b->n && a->line == b->line &&
+           sync_same_file(a->file, b->file);
+}
 
 /* Whether lane o has come to the same call; a fault if it never will. */
 static bool sync_lane_is_here(const struct emu_call *call, const struct emu_thread *t,
@@ -85,8 +108,7 @@ static bool sync_lane_is_here(const struct emu_call *call, const struct emu_thre
                   emu_op_name(call->op), call->mask, call->file, call->line, lane, o->file, o->line);
     if (o->state != EMU_AT_WARP || !(c->mask >> (t->index % 32) & 1))
         return false;
-    if (c->op != call->op || c->mask != call->mask || c->n != call->n || c->line != call->line ||
-        strcmp(c->file, call->file))
+    if (!sync_same_call(c, call))
         emu_fault("divergent: %s of mask %08x at %s:%d, but lanes %08x wait in %s of mask %08x at %s:%d",
                   emu_op_name(call->op), call->mask, call->file, call->line, sync_lanes_with(o),
                   emu_op_name(c->op), c->mask, c->file, c->line);
@@ -109,47 +131,66 @@ static void sync_check_call(const struct emu_call *call, const struct emu_thread
                   call->line, call->n);
 }
 
-/* All lanes are here: compute, let the others go on. */
-static void sync_complete(struct emu_call *call, struct emu_thread *warp)
+/* The lanes that wait in call, t among them.  Where others are known to wait in it, no lane of its mask has
+ * gone where it will never come from: that lane would have been told (sync_nobody_waits_for(), or here). */
+static unsigned sync_lanes_here(const struct emu_call *call, const struct emu_thread *t)
 {
-    struct emu_call *calls[32] = {};
-    const bool orders = call->op == EMU_SYNC;
+    const struct emu_thread *const warp = &emu_block.threads[t->index & ~31];
+    struct emu_warp_wait *const wait = &emu_block.warps[t->index / 32];
+    unsigned here = 1u << t->index % 32;
 
+    if (wait->together && sync_same_call(wait->call, call))
+        return wait->together |= here;
     for (int l = 0; l < 32; l++)
-        if (call->mask >> l & 1)
-            calls[l] = warp[l].call;
+        if ((call->mask >> l & 1) && &warp[l] != t && sync_lane_is_here(call, t, &warp[l]))
+            here |= 1u << l;
+    if (!wait->together) {
+        wait->together = here;
+        wait->call = call;
+    }
+    return here;
+}
+
+/* All lanes are here: compute, let the others go on. */
+static void sync_complete(const struct emu_call *call, const struct emu_thread *t)
+{
+    struct emu_thread *const warp = &emu_block.threads[t->index & ~31];
+    struct emu_warp_wait *const wait = &emu_block.warps[t->index / 32];
+    struct emu_call *calls[32] = {};
+
+    for (unsigned left = call->mask; left; left &= left - 1)
+        calls[__builtin_ctz(left)] = warp[__builtin_ctz(left)].call;
     const int wrong = emu_warp_compute(calls, call->mask);
     if (wrong >= 0)
         emu_fault(
             "%s of mask %08x at %s:%d: lane %d reads a lane that is not in the mask (argument %d, width %d)",
             emu_op_name(call->op), call->mask, call->file, call->line, wrong, calls[wrong]->arg, call->n);
-    for (int l = 0; l < 32; l++)
-        if (orders && (call->mask >> l & 1))
-            __tsan_acquire(&emu_block.order->arrived[warp[l].index]);
-    for (int l = 0; l < 32; l++)
-        if (call->mask >> l & 1) {
-            if (orders)
-                __tsan_release(&emu_block.order->woken[warp[l].index]);
-            warp[l].state = EMU_READY;
-        }
+    if (call->op == EMU_SYNC) {
+        for (unsigned left = call->mask; left; left &= left - 1)
+            __tsan_acquire(&emu_block.order->arrived[warp[__builtin_ctz(left)].index]);
+        for (unsigned left = call->mask; left; left &= left - 1)
+            __tsan_release(&emu_block.order->woken[warp[__builtin_ctz(left)].index]);
+    }
+    for (unsigned left = call->mask; left; left &= left - 1)
+        warp[__builtin_ctz(left)].state = EMU_READY;
+    wait->lanes &= ~call->mask;
+    if (wait->together && sync_same_call(wait->call, call))
+        wait->together = 0;
 }
 
 void emu_collective(struct emu_call *call)
 {
-    struct emu_thread *const t = emu_current(), *const warp = &emu_block.threads[t->index & ~31];
-    bool all = true;
+    struct emu_thread *const t = emu_current();
 
     sync_check_call(call, t);
     t->call = call;
     if (call->op == EMU_SYNC)
         __tsan_release(&emu_block.order->arrived[t->index]);
-    for (int l = 0; l < 32; l++)
-        if ((call->mask >> l & 1) && &warp[l] != t && !sync_lane_is_here(call, t, &warp[l]))
-            all = false;
-    if (all) {
-        sync_complete(call, warp);
+    if (sync_lanes_here(call, t) == call->mask) {
+        sync_complete(call, t);
     } else {
         t->state = EMU_AT_WARP;
+        emu_block.warps[t->index / 32].lanes |= 1u << t->index % 32;
         emu_wait();
     }
     if (call->op == EMU_SYNC)
@@ -158,20 +199,12 @@ void emu_collective(struct emu_call *call)
 
 /* barriers */
 
-static int sync_n_at(int id)
-{
-    int n = 0;
-
-    for (int i = 0; i < emu_block.n; i++)
-        n += emu_block.threads[i].state == EMU_AT_BARRIER && emu_block.threads[i].barrier == id;
-    return n;
-}
-
 static void sync_open_barrier(int id)
 {
     for (int i = 0; i < emu_block.n; i++)
         if (emu_block.threads[i].state == EMU_AT_BARRIER && emu_block.threads[i].barrier == id)
             emu_block.threads[i].state = EMU_READY;
+    emu_block.barriers[id].n = 0;
     emu_block.barrier_round[id]++;
 }
 
@@ -184,19 +217,19 @@ void emu_barrier(int id, int n_threads, const char *file, int line)
                   "block's %d",
                   id, n_threads, file, line, emu_block.n);
     sync_nobody_waits_for(t, file, line);
-    for (int i = 0; i < emu_block.n; i++) {
-        const struct emu_thread *o = &emu_block.threads[i];
-        if (o->state == EMU_AT_BARRIER && o->barrier == id && (o->line != line || strcmp(o->file, file)))
-            emu_fault("divergent: barrier %d at %s:%d, but thread %d waits in it at %s:%d", id, file, line,
-                      o->index, o->file, o->line);
-    }
+    struct emu_barrier_wait *const wait = &emu_block.barriers[id];
+    if (wait->n && (wait->first->line != line || !sync_same_file(wait->first->file, file)))
+        emu_fault("divergent: barrier %d at %s:%d, but thread %d waits in it at %s:%d", id, file, line,
+                  wait->first->index, wait->first->file, wait->first->line);
     char *const order = &emu_block.order->barrier[id][emu_block.barrier_round[id] & 1];
     __tsan_release(order);
     t->state = EMU_AT_BARRIER;
     t->barrier = id;
     t->file = file;
     t->line = line;
-    if (sync_n_at(id) == (id ? n_threads : emu_block.n_live))
+    if (!wait->n++)
+        wait->first = t;
+    if (wait->n == (id ? n_threads : emu_block.n_live))
         sync_open_barrier(id);
     else
         emu_wait();
@@ -213,7 +246,7 @@ void emu_thread_end(struct emu_thread *t)
             "was launched before the kernel in front of it had ended (PDL), but never called kc_pdl_wait()");
     t->state = EMU_DONE;
     emu_block.n_live--;
-    if (emu_block.n_live && sync_n_at(0) == emu_block.n_live)
+    if (emu_block.n_live && emu_block.barriers[0].n == emu_block.n_live)
         sync_open_barrier(0);
 }
 

@@ -129,41 +129,66 @@ static void warp_ldmatrix(struct emu_call *const call[32], int n)
         }
 }
 
-static void warp_mma_s8(struct emu_call *const call[32], int k, bool unsigned_a)
+/* Fragments: a lane has row lane / 4 of each part, and per elements of it in a word, from k on. */
+static int warp_k(int per, int lane, int part)
 {
+    return 4 * per * part + per * (lane % 4);
+}
+
+/* d += A B: a and b have the rows of A and the columns of B. */
+template <int K, class T, class Sum>
+static void warp_mma(struct emu_call *const call[32], const T (&a)[16][K], const T (&b)[8][K], Sum sum_of)
+{
+    for (int l = 0; l < 32; l++)
+        for (int i = 0; i < 4; i++)
+            call[l]->d[i] = sum_of(call[l]->d[i], a[l / 4 + 8 * (i / 2)], b[l % 4 * 2 + i % 2]);
+}
+
+template <int K>
+static void warp_mma_s8(struct emu_call *const call[32], bool unsigned_a)
+{
+    int16_t a[16][K], b[8][K];
+
     for (int l = 0; l < 32; l++) {
-        for (int i = 0; i < 4; i++) {
-            const int row = l / 4 + 8 * (i / 2), col = l % 4 * 2 + i % 2;
-            uint32_t sum = call[l]->d[i];
-            for (int j = 0; j < k; j++) {
-                const struct emu_call *a = call[row % 8 * 4 + j % 16 / 4], *b = call[col * 4 + j % 16 / 4];
-                const uint8_t x = uint8_t(a->a[row / 8 + 2 * (j / 16)] >> 8 * (j % 4));
-                const int8_t y = int8_t(b->b[j / 16] >> 8 * (j % 4));
-                sum += uint32_t((unsigned_a ? int(x) : int(int8_t(x))) * int(y));
+        for (int i = 0; i < K / 8; i++)
+            for (int j = 0; j < 4; j++) {
+                const uint8_t x = uint8_t(call[l]->a[i] >> 8 * j);
+                a[l / 4 + 8 * (i % 2)][warp_k(4, l, i / 2) + j] = unsigned_a ? x : int8_t(x);
             }
-            call[l]->d[i] = sum;
-        }
+        for (int i = 0; i < K / 16; i++)
+            for (int j = 0; j < 4; j++)
+                b[l / 4][warp_k(4, l, i) + j] = int8_t(call[l]->b[i] >> 8 * j);
     }
+    warp_mma(call, a, b, [](uint32_t d, const int16_t(&x)[K], const int16_t(&y)[K]) {
+        int sum = 0;
+        for (int j = 0; j < K; j++)
+            sum += x[j] * y[j];
+        return d + uint32_t(sum);
+    });
 }
 
 /* Products are exact and added in double: what a device adds up in f32, in an order of its own, is near it.
  */
 static void warp_mma_float(struct emu_call *const call[32], bool bf16)
 {
+    float (*const value)(uint16_t) = bf16 ? half_from_bf16 : half_to_float;
+    double a[16][16], b[8][16];
+
     for (int l = 0; l < 32; l++) {
-        for (int i = 0; i < 4; i++) {
-            const int row = l / 4 + 8 * (i / 2), col = l % 4 * 2 + i % 2;
-            double sum = double(half_from_bits(call[l]->d[i]));
-            for (int j = 0; j < 16; j++) {
-                const struct emu_call *a = call[row % 8 * 4 + j % 8 / 2], *b = call[col * 4 + j % 8 / 2];
-                const uint16_t x = uint16_t(a->a[row / 8 + 2 * (j / 8)] >> 16 * (j % 2));
-                const uint16_t y = uint16_t(b->b[j / 8] >> 16 * (j % 2));
-                sum += bf16 ? double(half_from_bf16(x)) * double(half_from_bf16(y))
-                            : double(half_to_float(x)) * double(half_to_float(y));
-            }
-            call[l]->d[i] = half_bits(float(sum));
-        }
+        for (int i = 0; i < 4; i++)
+            for (int j = 0; j < 2; j++)
+                a[l / 4 + 8 * (i % 2)][warp_k(2, l, i / 2) + j] =
+                    double(value(uint16_t(call[l]->a[i] >> 16 * j)));
+        for (int i = 0; i < 2; i++)
+            for (int j = 0; j < 2; j++)
+                b[l / 4][warp_k(2, l, i) + j] = double(value(uint16_t(call[l]->b[i] >> 16 * j)));
     }
+    warp_mma(call, a, b, [](uint32_t d, const double(&x)[16], const double(&y)[16]) {
+        double sum = double(half_from_bits(d));
+        for (int j = 0; j < 16; j++)
+            sum += x[j] * y[j];
+        return half_bits(float(sum));
+    });
 }
 
 int emu_warp_compute(struct emu_call *const call[32], unsigned mask)
@@ -191,7 +216,10 @@ int emu_warp_compute(struct emu_call *const call[32], unsigned mask)
         return -1;
     case EMU_MMA_S8:
     case EMU_MMA_U8S8:
-        warp_mma_s8(call, any->n, op == EMU_MMA_U8S8);
+        if (any->n == 32)
+            warp_mma_s8<32>(call, op == EMU_MMA_U8S8);
+        else
+            warp_mma_s8<16>(call, op == EMU_MMA_U8S8);
         return -1;
     case EMU_MMA_F16:
     case EMU_MMA_BF16:
