@@ -4,9 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#if defined(__x86_64__)
+#if defined(KERN_SCALAR_ONLY) /* nothing else is built */
+#elif defined(__x86_64__)
+#define CPU_X86_64
 #include <cpuid.h>
 #elif defined(__aarch64__)
+#define CPU_AARCH64
 #include <sys/auxv.h>
 #endif
 
@@ -17,7 +20,7 @@
 
 /* instruction sets, best first */
 
-#if defined(__x86_64__)
+#if defined(CPU_X86_64)
 static bool cpu_has_avx2(void)
 {
     unsigned a, b, c, d;
@@ -47,7 +50,7 @@ static bool cpu_has_amx(void)
 {
     return cpu_has_avx512() && amx_is_usable();
 }
-#elif defined(__aarch64__)
+#elif defined(CPU_AARCH64)
 static bool cpu_has_neon(void)
 {
     return getauxval(AT_HWCAP) & HWCAP_ASIMDDP;
@@ -69,12 +72,12 @@ static const struct cpu_isa {
     bool (*is_here)(void);
     const char *needs;
 } cpu_isas[] = {
-#if defined(__x86_64__)
+#if defined(CPU_X86_64)
     {&isa_amx, cpu_has_amx, "what avx512 needs, AMX tiles and int8, and Linux to let them be used"},
     {&isa_avx512, cpu_has_avx512, "AVX-512 F, BW, VL, DQ and VNNI"},
     {&isa_avxvnni, cpu_has_avxvnni, "AVX2, FMA, F16C and AVX-VNNI"},
     {&isa_avx2, cpu_has_avx2, "AVX2, FMA and F16C"},
-#elif defined(__aarch64__)
+#elif defined(CPU_AARCH64)
     {&isa_i8mm, cpu_has_i8mm, "dot products and I8MM"},
     {&isa_neon, cpu_has_neon, "dot products"},
 #endif
