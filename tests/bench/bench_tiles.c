@@ -1,12 +1,6 @@
-/* bench_tiles.c - what the CPU backend does beside the products of AMX tiles, measured where there are no
- * tiles.
- *
- *     bench_tiles [REPS]
- *
- * One item as cpu_mm.c cuts them, 512 rows with 16 panels of 4,096 k, on one thread: nanoseconds of each part
- * of mm_tile.h per step (32 rows with one block of one panel, 16 products of tiles), the fastest of REPS, and
- * what AVX-512 VNNI makes of the same item.  The products' own time is a matter of counting:
- * docs/BENCHMARKS.md. Compiled with the flags of the table "amx", and run only where AVX-512 is. */
+/* bench_tiles.c - see bench_tiles.h.  Compiled with the flags of the table "amx". */
+#include "bench_tiles.h"
+
 #include <stdio.h>
 #include <time.h>
 
@@ -165,16 +159,8 @@ static void tiles_bench_deinit(struct tiles_bench *bench)
     free(bench->scratch);
 }
 
-int main(int argc, char **argv)
+int bench_tiles(int reps)
 {
-    const int reps = argc > 1 ? atoi(argv[1]) : 20;
-
-    if (reps < 1 || argc > 2) {
-        fputs("usage: bench_tiles [REPS]\n", stderr);
-        return 2;
-    }
-    if (!__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512dq"))
-        return 77;
     puts("| type | rows, ns a step | unpacking | to floats | all three | the item by AVX-512 VNNI, ns a step "
          "| GOP/s |");
     puts("|---|--:|--:|--:|--:|--:|--:|");
