@@ -10,6 +10,14 @@
 enum { MM_K_PANELS = 4 };                     /* panels that share one walk over the rows */
 enum { MM_K_AHEAD = 3, MM_K_AHEAD_MANY = 2 }; /* blocks of prefetch */
 
+/* Groups of a block in the code.  With checks of each load gcc 12 takes three times as long for all of them.
+ */
+#if defined(__SANITIZE_ADDRESS__)
+enum { MM_K_GROUPS_UNROLLED = 1 };
+#else
+enum { MM_K_GROUPS_UNROLLED = 8 };
+#endif
+
 /* Rows at once: what they add up in has to stay in registers, totals too where they are added to often. */
 VEC int mm_k_rows_most(enum panel_kind kind)
 {
@@ -74,7 +82,7 @@ VEC void mm_k_block(enum panel_kind kind, int n_row, const uint8_t *main, const 
 #pragma GCC unroll 8
     for (int m = 0; m < n_row; m++)
         total[m] = vh_zero();
-#pragma GCC unroll 8
+#pragma GCC unroll MM_K_GROUPS_UNROLLED
     for (int g = 0; g < 8; g++) {
         const int n = kind == PANEL_Q6K ? 4 : 8; /* quads of a scale */
         mm_k_fetch(kind, ahead, g);
