@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 
-WAIT_S = 60.0       # longer than anything here takes, sanitizers included
+WAIT_S = 120.0      # longer than anything here takes, sanitizers included
 
 
 def golden(path):

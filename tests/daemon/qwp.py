@@ -32,7 +32,7 @@ TYPES = {
     400: pb.Admin, 401: pb.Done, 402: pb.Use, 403: pb.UseProgress, 404: pb.Used, 33173: pb.Served,
 }
 NUMBERS = {cls: number for number, cls in TYPES.items()}
-TIMEOUT_S = 30.0  # for anything that must happen; generous, as the build machine may be busy
+TIMEOUT_S = 60.0  # for anything that must happen; generous, as the build machine may be busy
 
 Frame = collections.namedtuple("Frame", "stream type flags msg")
 

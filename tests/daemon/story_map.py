@@ -238,7 +238,7 @@ def a_signal_or_a_reader_that_goes_ends_it():
     idle()
 
 
-def a_terminal_sees_a_bar_and_a_pipe_nothing():
+def a_terminal_sees_a_bar_and_a_pipe_a_line_in_ten_seconds():
     with tempfile.TemporaryDirectory() as folder:
         records = os.path.join(folder, "records")
         with open(records, "w", encoding="utf-8") as f:
@@ -260,7 +260,10 @@ def a_terminal_sees_a_bar_and_a_pipe_nothing():
             assert shown.wait(WAIT_S) == 130
         os.close(main)
         assert b"qwenctl: [" in seen and b"] " in seen and b" tokens/s, " in seen and seen.count(b"\r\x1b[K") >= 1, seen
-        assert not run(*QUICK, SUM, data=RECORDS[:2000]).stderr
+        began = time.monotonic()
+        said = run(*QUICK, SUM, data=RECORDS[:2000]).stderr.decode().splitlines()
+        assert len(said) <= (time.monotonic() - began) / 10, said
+        assert all(re.fullmatch(r"qwenctl: \d+, \d+ tokens/s", line) for line in said), said
         idle()
 
 
@@ -307,6 +310,6 @@ if __name__ == "__main__":
             each_format_is_read, a_dry_run_counts_and_asks_nothing, what_is_wrong_is_named_and_the_rest_goes_on, a_record_has_a_limit, usage_is_checked,
             the_journal_is_kept_to, killed_again_and_again_it_comes_to_the_same, order_is_that_of_the_records_unless_it_is_not_wanted,
             as_many_run_as_the_daemon_has_slots_and_the_beginning_is_read_once, limits_stop_it, a_signal_or_a_reader_that_goes_ends_it,
-            a_terminal_sees_a_bar_and_a_pipe_nothing,
+            a_terminal_sees_a_bar_and_a_pipe_a_line_in_ten_seconds,
             a_daemon_that_is_full_is_waited_for_and_one_that_refuses_is_not, a_daemon_that_dies_costs_nothing])
     sys.exit(STATUS)

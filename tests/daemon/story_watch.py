@@ -11,7 +11,6 @@ from other_user import OTHER_UID, fork_as
 from qwp import Refused, prompt
 
 
-
 def samples(p, stream, n):
     return [p.expect(pb.Sample, stream).msg for _ in range(n)]
 
@@ -36,7 +35,10 @@ def a_prompt_that_is_read_says_how_far_it_is():
         p.wait_for(pb.Delta, stream)        # the engine's next step is a minute off
         other = q.generate(prompt("y" * 50), max_tokens=5)
         q.wait_for(pb.Accepted, other, match=lambda a: a.prompt_tokens)
-        writes, reads = p.call(pb.ListRequests(), pb.Requests).requests
+        end = time.monotonic() + qwp.TIMEOUT_S
+        while not (both := p.call(pb.ListRequests(), pb.Requests).requests)[1].read_tokens:     # q is not told of it
+            assert time.monotonic() < end, both
+        writes, reads = both
         assert writes.state == pb.RequestInfo.DECODE and not writes.HasField("read_tokens"), writes
         assert reads.state == pb.RequestInfo.PREFILL and reads.read_tokens == reads.prompt_tokens // 2 > 0, reads
         q.send(pb.Cancel(), other)

@@ -110,7 +110,7 @@
     (say "start")
     (should (wait-for (lambda ()
                         (type "z")
-                        (with-timeout (0.2 nil) ; longer than a proposal takes
+                        (with-timeout (1 nil) ; another key would take its turn
                           (while (not (shown)) (accept-process-output nil 0.01))
                           t))))
     (should (= (missed) 1))))

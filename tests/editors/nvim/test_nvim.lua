@@ -115,7 +115,7 @@ local function run()
     check('it is found again', wait(function()
         if not shown() then
             input('y')
-            vim.wait(60, shown, 5) -- longer than a proposal takes
+            vim.wait(1000, shown, 5) -- another key would take its turn
         end
         return shown()
     end) and lua('return messages') == 1)
