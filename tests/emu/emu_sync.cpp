@@ -131,16 +131,20 @@ static void sync_check_call(const struct emu_call *call, const struct emu_thread
                   call->line, call->n);
 }
 
-/* The lanes that wait in call, t among them.  Where others are known to wait in it, no lane of its mask has
- * gone where it will never come from: that lane would have been told (sync_nobody_waits_for(), or here). */
+/* The lanes that wait in call, t among them.  Where others are known to wait in it, and no lane of its mask
+ * waits elsewhere, none has gone where it will never come from: it would have been told
+ * (sync_nobody_waits_for()). */
 static unsigned sync_lanes_here(const struct emu_call *call, const struct emu_thread *t)
 {
     const struct emu_thread *const warp = &emu_block.threads[t->index & ~31];
     struct emu_warp_wait *const wait = &emu_block.warps[t->index / 32];
     unsigned here = 1u << t->index % 32;
 
-    if (wait->together && sync_same_call(wait->call, call))
-        return wait->together |= here;
+    if (wait->together && sync_same_call(wait->call, call)) {
+        wait->together |= here;
+        if (!(wait->lanes & call->mask & ~wait->together))
+            return wait->together;
+    }
     for (int l = 0; l < 32; l++)
         if ((call->mask >> l & 1) && &warp[l] != t && sync_lane_is_here(call, t, &warp[l]))
             here |= 1u << l;

@@ -22,6 +22,8 @@ KERN_CUDA_FN float planted_block_sum(float v)
         return v;
     if (F == PLANTED_HALF_WARP && t % 32 < 16)
         v += __shfl_xor_sync(KC_ALL_LANES, v, 8);
+    if (F == PLANTED_TWO_PARTNERS && t < 3)
+        v += __shfl_sync(t == 1 ? 0x6u : 0x7u, v, 2);
     if (F == PLANTED_LANE_NOT_IN_MASK && t < 16)
         v += __shfl_sync(0xffffu, v, t + 4);
     if (F == PLANTED_LANE_AT_BARRIER && t == 3)

@@ -17,6 +17,7 @@ enum planted_fault {
     PLANTED_PAST_GLOBAL,
     PLANTED_NEVER_WRITTEN,
     PLANTED_HALF_WARP,
+    PLANTED_TWO_PARTNERS, /* lanes 1 and 2 wait for each other, in masks that differ */
     PLANTED_LANE_ENDED,
     PLANTED_LANE_AT_BARRIER,
     PLANTED_TWO_BARRIERS,

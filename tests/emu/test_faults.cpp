@@ -111,6 +111,7 @@ static void test_each_misuse_is_told_with_its_place(void **state)
     } cases[] = {
         {PLANTED_NO_WAIT, {"ends with 4 cp.async that nothing has waited for", "block (", "planted_tiles"}},
         {PLANTED_LANE_NOT_IN_MASK, {"of mask 0000ffff", "not in the mask (argument", "planted.cu:"}},
+        {PLANTED_TWO_PARTNERS, {"divergent: ", "of mask 00000007 at ", "of mask 00000006 at "}},
         {PLANTED_HALF_WARP, {"divergent: ", "planted.cu:", "dev.cuh:"}},
         {PLANTED_LANE_ENDED, {"divergent: ", "warp 1 lane", "dev.cuh:"}},
         {PLANTED_LANE_AT_BARRIER, {"divergent: ", "barrier", "planted.cu:"}},
