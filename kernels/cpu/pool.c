@@ -52,6 +52,7 @@ struct pool {
     _Atomic uint32_t n_asleep;
     _Atomic bool caller_asleep, stop;
     _Atomic int n_met;
+    _Atomic bool missed; /* one waited for the others in vain */
     struct pool_range ranges[POOL_THREADS_MAX];
     int n_workers;
     struct pool_worker workers[POOL_THREADS_MAX];
@@ -285,10 +286,13 @@ static void pool_look_at_cpus(struct pool *pool)
 static void pool_meet(void *ctx, int item _unused_, int thread _unused_)
 {
     struct pool *pool = ctx;
+    int n_left = pool->n_spins;
 
     atomic_fetch_add(&pool->n_met, 1);
-    for (int i = 0; i < pool->n_spins && atomic_load(&pool->n_met) < pool->team.n; i++)
+    while (atomic_load(&pool->n_met) < pool->team.n && n_left-- > 0)
         pool_pause();
+    if (n_left < 0)
+        atomic_store(&pool->missed, true);
 }
 
 /* The quickest of some phases in which all meet: the others say how busy the machine is, not what a hand-over
@@ -301,13 +305,15 @@ static void pool_measure(struct pool *pool, int64_t for_ns)
 
     for (int64_t t0 = begin, t1; pool->n_handovers < POOL_HANDOVERS && t0 - begin < for_ns; t0 = t1) {
         atomic_store(&pool->n_met, 0);
+        atomic_store(&pool->missed, false);
         pool_run(pool, pool_meet, pool, pool->team.n);
         t1 = pool_now_ns();
-        pool->handover_ns = (int)MIN(pool->handover_ns, t1 - t0);
-        if (t1 - t0 < POOL_SPIN_NS)
-            pool->n_handovers++;
-        else
+        if (atomic_load(&pool->missed) || t1 - t0 >= POOL_SPIN_NS) {
             sched_yield();
+            continue;
+        }
+        pool->handover_ns = (int)MIN(pool->handover_ns, t1 - t0);
+        pool->n_handovers++;
     }
     pool->team = team; /* what held up phases of no length is forgotten */
 }
