@@ -21,9 +21,12 @@ class LoopClient:
 
     def __init__(self, d, loop, *arguments):
         program = os.path.join(os.environ["QWEND_BUILD"], f"tests/fixture/loop_client_{loop}")
+        # unbuffered: communicate() would not give back what a buffer has read beyond the 100 bytes
         self.run = subprocess.Popen([program, d.socket, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                    stderr=subprocess.PIPE)
-        self.text = self.run.stdout.read(100)
+                                    stderr=subprocess.PIPE, bufsize=0)
+        self.text = b""
+        while len(self.text) < 100 and (more := self.run.stdout.read(100 - len(self.text))):
+            self.text += more
 
     def finish(self, status=0):
         """Goes on: all that it printed."""
