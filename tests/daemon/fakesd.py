@@ -153,7 +153,7 @@ class FakeSd:
     def __exit__(self, *unused):
         with self.lock:
             self.stopping = True
-        super().__exit__()
+        super().__exit__(*unused)
         self.monitor.join(harness.WAIT_S)
         self.notify.shutdown(socket.SHUT_RDWR)
         self.notify_reader.join(harness.WAIT_S)

@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 
+LAST_LINES = 12     # of the daemon's own, in the output of a story that failed
 WAIT_S = 120.0      # longer than anything here takes, sanitizers included
 
 
@@ -85,7 +86,9 @@ class Qwend:
             raise
         return self
 
-    def __exit__(self, *unused):
+    def __exit__(self, failed=None, *unused):
+        if failed:      # what the story says of it is half of the truth
+            print("".join(f"# {line}\n" for line in self.log().splitlines()[-LAST_LINES:]), end="", flush=True)
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()

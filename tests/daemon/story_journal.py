@@ -37,7 +37,7 @@ class Journalled(Fake):
 
     def __exit__(self, *unused):
         self.journal.close()
-        super().__exit__()
+        super().__exit__(*unused)
 
     def event(self, kind):
         """The fields of the next event of a kind; all that come are kept."""

@@ -39,7 +39,7 @@ class Copied(Fake):
         os.rename(other, self.binary)
 
     def __exit__(self, *unused):
-        super().__exit__()
+        super().__exit__(*unused)
         shutil.rmtree(self.bin)
 
 
