@@ -307,6 +307,7 @@ static void conn_advance(struct conn *conn)
 void conn_on_answered(struct conn *conn)
 {
     conn->task = NULL;
+    conn->wants_room = false;
     log_debug("%s %s %s: %d", conn->owner->name, conn->head.method ? conn->head.method : "?",
               conn->route ? conn->route->path : "?", conn->status);
     conn_drop_request(conn);
@@ -371,14 +372,17 @@ static void conn_on_readable(int fd, short what, void *arg)
 static void conn_on_writable(int fd, short what, void *arg)
 {
     struct conn *conn = arg;
-    const size_t before = conn_unsent(conn);
 
     conn_out_flush(conn);
     if (conn->dead)
         return;
-    if (conn_unsent(conn) < before && conn->task && conn_unsent(conn) <= CONN_UNSENT_LOW &&
-        conn->task->on_room)
-        conn->task->on_room(conn->task);
+    if (conn->wants_room && conn_unsent(conn) <= CONN_UNSENT_LOW) {
+        conn->wants_room = false;
+        if (!conn_unsent(conn))
+            loop_unwatch(conn->writable);
+        if (conn->task && conn->task->on_room)
+            conn->task->on_room(conn->task);
+    }
     if (!conn->dead && conn->state == CONN_HEAD)
         conn_advance(conn);
 }

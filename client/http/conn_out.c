@@ -49,7 +49,8 @@ void conn_out_flush(struct conn *conn)
         return;
     }
     if (loop_is_armed(conn->writable)) {
-        loop_unwatch(conn->writable);
+        if (!conn->wants_room) /* else conn_on_writable() tells, for this may be within what its task says */
+            loop_unwatch(conn->writable);
         loop_unwatch(conn->timer);
         if (conn->state == CONN_HEAD)
             loop_arm_ms(conn->timer, 1000ull * conn->g->options->idle_s);

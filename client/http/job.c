@@ -111,8 +111,10 @@ static void job_send(struct job *job, struct jout *j)
     if (!conn->dead && !conn_charge(conn, job_held_bytes(job)))
         conn_kill(conn);
     job->spoke = true;
-    if (!job->over && conn_unsent(conn) > CONN_UNSENT_HIGH)
+    if (!job->over && conn_unsent(conn) > CONN_UNSENT_HIGH) {
+        conn_want_room(conn);
         job_pause(job, true);
+    }
 }
 
 /* False: the job is over. */
