@@ -2,7 +2,7 @@
  *
  * A full sort of a 248k vocabulary costs 20 ms, so nothing sorts more than it must: candidates lie in a
  * max-heap and are popped, best first, only as far as top_p or the draw asks; with top_k they are k entries
- * to begin with. */
+ * to begin with, which sample_few.c finds without looking at each of the others. */
 #include "sampler.h"
 
 #include <assert.h>
@@ -125,13 +125,6 @@ static int sampler_load_logits(struct sampler *s, const float *logits)
     return bad ? SAMPLE_E_NAN : SAMPLE_OK;
 }
 
-static void sampler_ban(struct sampler *s, const bool *banned)
-{
-    for (int i = 0; banned && i < s->n_vocab; i++)
-        if (banned[i])
-            s->x[i] = -INFINITY;
-}
-
 double sample_penalised(const struct sample_params *p, double x, int32_t c)
 {
     x = x <= 0 ? x * (double)p->repeat_penalty : x / (double)p->repeat_penalty;
@@ -143,15 +136,21 @@ bool sample_penalises(const struct sample_params *p)
     return p->repeat_penalty != 1.0f || p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
 }
 
-/* Each distinct token of the window. */
-static void sampler_penalise(struct sampler *s, const struct sample_params *p, const int32_t *history,
-                             size_t n_history)
+const int32_t *sample_window(const struct sample_row *row, size_t *ret_n)
 {
-    size_t n = p->penalty_last_n < 0 ? n_history : MIN(n_history, (size_t)p->penalty_last_n);
-    const int32_t *window = history + (n_history - n);
+    const struct sample_params *p = row->params;
+    const size_t n = p->penalty_last_n < 0 ? row->n_history : MIN(row->n_history, (size_t)p->penalty_last_n);
 
-    if (!sample_penalises(p))
-        return;
+    *ret_n = sample_penalises(p) ? n : 0;
+    return row->history + (row->n_history - *ret_n);
+}
+
+/* Each distinct token of the window. */
+static void sampler_penalise(struct sampler *s, const struct sample_row *row)
+{
+    size_t n;
+    const int32_t *window = sample_window(row, &n);
+
     for (size_t i = 0; i < n; i++) {
         assert(window[i] >= 0 && window[i] < s->n_vocab);
         s->count[window[i]]++;
@@ -161,23 +160,27 @@ static void sampler_penalise(struct sampler *s, const struct sample_params *p, c
 
         if (!c)
             continue; /* an earlier place of the window has dealt with it */
-        s->x[id] = sample_penalised(p, s->x[id], c);
+        s->x[id] = sample_penalised(row->params, s->x[id], c);
         s->count[id] = 0;
     }
 }
 
-static int sampler_load(struct sampler *s, const struct sample_params *p, const float *logits,
-                        const bool *banned, const int32_t *history, size_t n_history)
+int32_t sample_next_banned(const struct sample_row *row, int32_t n_vocab, int32_t id)
 {
-    int r = sampler_load_logits(s, logits);
+    const bool *at = row->banned ? memchr(row->banned + id, true, (size_t)(n_vocab - id)) : NULL;
 
-    if (r)
-        return r;
+    return at ? (int32_t)(at - row->banned) : n_vocab;
+}
+
+void sampler_adjust(struct sampler *s, const struct sample_row *row)
+{
+    const struct sample_params *p = row->params;
+
     for (int i = 0; i < p->n_bias; i++)
         s->x[p->bias[i].id] += (double)p->bias[i].bias;
-    sampler_penalise(s, p, history, n_history);
-    sampler_ban(s, banned);
-    return SAMPLE_OK;
+    sampler_penalise(s, row);
+    for (int32_t id = -1; (id = sample_next_banned(row, s->n_vocab, id + 1)) < s->n_vocab;)
+        s->x[id] = -INFINITY;
 }
 
 /* candidates */
@@ -188,7 +191,7 @@ bool sample_better(const struct sample_entry *a, const struct sample_entry *b)
 }
 
 /* Restores heap order below i. */
-static void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_top)
+void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_top)
 {
     const struct sample_entry e = heap[i];
 
@@ -202,7 +205,7 @@ static void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_to
     heap[i] = e;
 }
 
-static void sample_heapify(struct sample_entry *heap, int n, bool best_on_top)
+void sample_heapify(struct sample_entry *heap, int n, bool best_on_top)
 {
     for (int i = n / 2 - 1; i >= 0; i--)
         sample_sift(heap, n, i, best_on_top);
@@ -305,10 +308,28 @@ void sampler_keep(struct sampler *s, const struct sample_params *p)
     sampler_keep_min_p(s, (double)p->min_p);
 }
 
-/* Leaves what top_k, top_p, min_p and temperature 0 keep, at least the best one, which is popped. */
-static int sampler_filter(struct sampler *s, const struct sample_params *p)
+static int sampler_find(struct sampler *s, const struct sample_row *row, int k)
 {
-    sampler_select(s, p->temperature == 0.0f ? 1 : p->top_k);
+    int r;
+
+    if (k > 0 && k <= SAMPLER_FEW)
+        return sampler_find_few(s, row, k);
+    r = sampler_load_logits(s, row->logits);
+    if (r)
+        return r;
+    sampler_adjust(s, row);
+    sampler_select(s, k);
+    return SAMPLE_OK;
+}
+
+/* Leaves what top_k, top_p, min_p and temperature 0 keep, at least the best one, which is popped. */
+static int sampler_filter(struct sampler *s, const struct sample_row *row)
+{
+    const struct sample_params *p = row->params;
+    int r = sampler_find(s, row, p->temperature == 0.0f ? 1 : p->top_k);
+
+    if (r)
+        return r;
     if (!sampler_pop(s))
         return SAMPLE_E_NAN;
     sampler_keep(s, p);
@@ -406,13 +427,12 @@ int sampler_pick(struct sampler *s, const struct sample_params *params, const fl
                  const bool *banned, const int32_t *history, size_t n_history, uint64_t position,
                  int n_logprobs, struct sample_choice *ret_choice)
 {
+    const struct sample_row row = {params, logits, banned, history, n_history};
     struct sample_choice choice = {0};
     int i, r;
 
     assert(position <= UINT32_MAX && n_logprobs <= SAMPLE_TOP_MAX);
-    r = sampler_load(s, params, logits, banned, history, n_history);
-    if (!r)
-        r = sampler_filter(s, params);
+    r = sampler_filter(s, &row);
     if (r)
         return r;
     i = sampler_draw(s, params, position);
@@ -438,11 +458,10 @@ int sampler_distribution(struct sampler *s, const struct sample_params *params, 
                          const int32_t **ret_ids, const double **ret_probs, int *ret_n)
 {
     const double temperature = params->temperature == 0.0f ? 1.0 : (double)params->temperature;
+    const struct sample_row row = {params, logits, banned, history, n_history};
     double mass, max;
-    int r = sampler_load(s, params, logits, banned, history, n_history);
+    int r = sampler_filter(s, &row);
 
-    if (!r)
-        r = sampler_filter(s, params);
     if (r)
         return r;
     while (sampler_pop(s))

@@ -1,5 +1,5 @@
-/* sampler.h - the inside of struct sampler; included by sample.c and sample_top.c, which find the candidates
- * of a draw each in its own way and share what follows. */
+/* sampler.h - the inside of struct sampler; included by sample.c, sample_few.c and sample_top.c, which find
+ * the candidates of a draw each in its own way and share what follows. */
 #pragma once
 
 #include "sample.h"
@@ -15,12 +15,22 @@ struct sampler {
     int n_vocab;
     double *x;      /* owned, [n_vocab] logits after bias and penalties; -inf: may not be chosen */
     int32_t *count; /* owned, [n_vocab] occurrences in the penalty window; zero between calls */
-    int16_t *place; /* owned, [n_vocab] 1 + an id's place in a row's candidates; zero between calls */
+    int16_t *place; /* owned, [n_vocab] 1 + an id's place in a row's candidates, or that it was moved; zero
+                       between calls */
     struct sample_entry *heap; /* owned, [n_vocab] */
     int n_heap;                /* candidates that were not popped yet */
     int32_t *ids;              /* owned, [n_vocab] candidates that were popped, best first */
     double *best;              /* owned, [n_vocab] their values */
-    int n_best;
+    int n_best, n_moved;
+};
+
+/* What a token is chosen by.  Borrowed. */
+struct sample_row {
+    const struct sample_params *params;
+    const float *logits;
+    const bool *banned; /* NULL: none */
+    const int32_t *history;
+    size_t n_history;
 };
 
 /* What a token that was seen c times has left, and whether that can be other than what it had. */
@@ -28,6 +38,18 @@ double sample_penalised(const struct sample_params *p, double x, int32_t c);
 bool sample_penalises(const struct sample_params *p);
 
 bool sample_better(const struct sample_entry *a, const struct sample_entry *b);
+/* A heap of n whose order is broken below i, or everywhere. */
+void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_top);
+void sample_heapify(struct sample_entry *heap, int n, bool best_on_top);
+/* Ids that penalties look at: n of them, 0 where there are no penalties. */
+const int32_t *sample_window(const struct sample_row *row, size_t *ret_n);
+/* The first from id on that may not be chosen, or n_vocab. */
+int32_t sample_next_banned(const struct sample_row *row, int32_t n_vocab, int32_t id);
+/* x has the row's logits, or at least those of the ids that any of these name: bias, penalties, bans. */
+void sampler_adjust(struct sampler *s, const struct sample_row *row);
+/* Candidates = the k best of the row, 1 to SAMPLER_FEW; fewer if fewer may be chosen.  SAMPLE_OK or
+ * SAMPLE_E_NAN. */
+int sampler_find_few(struct sampler *s, const struct sample_row *row, int k);
 bool sampler_pop(struct sampler *s); /* the best of the heap to ids and best; false: it is empty */
 
 /* All below: the best candidate has been popped.  Masses are relative to it: its own is 1. */

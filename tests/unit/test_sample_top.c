@@ -205,6 +205,55 @@ static void test_pick_top_is_the_rows_pick_or_none(void **state)
     assert_true(n_told > 30000 && n_more > 5000 && n_bad > 1000); /* all ways were gone */
 }
 
+/* The few are found in one walk over the row, all are sorted. */
+static void test_the_best_few_are_the_first_of_all(void **state)
+{
+    static int32_t all_ids[VOCAB_MAX];
+    static double all_probs[VOCAB_MAX];
+    static const int few[] = {1, 2, 20, 63, 64, 255, 256};
+    int n_compared = 0, n_bad = 0;
+
+    for (int i = 0; i < 5000; i++) {
+        const bool *banned;
+        const int32_t *ids;
+        const double *probs;
+        struct sampler *s = NULL;
+        int n, n_all, r;
+
+        row_make(&row);
+        wish_make(&wish, &row);
+        banned = wish.bans ? wish.banned : NULL;
+        wish.params.temperature = 1;
+        wish.params.top_p = 1;
+        wish.params.min_p = 0;
+        wish.params.top_k = 0;
+        assert_int_equal(sampler_new(row.n_vocab, &s), 0);
+        r = sampler_distribution(s, &wish.params, row.logits, banned, wish.history, wish.n_history, &ids,
+                                 &probs, &n_all);
+        if (!r) {
+            memcpy(all_ids, ids, (size_t)n_all * sizeof(*ids));
+            memcpy(all_probs, probs, (size_t)n_all * sizeof(*probs));
+        }
+        for (size_t k = 0; k < ARRAY_SIZE(few); k++) {
+            wish.params.top_k = few[k];
+            assert_int_equal(sampler_distribution(s, &wish.params, row.logits, banned, wish.history,
+                                                  wish.n_history, &ids, &probs, &n),
+                             r);
+            n_bad += r != 0;
+            if (r)
+                continue;
+            assert_int_equal(n, MIN(wish.params.top_k, n_all));
+            assert_memory_equal(ids, all_ids, (size_t)n * sizeof(*ids));
+            for (int at = 1; at < n; at++)
+                assert_true(fabs(probs[at] / probs[0] - all_probs[at] / all_probs[0]) <= 1e-12);
+            n_compared += n;
+        }
+        sampler_free(s);
+    }
+    print_message("%d compared, %d bad\n", n_compared, n_bad);
+    assert_true(n_compared > 500000 && n_bad > 1000);
+}
+
 /* The model card's, and what other programs send by default. */
 static void test_pick_top_nearly_always_has_the_answer(void **state)
 {
@@ -269,6 +318,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_pick_top_is_the_rows_pick_or_none),
+        cmocka_unit_test(test_the_best_few_are_the_first_of_all),
         cmocka_unit_test(test_pick_top_nearly_always_has_the_answer),
         cmocka_unit_test(test_logprobs_are_the_same_on_either_way),
     };
