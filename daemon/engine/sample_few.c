@@ -5,6 +5,7 @@
  * passed over by one comparison of vectors for each four. */
 #include "sampler.h"
 
+#include <assert.h>
 #include <math.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ typedef int32_t few_ints __attribute__((vector_size(16)));
 
 static void few_move(struct sampler *s, const float *logits, int32_t id)
 {
+    assert(id >= 0 && id < s->n_vocab);
     if (s->place[id])
         return;
     s->place[id] = 1;
