@@ -6,6 +6,7 @@
 #include "sampler.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -131,25 +132,25 @@ double sample_penalised(const struct sample_params *p, double x, int32_t c)
     return x - ((double)c * (double)p->frequency_penalty + (double)p->presence_penalty);
 }
 
-bool sample_penalises(const struct sample_params *p)
+static bool sample_penalises(const struct sample_params *p)
 {
     return p->repeat_penalty != 1.0f || p->presence_penalty != 0.0f || p->frequency_penalty != 0.0f;
 }
 
-const int32_t *sample_window(const struct sample_row *row, size_t *ret_n)
+const int32_t *sample_window(const struct sample_params *p, const int32_t *history, size_t n_history,
+                             size_t *ret_n)
 {
-    const struct sample_params *p = row->params;
-    const size_t n = p->penalty_last_n < 0 ? row->n_history : MIN(row->n_history, (size_t)p->penalty_last_n);
+    const size_t n = p->penalty_last_n < 0 ? n_history : MIN(n_history, (size_t)p->penalty_last_n);
 
     *ret_n = sample_penalises(p) ? n : 0;
-    return row->history + (row->n_history - *ret_n);
+    return history + (n_history - *ret_n);
 }
 
 /* Each distinct token of the window. */
 static void sampler_penalise(struct sampler *s, const struct sample_row *row)
 {
     size_t n;
-    const int32_t *window = sample_window(row, &n);
+    const int32_t *window = sample_window(row->params, row->history, row->n_history, &n);
 
     for (size_t i = 0; i < n; i++) {
         assert(window[i] >= 0 && window[i] < s->n_vocab);
@@ -191,7 +192,7 @@ bool sample_better(const struct sample_entry *a, const struct sample_entry *b)
 }
 
 /* Restores heap order below i. */
-void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_top)
+static void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_top)
 {
     const struct sample_entry e = heap[i];
 
@@ -205,32 +206,46 @@ void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_top)
     heap[i] = e;
 }
 
-void sample_heapify(struct sample_entry *heap, int n, bool best_on_top)
+static void sample_heapify(struct sample_entry *heap, int n, bool best_on_top)
 {
     for (int i = n / 2 - 1; i >= 0; i--)
         sample_sift(heap, n, i, best_on_top);
 }
 
+void sampler_begin(struct sampler *s)
+{
+    s->n_heap = s->n_best = 0;
+}
+
+/* The least is on top once there are k. */
+void sampler_put(struct sampler *s, int k, double x, int32_t id)
+{
+    const struct sample_entry e = {x, id};
+
+    if (!(x > -INFINITY))
+        return;
+    if (s->n_heap < k) {
+        s->heap[s->n_heap++] = e;
+        if (s->n_heap == k)
+            sample_heapify(s->heap, k, false);
+    } else if (sample_better(&e, &s->heap[0])) {
+        s->heap[0] = e;
+        sample_sift(s->heap, k, 0, false);
+    }
+}
+
+void sampler_end(struct sampler *s)
+{
+    sample_heapify(s->heap, s->n_heap, true);
+}
+
 /* Candidates = the k best of x (k = 0: all); fewer if fewer may be chosen. */
 static void sampler_select(struct sampler *s, int k)
 {
-    const int limit = k > 0 ? MIN(k, s->n_vocab) : s->n_vocab;
-    int i, n = 0;
-
-    for (i = 0; i < s->n_vocab && n < limit; i++)
-        if (s->x[i] > -INFINITY)
-            s->heap[n++] = (struct sample_entry){s->x[i], i};
-    if (i < s->n_vocab)
-        sample_heapify(s->heap, n, false);
-    for (; i < s->n_vocab; i++) {
-        if (s->x[i] <= s->heap[0].x)
-            continue; /* equal: the lower id is in already */
-        s->heap[0] = (struct sample_entry){s->x[i], i};
-        sample_sift(s->heap, n, 0, false);
-    }
-    sample_heapify(s->heap, n, true);
-    s->n_heap = n;
-    s->n_best = 0;
+    sampler_begin(s);
+    for (int i = 0; i < s->n_vocab; i++)
+        sampler_put(s, k > 0 ? k : INT_MAX, s->x[i], i);
+    sampler_end(s);
 }
 
 bool sampler_pop(struct sampler *s)

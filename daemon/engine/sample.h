@@ -53,7 +53,7 @@ CLEANUP_FUNC(struct sampler, sampler_free)
  * position of the token to choose in its sequence, below 2^32
  * n_logprobs < 0: none are computed; at most SAMPLE_TOP_MAX
  * params have passed sample_params_check().  SAMPLE_E_NAN: a logit is NaN or +inf, or none is left that may
- * be chosen. Allocates nothing; with top_k on (the default) one row of 248,320 logits takes some 1 ms.
+ * be chosen. Allocates nothing; with top_k on (the default) one row of 248,320 logits takes some 0.2 ms.
  */
 int sampler_pick(struct sampler *s, const struct sample_params *params, const float *logits,
                  const bool *banned, const int32_t *history, size_t n_history, uint64_t position,

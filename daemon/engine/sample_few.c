@@ -30,7 +30,7 @@ static void few_move_all(struct sampler *s, const struct sample_row *row)
 {
     const struct sample_params *p = row->params;
     size_t n;
-    const int32_t *window = sample_window(row, &n);
+    const int32_t *window = sample_window(p, row->history, row->n_history, &n);
 
     s->n_moved = 0;
     for (int i = 0; i < p->n_bias; i++)
@@ -41,23 +41,7 @@ static void few_move_all(struct sampler *s, const struct sample_row *row)
         few_move(s, row->logits, id);
 }
 
-/* candidates: the sampler's heap, the least on top once it has k */
-
-static void few_put(struct sampler *s, int k, double x, int32_t id)
-{
-    const struct sample_entry e = {x, id};
-
-    if (!(x > -INFINITY))
-        return;
-    if (s->n_heap < k) {
-        s->heap[s->n_heap++] = e;
-        if (s->n_heap == k)
-            sample_heapify(s->heap, k, false);
-    } else if (sample_better(&e, &s->heap[0])) {
-        s->heap[0] = e;
-        sample_sift(s->heap, k, 0, false);
-    }
-}
+/* candidates */
 
 /* What a logit must have to be a candidate: the least one's value, rounded down. */
 static float few_floor(const struct sampler *s, int k)
@@ -90,7 +74,7 @@ static int few_take(struct sampler *s, const float *logits, int k, int from, int
         if (!(logits[i] < INFINITY))
             return SAMPLE_E_NAN;
         if (!s->place[i])
-            few_put(s, k, (double)logits[i], i);
+            sampler_put(s, k, (double)logits[i], i);
     }
     return SAMPLE_OK;
 }
@@ -111,12 +95,12 @@ int sampler_find_few(struct sampler *s, const struct sample_row *row, int k)
 
     few_move_all(s, row);
     sampler_adjust(s, row);
-    s->n_heap = s->n_best = 0;
+    sampler_begin(s);
     for (int i = 0; i < s->n_moved; i++)
-        few_put(s, k, s->x[s->ids[i]], s->ids[i]);
+        sampler_put(s, k, s->x[s->ids[i]], s->ids[i]);
     r = few_walk(s, row->logits, k);
     for (int i = 0; i < s->n_moved; i++)
         s->place[s->ids[i]] = 0;
-    sample_heapify(s->heap, s->n_heap, true);
+    sampler_end(s);
     return r;
 }

@@ -46,13 +46,11 @@ static bool top_penalise(struct sampler *s, const struct top_pick *pick, const i
                          size_t n_history)
 {
     const struct sample_params *p = pick->params;
-    const size_t n = p->penalty_last_n < 0 ? n_history : MIN(n_history, (size_t)p->penalty_last_n);
-    const int32_t *window = history + (n_history - n);
+    size_t n;
+    const int32_t *window = sample_window(p, history, n_history, &n);
     const bool raises = p->repeat_penalty < 1.0f || p->presence_penalty < 0.0f || p->frequency_penalty < 0.0f;
     int32_t count[KERN_TOP] = {0};
 
-    if (!sample_penalises(p))
-        return true;
     for (size_t i = 0; i < n; i++) {
         assert(window[i] >= 0 && window[i] < s->n_vocab);
         if (s->place[window[i]])

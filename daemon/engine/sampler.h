@@ -33,16 +33,18 @@ struct sample_row {
     size_t n_history;
 };
 
-/* What a token that was seen c times has left, and whether that can be other than what it had. */
+/* What a token that was seen c times has left. */
 double sample_penalised(const struct sample_params *p, double x, int32_t c);
-bool sample_penalises(const struct sample_params *p);
 
 bool sample_better(const struct sample_entry *a, const struct sample_entry *b);
-/* A heap of n whose order is broken below i, or everywhere. */
-void sample_sift(struct sample_entry *heap, int n, int i, bool best_on_top);
-void sample_heapify(struct sample_entry *heap, int n, bool best_on_top);
+/* Candidates are gathered: none; one more, if it may be chosen and is one of the k best so far; that was all.
+ */
+void sampler_begin(struct sampler *s);
+void sampler_put(struct sampler *s, int k, double x, int32_t id);
+void sampler_end(struct sampler *s);
 /* Ids that penalties look at: n of them, 0 where there are no penalties. */
-const int32_t *sample_window(const struct sample_row *row, size_t *ret_n);
+const int32_t *sample_window(const struct sample_params *p, const int32_t *history, size_t n_history,
+                             size_t *ret_n);
 /* The first from id on that may not be chosen, or n_vocab. */
 int32_t sample_next_banned(const struct sample_row *row, int32_t n_vocab, int32_t id);
 /* x has the row's logits, or at least those of the ids that any of these name: bias, penalties, bans. */
