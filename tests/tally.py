@@ -12,8 +12,8 @@ import sys
 
 CMOCKA = {"passed": r"\[  PASSED  \] (\d+) test", "failed": r"\[  FAILED  \] (\d+) test",
           "skipped": r"\[  SKIPPED \] (\d+) test"}
-LINES, LINE_CHARS = 16, 240
 TAP = {"passed": r"^ok \d+(?!.*# SKIP)", "failed": r"^not ok \d+", "skipped": r"^ok \d+.*# SKIP"}
+LINES, LINE_CHARS = 16, 240     # of each stream of a test that failed
 
 
 def count_cases(test):

@@ -25,7 +25,7 @@ struct conn;
 /* What answers later.  The connection calls on_gone once when nobody will read the answer any more. */
 struct task {
     void (*on_gone)(struct task *task);
-    void (*on_room)(struct task *task); /* unsent bytes are few again, after conn_want_room() */
+    void (*on_room)(struct task *task); /* unsent bytes are few again, where it waits for that */
 };
 
 enum conn_state { CONN_HEAD, CONN_BODY, CONN_BUSY, CONN_FLUSH, CONN_LINGER };
@@ -34,7 +34,8 @@ struct conn {
     struct gateway *g; /* borrowed */
     struct list node;
     int fd;
-    bool is_tcp, dead, closing, eof, wants_room;
+    bool is_tcp, dead, closing, eof;
+    bool wants_room; /* set by its task, which waits for on_room */
     enum conn_state state;
     struct owner *owner;
     struct event *readable, *writable, *timer, *next;
@@ -69,10 +70,6 @@ void conn_stream_end(struct conn *conn);
 static inline size_t conn_unsent(const struct conn *conn)
 {
     return buf_size(&conn->out);
-}
-static inline void conn_want_room(struct conn *conn)
-{
-    conn->wants_room = true;
 }
 /* What the task holds beside the connection's own buffers has changed.  false: more than its owner's share.
  */

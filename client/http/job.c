@@ -59,10 +59,7 @@ static void job_on_gone(struct task *task)
 /* The model's streams wait as long as the client does not read. */
 static void job_pause(struct job *job, bool paused)
 {
-    if (job->paused == paused)
-        return;
-    job->paused = paused;
-    for (int i = 0; i < job->n && !job->over && job->paused == paused; i++)
+    for (int i = 0; i < job->n && !job->over && job->conn->wants_room == paused; i++)
         job_pause_choice(&job->choices[i], paused); /* what had arrived is told at once, and may be the end */
 }
 
@@ -111,8 +108,8 @@ static void job_send(struct job *job, struct jout *j)
     if (!conn->dead && !conn_charge(conn, job_held_bytes(job)))
         conn_kill(conn);
     job->spoke = true;
-    if (!job->over && conn_unsent(conn) > CONN_UNSENT_HIGH) {
-        conn_want_room(conn);
+    if (!job->over && !conn->wants_room && conn_unsent(conn) > CONN_UNSENT_HIGH) {
+        conn->wants_room = true;
         job_pause(job, true);
     }
 }
@@ -427,7 +424,7 @@ static void job_on_ping(int fd, short what, void *arg)
 
     job->spoke = false;
     loop_arm_ms(job->ping, 1000ull * job->g->options->ping_s);
-    if (spoke || job->paused || !job_begin(job) || !job->dialect->ping)
+    if (spoke || job->conn->wants_room || !job_begin(job) || !job->dialect->ping)
         return;
     job->dialect->ping(job, &j);
     job_send(job, &j);

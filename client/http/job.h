@@ -41,7 +41,7 @@ struct job {
     struct list node; /* of the ended */
     const struct dialect *dialect;
     struct owner *owner;
-    bool stream, include_usage, logprobs, wants_ids, shows_ids, wants_progress, begun, spoke, paused, over;
+    bool stream, include_usage, logprobs, wants_ids, shows_ids, wants_progress, begun, spoke, over;
     int n, n_over;
     struct choice choices[ASK_CHOICES];
     uint32_t prompt_tokens, cached_tokens;

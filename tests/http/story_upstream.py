@@ -188,7 +188,7 @@ def a_slow_reader_holds_the_upstream_too():
             assert said.count("y") >= 400 * 9000 and said.endswith("[DONE]\n\n")
 
 
-def a_reader_that_now_and_then_waits_gets_all():
+def readers_that_now_and_then_wait_get_all():
     """What has been read while more was being written counts too: else both sides wait for the other."""
     words = b"".join(b"data: " + json.dumps(chunk({"content": "y" * n})).encode() + b"\n\n" for n in (9000, 9000, 3, 5) * 200)
     end = b"data: " + json.dumps(chunk({}, "stop")).encode() + b"\n\ndata: [DONE]\n\n"
@@ -385,7 +385,7 @@ STORIES = [
     one_that_keeps_failing_is_left_alone, one_that_refuses_what_is_asked_is_well,
     local_first_asks_it_when_the_daemon_cannot, the_models_name_says_which_server, they_are_asked_in_turn_and_the_daemon_between,
     a_conversation_stays_where_it_is, a_server_that_is_unwell_is_passed_over, what_has_left_is_counted_for_each_user,
-    servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too, a_reader_that_now_and_then_waits_gets_all,
+    servers_have_caps_and_are_checked, a_slow_reader_holds_the_upstream_too, readers_that_now_and_then_wait_get_all,
     an_answer_ends_when_the_upstream_says_so, what_cannot_be_asked_is_refused_at_the_start,
 ]
 
